@@ -1,0 +1,65 @@
+# `make help` lists what can be done here.
+SHELL   := /bin/bash
+VERSION := $(shell git describe --always --dirty 2>/dev/null || echo devel)
+LDFLAGS := -X main.version=$(VERSION)
+LINT    := .cache/bin/golangci-lint
+
+# Ages are counted on the monotonic clock and tests have their own bounds: these only end what hangs.
+UNIT_TIMEOUT := 5m
+E2E_TIMEOUT  := 12m
+SOAK_TIMEOUT := 60m
+
+.DEFAULT_GOAL := help
+.PHONY: help run build check test bench soak fmt fmt-check vet lint unit race e2e clean
+
+help: ## Show this list.
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: build ## Start Bookinfo behind the gateway; Ctrl-C stops all of it.
+	bin/crossfade up -f examples/bookinfo
+
+build: ## Build bin/crossfade and bin/bookinfo.
+	@mkdir -p bin
+	go build -ldflags '$(LDFLAGS)' -o bin/crossfade ./cmd/crossfade
+	go build -o bin/bookinfo ./examples/bookinfo/app
+
+check: fmt-check vet lint unit ## Format, vet, lint, unit tests: fast, needs no network.
+
+test: ## Everything, from a clean clone: set up, check, race detector, end-to-end tests.
+	scripts/setup
+	$(MAKE) check race e2e
+
+bench: ## Measure the hot paths: pick, codec, route; CPU time and allocations of each.
+	go test -run '^$$' -bench . -benchmem -count 3 ./internal/picker ./internal/balancer ./internal/http1 ./internal/route ./internal/meter
+
+soak: build ## The seed's walk at full length, and a longer random run (CROSSFADE_SEED repeats one).
+	CROSSFADE_FULL=1 go test -tags integration -count 1 -timeout $(SOAK_TIMEOUT) -v ./test/e2e
+
+fmt: $(LINT) ## Format the code.
+	$(LINT) fmt
+
+fmt-check: $(LINT)
+	$(LINT) fmt --diff
+
+vet:
+	go vet ./...
+	go vet -tags integration ./test/...
+
+lint: $(LINT)
+	$(LINT) run ./...
+
+unit: # seeds of the fuzz targets included
+	go test -timeout $(UNIT_TIMEOUT) ./...
+
+race:
+	go test -race -timeout $(UNIT_TIMEOUT) ./...
+
+e2e: build
+	go test -tags integration -count 1 -timeout $(E2E_TIMEOUT) ./test/e2e
+
+clean: ## Remove what was built, the pinned tools included.
+	rm -rf bin .cache
+
+$(LINT): tools/go.mod tools/go.sum
+	@echo 'the lint tool is missing or older than its pins: run scripts/setup' >&2
+	@exit 1

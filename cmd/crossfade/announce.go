@@ -1,0 +1,112 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"crossfade.dev/internal/feed"
+	"crossfade.dev/internal/fleet"
+)
+
+// announce waits until the gateway is ready and says where everything is and what to try.
+func announce(ctx context.Context, f upFlags, link *feed.Client, stdout io.Writer) error {
+	for !answers(ctx, "http://"+f.gatewayAdmin+"/ready") {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+	view, err := newest(ctx, link)
+	if err != nil {
+		return ended(ctx, err)
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "\ncrossfade %s is up with %s\n\n", version, f.dir)
+	first := ""
+	for _, l := range view.Listeners {
+		if l.Mesh {
+			fmt.Fprintf(&b, "  between services  http://%s (set as HTTP_PROXY for every local instance)\n", l.Address)
+			continue
+		}
+		url := "http://" + strings.Replace(l.Address, "0.0.0.0", "127.0.0.1", 1)
+		fmt.Fprintf(&b, "  %-16s  %s (Gateway port %d)\n", "gateway", url, l.Port)
+		first = url
+	}
+	fmt.Fprintf(&b, "  gateway's admin   http://%s\n  control's admin   http://%s\n  feed              %s\n", f.gatewayAdmin, f.admin, f.socket)
+	fmt.Fprintf(&b, "\nTry, in another terminal:\n\n")
+	for _, try := range tries(view, first) {
+		fmt.Fprintf(&b, "  %s\n", try)
+	}
+	fmt.Fprintf(&b, "\nCtrl-C drains and stops everything.\n\n")
+	_, err = io.WriteString(stdout, b.String())
+	return err
+}
+
+// tries are three things to do with what runs.
+func tries(v fleet.View, url string) []string {
+	list := []string{"crossfade get endpoints -w"}
+	if url != "" {
+		list = append([]string{"curl " + url + path(v)}, list...)
+	}
+	for _, l := range v.Workloads {
+		if l.Replicas == 0 {
+			return append(list, fmt.Sprintf("crossfade scale deployment/%s --replicas=1", l.Name))
+		}
+	}
+	for _, l := range v.Workloads {
+		return append(list, "crossfade rollout restart deployment/"+l.Name)
+	}
+	return append(list, "crossfade explain "+v.Services[0].Host)
+}
+
+// path is one that some route of a gateway matches exactly, or "/".
+func path(v fleet.View) string {
+	for _, l := range v.Listeners {
+		for _, h := range l.Hosts {
+			for _, r := range h.Routes {
+				for _, m := range r.Matches {
+					if !l.Mesh && m.Path.Exact != "" {
+						return m.Path.Exact
+					}
+				}
+			}
+		}
+	}
+	return "/"
+}
+
+// answers says whether a GET of url is answered with 200.
+func answers(ctx context.Context, url string) bool {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	if err != nil {
+		return false
+	}
+	var client http.Client
+	resp, err := client.Do(req)
+	if err != nil {
+		return false
+	}
+	return resp.Body.Close() == nil && resp.StatusCode == http.StatusOK
+}
+
+// newest returns control's newest view.
+func newest(ctx context.Context, link *feed.Client) (fleet.View, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	var view fleet.View
+	err := link.Follow(ctx, feed.Hello{ID: "up", Role: "observer"}, func(v fleet.View) {
+		view = v
+		cancel()
+	})
+	if view.Snapshot == nil {
+		return view, err
+	}
+	return view, nil
+}

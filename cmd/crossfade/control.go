@@ -1,0 +1,160 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"crossfade.dev/internal/admin"
+	"crossfade.dev/internal/config"
+	"crossfade.dev/internal/control"
+	"crossfade.dev/internal/feed"
+	"crossfade.dev/internal/fleet"
+	"crossfade.dev/internal/health"
+	"crossfade.dev/internal/registry/file"
+)
+
+// controlFlags are what control is told on its command line.
+type controlFlags struct {
+	dir        string
+	socket     string
+	state      string
+	admin      string
+	mesh       string
+	privileged bool
+	logs       logFlags
+}
+
+func newControlCommand() *cobra.Command {
+	var f controlFlags
+	cmd := &cobra.Command{
+		Use:   "control -f DIR --socket PATH",
+		Short: "Run the one writer: configuration and reports in, numbered snapshots out",
+		Long: `control watches a directory of configuration, folds it with what gateways and local runtimes
+report into numbered snapshots, and serves them over the feed, a Unix socket that only this user can open.
+It keeps the last snapshot on disk and goes on from it after a restart. Broken configuration never replaces
+good configuration.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return runControl(cmd.Context(), f, f.logs.logger(cmd.ErrOrStderr()))
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVarP(&f.dir, "file", "f", "", "directory (or file) of configuration")
+	flags.StringVar(&f.socket, "socket", "", "path of the feed's Unix socket")
+	flags.StringVar(&f.state, "state", defaultState(), "directory for the last good snapshot")
+	flags.StringVar(&f.admin, "admin", "127.0.0.1:15014", "address of the admin API")
+	flags.StringVar(&f.mesh, "mesh", "127.0.0.1:15001", "address on which gateways serve calls between services")
+	flags.BoolVar(&f.privileged, "privileged-ports", false, "serve gateway ports below 1024 as they are, not at +8000")
+	f.logs.add(flags)
+	require(cmd, "file", "socket")
+	return cmd
+}
+
+func (f controlFlags) options() config.Options {
+	o := config.Options{MeshAddress: f.mesh, PortOffset: portOffset}
+	if f.privileged {
+		o.PortOffset = 0
+	}
+	return o
+}
+
+func runControl(ctx context.Context, f controlFlags, log *slog.Logger) error {
+	path := filepath.Join(f.state, "control.json")
+	last, _, err := file.Load(path, time.Now())
+	if err != nil && !errors.Is(err, file.ErrNone) {
+		log.Warn("the last snapshot cannot be used; ages start anew", "err", err)
+	}
+	c := control.New(last, log)
+	checker := &health.Checker{OnVerdict: func(v health.Verdict) {
+		if err := c.Verdict(ctx, v.Key, v.Healthy, v.Reason); err != nil && ctx.Err() == nil {
+			log.Error("verdict", "err", err)
+		}
+	}}
+	watcher := config.Watcher{Dir: f.dir, Options: f.options(), Log: log}
+	server := feed.Server{Control: c, Path: f.socket, Log: log}
+	listener, err := admin.Listen(ctx, f.admin)
+	if err != nil {
+		return err
+	}
+	console := admin.Server{Listener: listener, Log: log, Handler: admin.Handler(admin.Config{
+		Program: "control", ID: "control", Version: version, Started: time.Now(), Log: log,
+		World: func() admin.World { return admin.World{View: c.View(), Ready: true} },
+		Mounts: []admin.Mount{
+			{Pattern: "POST /api/v1/scale", Help: "set a deployment's replicas", Handler: c.Handler()},
+			{Pattern: "POST /api/v1/restart", Help: "replace a deployment's instances", Handler: c.Handler()},
+			{Pattern: "GET /api/v1/workloads", Help: "how far every deployment is, as JSON", Handler: c.Handler()},
+		},
+	})}
+
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return c.Run(ctx) })
+	group.Go(func() error { return checker.Run(ctx) })
+	group.Go(func() error { return server.Run(ctx) })
+	group.Go(func() error { return console.Run(ctx) })
+	group.Go(func() error {
+		return watcher.Run(ctx, func(d *fleet.Desired, findings []config.Finding) {
+			configure(ctx, c, d, findings, log)
+		})
+	})
+	group.Go(func() error {
+		return ended(ctx, c.Watch(ctx, func(v fleet.View) {
+			checker.Set(starting(v))
+			if err := file.Save(path, v, time.Now()); err != nil {
+				log.Error("the snapshot is not kept", "err", err)
+			}
+		}))
+	})
+	return group.Wait()
+}
+
+// configure hands control a configuration, or the reason why there is none.
+func configure(ctx context.Context, c *control.Control, d *fleet.Desired, findings []config.Finding, log *slog.Logger) {
+	var reason string
+	for _, f := range findings {
+		if f.Severity == config.Error {
+			log.Error("configuration", "finding", f.String())
+			reason = f.String()
+		} else {
+			log.Warn("configuration", "finding", f.String())
+		}
+	}
+	var err error
+	if d != nil {
+		err = c.Configure(ctx, d)
+	} else {
+		err = c.Reject(ctx, reason)
+	}
+	if err != nil && ctx.Err() == nil {
+		log.Error("configuration", "err", err)
+	}
+}
+
+// starting lists those who wait to be offered, each incarnation once.
+func starting(v fleet.View) []health.Target {
+	var targets []health.Target
+	seen := map[string]bool{}
+	for i := range v.Services {
+		for j := range v.Services[i].Endpoints {
+			e := &v.Services[i].Endpoints[j]
+			if e.Stage == fleet.Starting && !seen[e.Incarnation] {
+				seen[e.Incarnation] = true
+				targets = append(targets, health.NewTarget(e))
+			}
+		}
+	}
+	return targets
+}
+
+// ended is nil when an error is only that ctx ended.
+func ended(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,47 @@
+package main
+
+import (
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// portOffset is added to gateway ports below 1024 unless --privileged-ports: 80 is served at 8080.
+const portOffset = 8000
+
+// logFlags say what a program writes to its standard error.
+type logFlags struct{ level slog.Level }
+
+func (f *logFlags) add(flags *pflag.FlagSet) {
+	f.level = slog.LevelInfo
+	flags.TextVar(&f.level, "log-level", slog.LevelInfo, "least level that is logged: debug, info, warn or error")
+}
+
+func (f *logFlags) logger(w io.Writer) *slog.Logger {
+	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: f.level}))
+}
+
+// defaultState is where programs keep what must survive a restart.
+func defaultState() string {
+	if dir := os.Getenv("XDG_STATE_HOME"); dir != "" {
+		return filepath.Join(dir, "crossfade")
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return filepath.Join(os.TempDir(), "crossfade")
+	}
+	return filepath.Join(home, ".local", "state", "crossfade")
+}
+
+// require makes flags mandatory.
+func require(cmd *cobra.Command, names ...string) {
+	for _, name := range names {
+		if err := cmd.MarkFlagRequired(name); err != nil {
+			panic(err) // a flag that does not exist: a mistake in this package
+		}
+	}
+}

@@ -1,0 +1,129 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"log/slog"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"crossfade.dev/internal/admin"
+	"crossfade.dev/internal/feed"
+	"crossfade.dev/internal/fleet"
+	"crossfade.dev/internal/gateway"
+	"crossfade.dev/internal/serve"
+)
+
+// exitCut is the exit code of a gateway that had to cut something when it left.
+const exitCut = 3
+
+type gatewayFlags struct {
+	id      string
+	feed    string
+	inbound []string
+	state   string
+	admin   string
+	drain   time.Duration
+	logs    logFlags
+}
+
+func newGatewayCommand() *cobra.Command {
+	var f gatewayFlags
+	cmd := &cobra.Command{
+		Use:   "gateway (--feed unix:PATH | --inbound LISTEN=APP)",
+		Short: "Run a data plane: at the edge, or beside an application as its sidecar",
+		Long: `gateway serves requests. With --feed it follows a control: it serves the listeners of its snapshots,
+balances and warms up, and keeps the last good snapshot, by which it serves while control is away. With
+--inbound it stands in front of one application, counts what passes under Envoy's inbound names, and needs no
+control. Told to stop, it drains; its exit code is 3 when something had to be cut.`,
+		Example: `  crossfade gateway --feed unix:/run/crossfade/feed.sock --id gateway-1
+  crossfade gateway --inbound 127.1.0.5:9080=127.2.0.5:9080 --admin 127.1.0.5:15000`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return runGateway(cmd.Context(), f, f.logs.logger(cmd.ErrOrStderr()))
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&f.id, "id", "gateway-1", "name of this gateway, unique among those that follow one control")
+	flags.StringVar(&f.feed, "feed", "", "where control's feed is: unix:PATH")
+	flags.StringArrayVar(&f.inbound, "inbound", nil, "stand in front of an application: LISTEN=APP, both as address:port; may be repeated")
+	flags.StringVar(&f.state, "state", defaultState(), "directory for the last good snapshot")
+	flags.StringVar(&f.admin, "admin", "127.0.0.1:15000", "address of the admin API")
+	flags.DurationVar(&f.drain, "drain", 30*time.Second, "how long open requests have when the gateway is told to stop")
+	f.logs.add(flags)
+	cmd.MarkFlagsOneRequired("feed", "inbound")
+	cmd.MarkFlagsMutuallyExclusive("feed", "inbound")
+	return cmd
+}
+
+func runGateway(ctx context.Context, f gatewayFlags, log *slog.Logger) error {
+	g := gateway.Gateway{ID: f.id, Drain: f.drain, Version: version, Log: log.With("id", f.id)}
+	g.Proxy.Seed = seed(f.id)
+	if f.feed != "" {
+		path, ok := strings.CutPrefix(f.feed, "unix:")
+		if !ok {
+			return exitError{2, fmt.Errorf("--feed %s: want unix:PATH", f.feed)}
+		}
+		link, err := feed.Dial(path)
+		if err != nil {
+			return err
+		}
+		defer link.Close() //nolint:errcheck // the program ends.
+		g.Control, g.State = link, f.state
+	} else {
+		fixed, err := inbound(f.inbound)
+		if err != nil {
+			return exitError{2, err}
+		}
+		g.Fixed = fixed
+	}
+	listener, err := admin.Listen(ctx, f.admin)
+	if err != nil {
+		return err
+	}
+	g.Admin = listener
+	err = g.Run(ctx)
+	if _, cut := errors.AsType[*serve.CutError](err); cut {
+		return exitError{exitCut, err}
+	}
+	return err
+}
+
+// seed is where this gateway starts its rotations: different for each, the same after a restart.
+func seed(id string) uint64 {
+	h := fnv.New64a()
+	h.Write([]byte(id))
+	return h.Sum64()
+}
+
+// inbound is the world of a sidecar: for each port one service with the application as its only endpoint.
+func inbound(pairs []string) (*fleet.Snapshot, error) {
+	s := &fleet.Snapshot{Number: 1}
+	for _, pair := range pairs {
+		listen, app, ok := strings.Cut(pair, "=")
+		at, err := netip.ParseAddrPort(listen)
+		to, err2 := netip.ParseAddrPort(app)
+		if !ok || err != nil || err2 != nil {
+			return nil, fmt.Errorf("--inbound %s: want LISTEN=APP, both as address:port", pair)
+		}
+		name := fmt.Sprintf("inbound:%d", at.Port())
+		s.Services = append(s.Services, fleet.Service{
+			Name: name, Port: uint32(at.Port()), Protocol: "http", Inbound: true,
+			Pools:     []fleet.Pool{{Members: []fleet.Member{{Endpoint: 0, Base: 1}}}},
+			Endpoints: []fleet.Endpoint{{Name: "app", Incarnation: "app", Address: to, Weight: 1, Stage: fleet.Serving}},
+		})
+		s.Listeners = append(s.Listeners, fleet.Listener{
+			Name: fmt.Sprintf("inbound-%d", at.Port()), Address: listen, Port: uint32(at.Port()),
+			Hosts: []fleet.VirtualHost{{
+				Domains: []string{"*"},
+				Routes:  []fleet.Route{{Name: name, Destinations: []fleet.Destination{{Service: name, Weight: 1}}}},
+			}},
+		})
+	}
+	return s, nil
+}

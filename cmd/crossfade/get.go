@@ -1,0 +1,304 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"crossfade.dev/internal/admin"
+	"crossfade.dev/internal/fleet"
+)
+
+// getFlags are what the commands that look have in common.
+type getFlags struct {
+	client adminClient
+	watch  bool
+	output string // "table", "wide" or "json"
+	subset string
+	since  string
+}
+
+func newGetCommand() *cobra.Command {
+	var f getFlags
+	cmd := &cobra.Command{
+		Use:   "get services|endpoints|events",
+		Short: "Show what a running gateway, sidecar or control sees",
+	}
+	flags := cmd.PersistentFlags()
+	f.client.add(flags)
+	flags.BoolVarP(&f.watch, "watch", "w", false, "go on and print every row that changes")
+	flags.StringVarP(&f.output, "output", "o", "table", "table, wide or json")
+	services := &cobra.Command{
+		Use: "services [NAME]", Aliases: []string{"service", "svc"}, Args: cobra.MaximumNArgs(1),
+		Short:   "Show services and their subsets: how they balance and warm up, and what passed",
+		Example: "  crossfade get services\n  crossfade get services reviews -o wide",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return get(cmd, &f, "/api/v1/services", named(args), serviceView(f.output == "wide"))
+		},
+	}
+	endpoints := &cobra.Command{
+		Use: "endpoints [SERVICE]", Aliases: []string{"endpoint", "ep"}, Args: cobra.MaximumNArgs(1),
+		Short:   "Show endpoints: stage, age, share, what they should get and what they got",
+		Example: "  crossfade get endpoints reviews -w\n  crossfade get endpoints reviews --subset v2 -o wide",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			query := named(args)
+			if f.subset != "" {
+				query.Set("subset", f.subset)
+			}
+			return get(cmd, &f, "/api/v1/endpoints", query, endpointView(f.output == "wide"))
+		},
+	}
+	endpoints.Flags().StringVar(&f.subset, "subset", "", "show them as this subset sees them")
+	events := &cobra.Command{
+		Use: "events", Aliases: []string{"event", "ev"}, Args: cobra.NoArgs,
+		Short:   "Show what happened, oldest first",
+		Example: "  crossfade get events --since 5m\n  crossfade get events -w -o json",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			query := url.Values{}
+			if f.since != "" {
+				query.Set("since", f.since)
+			}
+			return get(cmd, &f, "/api/v1/events", query, eventView(f.output == "wide"))
+		},
+	}
+	events.Flags().StringVar(&f.since, "since", "", "only what is younger: a duration (5m) or a time (2026-01-02T15:04:05Z)")
+	for _, c := range []*cobra.Command{services, endpoints} {
+		c.ValidArgsFunction = completeServices(&f.client)
+	}
+	cmd.AddCommand(services, endpoints, events)
+	return cmd
+}
+
+// named is the query for the service that args name, if they do.
+func named(args []string) url.Values {
+	query := url.Values{}
+	if len(args) > 0 {
+		query.Set("service", args[0])
+	}
+	return query
+}
+
+// completeServices offers the names of services to the shell.
+func completeServices(client *adminClient) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		if len(args) > 0 {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		list, err := ask[admin.ServiceList](cmd.Context(), client, "/api/v1/services", nil)
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveNoFileComp // nobody to ask: nothing to offer
+		}
+		var names []string
+		for _, s := range list.Services {
+			names = append(names, s.Name)
+		}
+		return names, cobra.ShellCompDirectiveNoFileComp
+	}
+}
+
+// A view says how things are shown: L is the answer that lists them, T one of them.
+type view[L, T any] struct {
+	head func() []string
+	list func(L) []T
+	rows func(T) [][]string
+}
+
+// get asks for path and shows the answer as the flags want it.
+func get[L, T any](cmd *cobra.Command, f *getFlags, path string, query url.Values, v view[L, T]) error {
+	out := cmd.OutOrStdout()
+	if !slices.Contains([]string{"table", "wide", "json"}, f.output) {
+		return exitError{2, fmt.Errorf("--output %s: want table, wide or json", f.output)}
+	}
+	switch {
+	case f.watch && f.output == "json":
+		return follow(cmd.Context(), &f.client, path, query, func(line []byte, _ T) error {
+			_, err := fmt.Fprintf(out, "%s\n", line)
+			return err
+		})
+	case f.watch:
+		return watchTable(cmd, f, path, query, v)
+	}
+	answer, err := ask[L](cmd.Context(), &f.client, path, query)
+	if err != nil {
+		return err
+	}
+	if f.output == "json" {
+		return printJSON(out, answer)
+	}
+	items := v.list(answer)
+	if len(items) == 0 {
+		fmt.Fprintln(cmd.ErrOrStderr(), "Nothing yet.")
+		return nil
+	}
+	rows := [][]string{v.head()}
+	for _, item := range items {
+		rows = append(rows, v.rows(item)...)
+	}
+	return (&table{out: out}).write(rows...)
+}
+
+// watchTable prints the rows there are, and then each that changes. What there is now decides how wide the
+// columns are.
+func watchTable[L, T any](cmd *cobra.Command, f *getFlags, path string, query url.Values, v view[L, T]) error {
+	t := &table{out: io.Discard}
+	answer, err := ask[L](cmd.Context(), &f.client, path, query)
+	if err != nil {
+		return ended(cmd.Context(), err)
+	}
+	for _, item := range v.list(answer) {
+		if err := t.write(v.rows(item)...); err != nil {
+			return err
+		}
+	}
+	t.out = cmd.OutOrStdout()
+	if err := t.write(v.head()); err != nil {
+		return err
+	}
+	return follow(cmd.Context(), &f.client, path, query, func(_ []byte, item T) error { return t.write(v.rows(item)...) })
+}
+
+func printJSON(w io.Writer, value any) error {
+	encoder := json.NewEncoder(w)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(value)
+}
+
+func serviceView(wide bool) view[admin.ServiceList, admin.ServiceStatus] {
+	return view[admin.ServiceList, admin.ServiceStatus]{
+		head: func() []string {
+			head := []string{"SERVICE", "SUBSET", "ALGORITHM", "WARM-UP", "ENDPOINTS", "WARMING", "DRAINING", "REQUESTS", "FAILED"}
+			if wide {
+				head = append(head, "P50", "P99", "ACTIVE", "ORIGIN")
+			}
+			return head
+		},
+		list: func(l admin.ServiceList) []admin.ServiceStatus { return l.Services },
+		rows: func(s admin.ServiceStatus) (rows [][]string) {
+			if s.Removed {
+				return [][]string{{s.Name, "", "", "", "removed"}}
+			}
+			for _, p := range s.Pools {
+				rows = append(rows, poolRow(s.Name, p, wide))
+			}
+			return rows
+		},
+	}
+}
+
+func poolRow(service string, p admin.PoolStatus, wide bool) []string {
+	warmup := "off"
+	if p.Policy.Warmup.Window > 0 {
+		warmup = admin.Span(p.Policy.Warmup.Window) + " from " + admin.Percent(p.Policy.Warmup.Minimum)
+	}
+	row := []string{
+		service, p.Subset, p.Policy.Algorithm.String(), warmup,
+		admin.Count(p.Endpoints), admin.Count(p.Stages.Warming), admin.Count(p.Stages.Draining), "", "",
+	}
+	if t := p.Traffic; t != nil {
+		row[7], row[8] = admin.Count(t.Requests), admin.Count(t.Failed)
+	}
+	if wide {
+		more := []string{"", "", "", origin(p.Origin)}
+		if t := p.Traffic; t != nil {
+			more[0], more[1], more[2] = admin.Span(t.P50), admin.Span(t.P99), admin.Count(t.Active)
+		}
+		row = append(row, more...)
+	}
+	return row
+}
+
+// origin is where configuration stands: "bookinfo.yaml:41".
+func origin(o fleet.Origin) string {
+	if o.File == "" {
+		return ""
+	}
+	return o.File + ":" + strconv.Itoa(o.Line)
+}
+
+func endpointView(wide bool) view[admin.EndpointList, admin.EndpointStatus] {
+	return view[admin.EndpointList, admin.EndpointStatus]{
+		head: func() []string {
+			head := []string{"SERVICE", "ENDPOINT", "ADDRESS", "STAGE", "AGE", "SHARE", "TRAFFIC", "DUE", "GOT", "REASON"}
+			if wide {
+				head = append(head, "WEIGHT", "INCARNATION", "REQUESTS", "FAILED", "ACTIVE", "P50", "P99", "ZONE", "LABELS")
+			}
+			return head
+		},
+		list: func(l admin.EndpointList) []admin.EndpointStatus { return l.Endpoints },
+		rows: func(e admin.EndpointStatus) [][]string {
+			row := endpointRow(e)
+			if wide {
+				row = append(row, endpointDetails(e)...)
+			}
+			return [][]string{row}
+		},
+	}
+}
+
+// endpointRow shows an endpoint: TRAFFIC is the part of requests that it should get now, DUE and GOT are requests
+// since it joined.
+func endpointRow(e admin.EndpointStatus) []string {
+	stage := e.Stage.String()
+	switch {
+	case e.Removed:
+		stage = "removed"
+	case e.Ejected:
+		stage += " (ejected)"
+	}
+	row := []string{e.Service, e.Name, e.Address.String(), stage, admin.Span(e.Age), "", "", "", "", ""}
+	if r := e.Ramp; r != nil && !e.Removed {
+		row[5], row[6] = admin.Percent(r.Share), admin.Percent(r.Fraction)
+		row[7], row[8], row[9] = strconv.FormatFloat(r.Expected, 'f', 1, 64), admin.Count(r.Actual), string(r.Reason)
+	}
+	return row
+}
+
+func endpointDetails(e admin.EndpointStatus) []string {
+	details := []string{
+		admin.Count(uint64(e.Weight)), e.Incarnation, "", "", "", "", "",
+		strings.Trim(e.Locality.Region+"/"+e.Locality.Zone, "/"), labels(e.Labels),
+	}
+	if t := e.Traffic; t != nil {
+		details[2], details[3], details[4] = admin.Count(t.Requests), admin.Count(t.Failed), admin.Count(t.Active)
+		details[5], details[6] = admin.Span(t.P50), admin.Span(t.P99)
+	}
+	return details
+}
+
+// labels writes labels as selectors are written: "app=reviews,version=v2".
+func labels(all map[string]string) string {
+	var pairs []string
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		pairs = append(pairs, name+"="+all[name])
+	}
+	return strings.Join(pairs, ",")
+}
+
+func eventView(wide bool) view[admin.EventList, fleet.Event] {
+	return view[admin.EventList, fleet.Event]{
+		head: func() []string {
+			head := []string{"TIME", "KIND", "SERVICE", "ENDPOINT", "REASON"}
+			if wide {
+				head = append(head, "FROM", "INCARNATION")
+			}
+			return head
+		},
+		list: func(l admin.EventList) []fleet.Event { return l.Events },
+		rows: func(e fleet.Event) [][]string {
+			row := []string{e.Time.Local().Format(time.DateTime), e.Kind, e.Service, e.Endpoint, e.Reason}
+			if wide {
+				row = append(row, e.From, e.Incarnation)
+			}
+			return [][]string{row}
+		},
+	}
+}

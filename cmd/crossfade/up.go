@@ -1,0 +1,148 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"crossfade.dev/internal/config"
+	"crossfade.dev/internal/feed"
+	"crossfade.dev/internal/fleet"
+	"crossfade.dev/internal/local"
+	"crossfade.dev/internal/process"
+)
+
+// programGrace is what control and the gateway have to end in.
+const programGrace = 40 * time.Second
+
+type upFlags struct {
+	controlFlags
+	gatewayAdmin string
+}
+
+func newUpCommand() *cobra.Command {
+	var f upFlags
+	cmd := &cobra.Command{
+		Use:   "up -f DIR",
+		Short: "Run everything on this machine: control, gateway, and every Deployment as local processes",
+		Long: `up starts control and a gateway as processes of their own, runs each Deployment's command on loopback
+addresses with a sidecar in front of every replica, and keeps all of them running until it is stopped. Then
+everything drains before it ends.`,
+		Example: "  crossfade up -f examples/bookinfo",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return runUp(cmd.Context(), f, cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVarP(&f.dir, "file", "f", "", "directory (or file) of configuration")
+	flags.StringVar(&f.state, "state", defaultState(), "directory for what survives a restart")
+	flags.StringVar(&f.admin, "control", "127.0.0.1:15014", "address of control's admin API")
+	flags.StringVar(&f.gatewayAdmin, "admin", "127.0.0.1:15000", "address of the gateway's admin API")
+	flags.StringVar(&f.mesh, "mesh", "127.0.0.1:15001", "address for calls between services")
+	flags.BoolVar(&f.privileged, "privileged-ports", false, "serve gateway ports below 1024 as they are, not at +8000")
+	f.logs.add(flags)
+	f.logs.level = slog.LevelWarn
+	require(cmd, "file")
+	return cmd
+}
+
+func runUp(ctx context.Context, f upFlags, stdout, stderr io.Writer) error {
+	desired, findings := config.Load(f.dir, f.options())
+	for _, finding := range findings {
+		fmt.Fprintln(stderr, finding)
+	}
+	if desired == nil {
+		return exitError{1, fmt.Errorf("%s: nothing was started; mend the errors above (crossfade validate %s shows them again)", f.dir, f.dir)}
+	}
+	if err := free(ctx, f, desired.Listeners); err != nil {
+		return err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	run, err := os.MkdirTemp("", "crossfade-") // short: a Unix socket's path has at most 107 bytes
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(run) //nolint:errcheck // a directory left in the temporary directory harms nobody.
+	f.socket = filepath.Join(run, "feed.sock")
+	link, err := feed.Dial(f.socket)
+	if err != nil {
+		return err
+	}
+	return errors.Join(supervise(ctx, f, self, link, stdout, stderr), link.Close())
+}
+
+// supervise runs the programs. They end in the order of the laws of draining: instances leave while the
+// gateway and control still serve, then the gateway, control last.
+func supervise(ctx context.Context, f upFlags, self string, link *feed.Client, stdout, stderr io.Writer) error {
+	log := f.logs.logger(stderr)
+	level := "--log-level=" + f.logs.level.String()
+	runtime := local.Runtime{
+		Feed: link, Self: self, PathDirs: []string{filepath.Dir(self)}, Mesh: f.mesh, Env: os.Environ(), Output: stderr, Log: log,
+	}
+	control := process.Spec{Name: "control", Path: self, Stdout: stderr, Stderr: stderr, Args: []string{
+		"control", "--file", f.dir, "--socket", f.socket, "--state", f.state, "--admin", f.admin, "--mesh", f.mesh,
+		fmt.Sprintf("--privileged-ports=%t", f.privileged), level,
+	}}
+	gateway := process.Spec{Name: "gateway-1", Path: self, Stdout: stderr, Stderr: stderr, Args: []string{
+		"gateway", "--id", "gateway-1", "--feed", "unix:" + f.socket, "--state", f.state, "--admin", f.gatewayAdmin, level,
+	}}
+	var group errgroup.Group
+	controlCtx, stopControl := context.WithCancel(context.WithoutCancel(ctx))
+	gatewayCtx, stopGateway := context.WithCancel(context.WithoutCancel(ctx))
+	group.Go(func() error { return keep(controlCtx, control, log) })
+	group.Go(func() error {
+		defer stopControl()
+		return keep(gatewayCtx, gateway, log)
+	})
+	group.Go(func() error {
+		defer stopGateway()
+		return runtime.Run(ctx)
+	})
+	group.Go(func() error { return announce(ctx, f, link, stdout) })
+	return group.Wait()
+}
+
+// keep runs a program until ctx ends, and starts it again whenever it dies.
+func keep(ctx context.Context, spec process.Spec, log *slog.Logger) error {
+	keeper := process.Keeper{
+		Start:   func() (process.Process, error) { return process.Start(spec) },
+		Backoff: process.Backoff{Min: 100 * time.Millisecond, Max: 10 * time.Second, Reset: 10 * time.Second},
+		Grace:   programGrace,
+		Exited: func(exit process.Exit, wait time.Duration) {
+			log.Error("a program ended and is started again", "name", spec.Name, "how", exit.String(), "in", wait)
+		},
+	}
+	return keeper.Run(ctx)
+}
+
+// free says which address is taken, before anything is started.
+func free(ctx context.Context, f upFlags, listeners []fleet.Listener) error {
+	addresses := map[string]string{f.admin: "--control", f.gatewayAdmin: "--admin"}
+	for _, l := range listeners {
+		addresses[l.Address] = "listener " + l.Name
+	}
+	var lc net.ListenConfig
+	for address, what := range addresses {
+		l, err := lc.Listen(ctx, "tcp", address)
+		if err != nil {
+			return fmt.Errorf("%s (%s) cannot be served: %w; is another crossfade up?", address, what, err)
+		}
+		if err := l.Close(); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,220 @@
+package admin
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"crossfade.dev/internal/fleet"
+	"crossfade.dev/internal/warmup"
+)
+
+// An Explanation is the answer of /api/v1/explain: every number with the sentences that a person would ask for.
+type Explanation struct {
+	Snapshot uint64            `json:"snapshot"`
+	ViewAge  time.Duration     `json:"view_age_ns"` // since the snapshot was taken
+	Pools    []PoolExplanation `json:"pools"`
+}
+
+// A PoolExplanation explains one pool and its endpoints.
+type PoolExplanation struct {
+	Service   string                `json:"service"`
+	Status    PoolStatus            `json:"status"`
+	Sentences []string              `json:"sentences"`
+	Endpoints []EndpointExplanation `json:"endpoints"`
+}
+
+// An EndpointExplanation explains one endpoint of a pool.
+type EndpointExplanation struct {
+	EndpointStatus
+
+	Sentence string `json:"sentence"`
+}
+
+// explain explains the pools of the services that name means. An empty subset is explained by its whole.
+func (w World) explain(name string, now time.Time) Explanation {
+	x := Explanation{Snapshot: w.View.Number, ViewAge: w.viewAge(now), Pools: []PoolExplanation{}}
+	for _, p := range w.poolsOf(name) {
+		pool := PoolExplanation{Service: p.Service.Name, Status: p.status(), Endpoints: []EndpointExplanation{}}
+		pool.Sentences = poolSentences(p.Service, pool.Status)
+		for _, e := range w.endpointsOf(p, now) {
+			pool.Endpoints = append(pool.Endpoints, EndpointExplanation{e, endpointSentence(e, pool.Status.Policy)})
+		}
+		x.Pools = append(x.Pools, pool)
+	}
+	return x
+}
+
+// poolSentences says how a pool balances, how it warms up and what passed it.
+func poolSentences(s *fleet.Service, p PoolStatus) []string {
+	name := s.Name
+	if p.Subset != "" {
+		name += ", subset " + p.Subset
+	}
+	sentences := []string{
+		fmt.Sprintf("%s: %s over %s%s.", name, p.Policy.Algorithm, plural(p.Endpoints, "endpoint"), p.Stages.among()),
+		warmupSentence(p.Policy, p.Origin),
+	}
+	if p.Traffic != nil {
+		sentences = append(sentences, p.Traffic.sentence())
+	}
+	return sentences
+}
+
+// among names the stages that are taken: ": 1 warming, 2 serving".
+func (s Stages) among() string {
+	var parts []string
+	for _, stage := range []struct {
+		n    int
+		name string
+	}{{s.Starting, "starting"}, {s.Warming, "warming"}, {s.Serving, "serving"}, {s.Draining, "draining"}, {s.Gone, "gone"}} {
+		if stage.n > 0 {
+			parts = append(parts, Count(stage.n)+" "+stage.name)
+		}
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return ": " + strings.Join(parts, ", ")
+}
+
+func warmupSentence(p fleet.Policy, from fleet.Origin) string {
+	where := originText(from)
+	if p.Warmup.Window <= 0 {
+		return "Warm-up is off: a new endpoint gets its full share at once" + where + "."
+	}
+	curve := "in a straight line"
+	if a := p.Warmup.Aggression; a > 0 && a != 1 {
+		curve = fmt.Sprintf("along progress^%.3g", 1/a)
+	}
+	return fmt.Sprintf("Warm-up takes %s, from %s to 100 %% %s%s.", Span(p.Warmup.Window), Percent(p.Warmup.Minimum), curve, where)
+}
+
+// originText says where configuration stands: " (DestinationRule default/reviews, bookinfo.yaml:12)".
+func originText(o fleet.Origin) string {
+	var parts []string
+	if what := strings.TrimSpace(o.Kind + " " + o.Name); what != "" {
+		parts = append(parts, what)
+	}
+	switch {
+	case o.File != "" && o.Line > 0:
+		parts = append(parts, fmt.Sprintf("%s:%d", o.File, o.Line))
+	case o.File != "":
+		parts = append(parts, o.File)
+	}
+	if len(parts) == 0 {
+		return " (by default)"
+	}
+	return " (" + strings.Join(parts, ", ") + ")"
+}
+
+// sentence says what passed: "3,260 requests since the last reset: 3,258 × 200, 2 × 503; half within 2.1 ms, …".
+func (t *TrafficStatus) sentence() string {
+	if t.Requests == 0 && t.Active == 0 && len(t.Answers) == 0 && t.Failed == 0 {
+		return "No requests since the last reset."
+	}
+	var text strings.Builder
+	fmt.Fprintf(&text, "%s requests since the last reset", Count(t.Requests))
+	answers := make([]string, 0, len(t.Answers))
+	for _, status := range slices.Sorted(maps.Keys(t.Answers)) {
+		answers = append(answers, Count(t.Answers[status])+" × "+status)
+	}
+	if len(answers) > 0 {
+		fmt.Fprintf(&text, ": %s; half within %s, 99 %% within %s", strings.Join(answers, ", "), Span(t.P50), Span(t.P99))
+	}
+	fmt.Fprintf(&text, "; %s failed, %s in flight.", Count(t.Failed), Count(t.Active))
+	return text.String()
+}
+
+// endpointSentence says where an endpoint is in its life, what it should get, what it got, and why.
+func endpointSentence(e EndpointStatus, p fleet.Policy) string {
+	var text strings.Builder
+	fmt.Fprintf(&text, "%s (%s) is %s", e.Name, e.Address, e.Stage)
+	switch e.Stage {
+	case fleet.Starting:
+		text.WriteString(": it has not passed its checks yet and gets nothing.")
+		return text.String()
+	case fleet.Draining:
+		fmt.Fprintf(&text, ": it gets nothing new and finishes what is open, %s.", plural(e.active(), "request"))
+		return text.String()
+	case fleet.Gone:
+		text.WriteString(": it has left.")
+		return text.String()
+	case fleet.Warming, fleet.Serving:
+	}
+	fmt.Fprintf(&text, ": %s old", Span(e.Age))
+	if e.Ramp == nil {
+		fmt.Fprintf(&text, ", weight %s.", Count(uint64(e.Weight)))
+		return text.String()
+	}
+	text.WriteString(rampSentences(e, p))
+	return text.String()
+}
+
+// rampSentences continue an endpoint's sentence with its ramp.
+func rampSentences(e EndpointStatus, p fleet.Policy) string {
+	var text strings.Builder
+	r := e.Ramp
+	if window := p.Warmup.Window; window > 0 && r.Progress < 1 {
+		fmt.Fprintf(&text, ", %s of the way through %s", Percent(r.Progress), Span(window))
+	}
+	fmt.Fprintf(&text, ". Its share is %s", Percent(r.Share))
+	if e.Weight != 1 {
+		fmt.Fprintf(&text, " of weight %s", Count(uint64(e.Weight)))
+	}
+	fmt.Fprintf(&text, ", so it should get %s of the requests now. Since it joined %s were due to it; it got %s",
+		Percent(r.Fraction), amount(r.Expected), Count(r.Actual))
+	if r.Expected >= 1 {
+		fmt.Fprintf(&text, " (%s)", Percent(float64(r.Actual)/r.Expected))
+	}
+	text.WriteString(".")
+	if why := because(e, p); why != "" {
+		fmt.Fprintf(&text, " Reason: %s.", why)
+	}
+	if r.Remaining > 0 && r.Progress < 1 && r.Reason != warmup.Ejected {
+		fmt.Fprintf(&text, " Full in %s.", Span(r.Remaining))
+	}
+	return text.String()
+}
+
+// reasonTable says in words what each reason means; a full share needs none.
+var reasonTable = map[warmup.Reason]string{
+	warmup.New:           "it is on its first way up",
+	warmup.Recovered:     "it is back after a failed check, on a shortened way up",
+	warmup.Baseline:      "it was there before warm-up was switched on, so it counts as warm",
+	warmup.Probe:         "it got a guaranteed probe",
+	warmup.BypassSingle:  "there is nobody else to send to",
+	warmup.BypassAllCold: "everybody is warming up, so shares are relative to the warmest",
+	warmup.Manual:        "set by hand",
+	warmup.Ejected:       "this program leaves it out",
+	warmup.Drained:       "its weight is 0 or it is leaving",
+}
+
+// because says why an endpoint's share is what it is: "new: it is on its first way up". A full share needs no
+// reason.
+func because(e EndpointStatus, p fleet.Policy) string {
+	reason := e.Ramp.Reason
+	words := reasonTable[reason]
+	switch {
+	case reason == warmup.Full:
+		return ""
+	case reason == warmup.Budget:
+		words = fmt.Sprintf("raised, so that warm endpoints carry at most %s times what they did", trimmed(cmp.Or(p.ShiftBudget, fleet.DefaultShiftBudget)))
+	case reason == warmup.Ejected && e.EjectedFor != "":
+		words += ", " + e.EjectedFor
+	case words == "":
+		return string(reason)
+	}
+	return string(reason) + ": " + words
+}
+
+// active returns how many requests are in flight to the endpoint.
+func (e EndpointStatus) active() int {
+	if e.Traffic == nil {
+		return 0
+	}
+	return int(e.Traffic.Active)
+}

@@ -1,0 +1,223 @@
+package admin
+
+import (
+	"math"
+	"net/netip"
+	"time"
+
+	"crossfade.dev/internal/balancer"
+	"crossfade.dev/internal/evidence"
+	"crossfade.dev/internal/fleet"
+	"crossfade.dev/internal/warmup"
+)
+
+// A ServiceList is the answer of /api/v1/services.
+type ServiceList struct {
+	Snapshot uint64          `json:"snapshot"`
+	Services []ServiceStatus `json:"services"`
+}
+
+// A ServiceStatus is one service. With ?watch=1 each line of the answer is one of these.
+type ServiceStatus struct {
+	Name      string       `json:"name"` // "reviews:9080"
+	Host      string       `json:"host"`
+	Namespace string       `json:"namespace,omitempty"`
+	Port      uint32       `json:"port"`
+	Protocol  string       `json:"protocol,omitempty"`
+	Inbound   bool         `json:"inbound,omitempty"`
+	Pools     []PoolStatus `json:"pools"`
+	Origin    fleet.Origin `json:"origin,omitzero"`
+	Removed   bool         `json:"removed,omitempty"` // while watching: it is no more
+}
+
+// A PoolStatus is one pool of a service: the whole of it, or a subset.
+type PoolStatus struct {
+	Subset    string            `json:"subset,omitempty"`
+	Labels    map[string]string `json:"labels,omitempty"`
+	Policy    fleet.Policy      `json:"policy"`
+	Endpoints int               `json:"endpoints"`
+	Stages    Stages            `json:"stages"`
+	Traffic   *TrafficStatus    `json:"traffic,omitempty"` // absent where the program carries none
+	Origin    fleet.Origin      `json:"origin,omitzero"`   // the DestinationRule; absent when defaults apply
+}
+
+// Stages counts endpoints by stage.
+type Stages struct {
+	Starting int `json:"starting"`
+	Warming  int `json:"warming"`
+	Serving  int `json:"serving"`
+	Draining int `json:"draining"`
+	Gone     int `json:"gone"`
+}
+
+// A TrafficStatus is what was counted since the counters were last reset, and what is in flight.
+type TrafficStatus struct {
+	Requests uint64            `json:"requests"` // sent, retries included
+	Active   int64             `json:"active"`
+	Retries  uint64            `json:"retries"`
+	Answers  map[string]uint64 `json:"answers,omitempty"` // by status
+	Failed   uint64            `json:"failed"`            // answers 5xx, timeouts, cuts, refusals, nobody to send to
+	P50      time.Duration     `json:"p50_ns"`
+	P99      time.Duration     `json:"p99_ns"`
+}
+
+// An EndpointList is the answer of /api/v1/endpoints.
+type EndpointList struct {
+	Snapshot  uint64           `json:"snapshot"`
+	Endpoints []EndpointStatus `json:"endpoints"`
+}
+
+// An EndpointStatus is one endpoint in one pool. With ?watch=1 each line of the answer is one of these.
+type EndpointStatus struct {
+	Service     string            `json:"service"`
+	Subset      string            `json:"subset,omitempty"`
+	Name        string            `json:"name"`
+	Address     netip.AddrPort    `json:"address"`
+	Incarnation string            `json:"incarnation"`
+	Labels      map[string]string `json:"labels,omitempty"`
+	Locality    fleet.Locality    `json:"locality,omitzero"`
+	Stage       fleet.Stage       `json:"stage"`
+	Age         time.Duration     `json:"age_ns"` // since it was first offered to requests
+	Weight      uint32            `json:"weight"` // full, steady-state weight
+	Ejected     bool              `json:"ejected,omitempty"`
+	EjectedFor  string            `json:"ejected_for,omitempty"`
+	Ramp        *Ramp             `json:"ramp,omitempty"`    // absent where the program does not balance
+	Traffic     *TrafficStatus    `json:"traffic,omitempty"` // absent where the program carries none
+	Removed     bool              `json:"removed,omitempty"` // while watching: it is no more
+}
+
+// A Ramp is what an endpoint gets of its pool's requests, and why.
+type Ramp struct {
+	Progress  float64       `json:"progress"`  // on the warm-up curve, 0..1
+	Share     float64       `json:"share"`     // part of its full weight, 0..1
+	Effective float64       `json:"effective"` // weight × share
+	Fraction  float64       `json:"fraction"`  // of the pool's requests that it should get now, 0..1
+	Expected  float64       `json:"expected"`  // requests that were due to it since it joined
+	Actual    uint64        `json:"actual"`    // requests that it got since it joined
+	Remaining time.Duration `json:"remaining_ns,omitempty"`
+	Reason    warmup.Reason `json:"reason,omitempty"`
+}
+
+// An EventList is the answer of /api/v1/events, oldest first. With ?watch=1 each line is one fleet.Event.
+type EventList struct {
+	Snapshot uint64        `json:"snapshot"`
+	Events   []fleet.Event `json:"events"`
+}
+
+// A Problem is the answer to a request that cannot be answered.
+type Problem struct {
+	Error       string   `json:"error"`
+	Suggestions []string `json:"suggestions,omitempty"` // names that were perhaps meant
+}
+
+// services returns the status of the services that name means.
+func (w World) services(name string) []ServiceStatus {
+	list := []ServiceStatus{}
+	for _, p := range w.poolsOf(name) {
+		if n := len(list); n == 0 || list[n-1].Name != p.Service.Name {
+			s := p.Service
+			list = append(list, ServiceStatus{
+				Name: s.Name, Host: s.Host, Namespace: s.Namespace, Port: s.Port, Protocol: s.Protocol,
+				Inbound: s.Inbound, Origin: s.Origin,
+			})
+		}
+		last := &list[len(list)-1]
+		last.Pools = append(last.Pools, p.status())
+	}
+	return list
+}
+
+func (p Pool) status() PoolStatus {
+	members := p.members()
+	s := PoolStatus{
+		Subset: p.Pool.Subset, Labels: p.Pool.Labels, Policy: p.Pool.Policy, Endpoints: len(members),
+		Traffic: trafficStatus(p.Traffic), Origin: p.Pool.Origin,
+	}
+	for _, e := range members {
+		switch e.Stage {
+		case fleet.Starting:
+			s.Stages.Starting++
+		case fleet.Warming:
+			s.Stages.Warming++
+		case fleet.Serving:
+			s.Stages.Serving++
+		case fleet.Draining:
+			s.Stages.Draining++
+		case fleet.Gone:
+			s.Stages.Gone++
+		}
+	}
+	return s
+}
+
+func trafficStatus(t *evidence.Traffic) *TrafficStatus {
+	if t == nil {
+		return nil
+	}
+	c := t.Counts()
+	s := &TrafficStatus{
+		Requests: c.Total, Active: c.Active, Retries: c.Retry,
+		Failed: c.Class(5) + c.Timeout + c.Cut + c.Overflow + c.NoEndpoint,
+		P50:    c.Latency.Quantile(0.5), P99: c.Latency.Quantile(0.99),
+	}
+	for _, code := range c.Codes {
+		if code.N > 0 {
+			if s.Answers == nil {
+				s.Answers = make(map[string]uint64, len(c.Codes))
+			}
+			s.Answers[statusText(code.Status)] = code.N
+		}
+	}
+	return s
+}
+
+// endpoints returns the status of the endpoints of one pool of each service that name means.
+func (w World) endpoints(name, subset string, now time.Time) []EndpointStatus {
+	list := []EndpointStatus{}
+	for _, p := range w.poolsOf(name) {
+		if p.Pool.Subset == subset {
+			list = append(list, w.endpointsOf(p, now)...)
+		}
+	}
+	return list
+}
+
+// endpointsOf returns the status of the pool's endpoints.
+func (w World) endpointsOf(p Pool, now time.Time) []EndpointStatus {
+	shares := p.shares()
+	members := p.members()
+	list := make([]EndpointStatus, len(members))
+	for i, e := range members {
+		mark := w.Overlay[e.Incarnation]
+		list[i] = EndpointStatus{
+			Service: p.Service.Name, Subset: p.Pool.Subset, Name: e.Name, Address: e.Address,
+			Incarnation: e.Incarnation, Labels: e.Labels, Locality: e.Locality, Stage: e.Stage,
+			Age: w.View.Age(e, now), Weight: e.Weight, Ejected: mark.Ejected,
+			Ramp: ramp(shares[e.Incarnation], p.Pool.Policy.Warmup.Window), Traffic: trafficStatus(p.Endpoints[e.Incarnation]),
+		}
+		if mark.Ejected {
+			list[i].EjectedFor = mark.Reason
+		}
+	}
+	return list
+}
+
+func ramp(s *balancer.Share, window time.Duration) *Ramp {
+	if s == nil {
+		return nil
+	}
+	r := &Ramp{
+		Progress: finite(s.Progress), Share: finite(s.Share), Effective: finite(s.Effective),
+		Fraction: finite(s.Fraction), Expected: finite(s.Expected), Actual: s.Actual, Reason: s.Reason,
+	}
+	r.Remaining = time.Duration(max(0, 1-r.Progress) * float64(window))
+	return r
+}
+
+// finite keeps what JSON cannot say out of it.
+func finite(f float64) float64 {
+	if math.IsNaN(f) || math.IsInf(f, 0) {
+		return 0
+	}
+	return f
+}

@@ -1,0 +1,105 @@
+// Package balancer makes, from a pool of endpoints, an immutable value that says where each request goes.
+//
+// The work is done when the world changes: [Compile] makes the next balancer from the previous one, carrying
+// every endpoint's position over, so that no change of membership resets anyone. [Balancer.Pick] is then a
+// few loads: no lock, no allocation, no log line.
+//
+// While [Balancer.Warming] holds, shares grow, and the balancer is to be compiled again every
+// [warmup.Tick] of the pool's policy.
+package balancer
+
+import (
+	"time"
+
+	"crossfade.dev/internal/evidence"
+	"crossfade.dev/internal/fleet"
+	"crossfade.dev/internal/picker"
+	"crossfade.dev/internal/warmup"
+)
+
+// An Input is everything that a balancer is made from.
+type Input struct {
+	View     fleet.View
+	Service  *fleet.Service
+	Pool     *fleet.Pool   // one of Service.Pools
+	Overlay  fleet.Overlay // what this data plane knows; may be nil
+	Traffic  evidence.Book // by incarnation; has an entry for every endpoint of the service
+	Position int           // which of View.Gateways this is (j)
+	Seed     uint64        // this gateway's own; decides where its rotation starts
+	Random   func() uint64 // uniform over all 64 bits; nil is the runtime's, the only one that many may pick by at once
+}
+
+// A Balancer is one pool at one moment. It is safe for concurrent use. What changes in it is shared with the
+// balancers compiled from it: counts, the rotation's cursor, and who has had its probe.
+type Balancer struct {
+	algorithm fleet.Algorithm
+	endpoints []*fleet.Endpoint // as Pool.Members, like all that is indexed below
+	members   []member
+	lanes     []lane
+	pairs     *picker.Pairs  // LEAST_REQUEST
+	stride    *picker.Stride // ROUND_ROBIN
+	table     *picker.Table  // ROUND_ROBIN: who else, when the one to avoid has its turn
+	random    func() uint64
+	probes    *probes // nil while nobody warms
+	pace      *pace
+	policy    fleet.Policy
+	view      fleet.View
+	budget    warmup.ShiftBudget
+	warming   bool
+}
+
+// A Share is what one endpoint of a pool gets now, and why.
+type Share struct {
+	Endpoint  *fleet.Endpoint
+	Age       time.Duration
+	Progress  float64 // on the warm-up curve, 0..1
+	Curve     float64 // part of its full weight that the curve alone gives, 0..1
+	Share     float64 // part of its full weight that it gets, 0..1
+	Weight    float64 // full, steady-state weight
+	Effective float64 // Weight × Share
+	Fraction  float64 // of the pool's requests that it should get now, 0..1
+	Expected  float64 // requests that it should have got since it joined: Σ Fraction over the pool's picks
+	Actual    uint64  // picks that it did get since it joined
+	Reason    warmup.Reason
+}
+
+// Endpoints returns every endpoint of the pool, those left out included, in the order of Pool.Members. The
+// caller must not change it.
+func (b *Balancer) Endpoints() []*fleet.Endpoint { return b.endpoints }
+
+// Warming says whether anybody's share is still growing, so that the balancer must be compiled again at the
+// next tick.
+func (b *Balancer) Warming() bool { return b.warming }
+
+// Budget says how far the shift budget lifts shares above the curve.
+func (b *Balancer) Budget() warmup.ShiftBudget { return b.budget }
+
+// Shares says what each endpoint of Endpoints gets, and why. Shares are those in force, which stand until the
+// next Compile; ages are those at now.
+func (b *Balancer) Shares(now time.Time) []Share {
+	var picks uint64 // of the whole pool, since this balancer was compiled
+	for i := range b.lanes {
+		picks += b.lanes[i].cell.picks.Load() - b.members[i].picks
+	}
+	shares := make([]Share, len(b.members))
+	for i := range b.members {
+		m, c := &b.members[i], b.lanes[i].cell
+		shares[i] = Share{
+			Endpoint:  m.endpoint,
+			Age:       b.view.Age(m.endpoint, now),
+			Progress:  m.Progress,
+			Curve:     m.Curve,
+			Share:     m.Share,
+			Weight:    float64(m.endpoint.Weight),
+			Effective: m.effective(),
+			Fraction:  m.fraction,
+			Expected:  m.expected + m.fraction*float64(picks),
+			Actual:    c.picks.Load(),
+			Reason:    m.Reason,
+		}
+		if m.probed(c) {
+			shares[i].Reason = warmup.Probe
+		}
+	}
+	return shares
+}

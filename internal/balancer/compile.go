@@ -1,0 +1,201 @@
+package balancer
+
+import (
+	"math"
+	"math/rand/v2"
+	"time"
+
+	"crossfade.dev/internal/fleet"
+	"crossfade.dev/internal/meter"
+	"crossfade.dev/internal/picker"
+	"crossfade.dev/internal/warmup"
+)
+
+// A member is what a balancer knows about one endpoint of its pool. It does not change.
+type member struct {
+	warmup.Outcome
+
+	endpoint *fleet.Endpoint
+	fraction float64 // of the pool's requests
+	expected float64 // at the compile
+	picks    uint64  // likewise
+	position uint64  // of the rotation, likewise; see picker.Stride
+}
+
+func (m *member) effective() float64 { return float64(m.endpoint.Weight) * m.Share }
+
+// Compile makes the balancer for in at now. What must outlive a change of the world is carried over from prev by
+// incarnation: positions of the rotation, probes, and what each endpoint expected and got. prev is nil the first
+// time, and may go on picking while requests still hold it.
+//
+// A share stands until the next tick. It is taken at the middle of the tick, where it is right on average; at
+// its beginning it would lag behind the curve, by a fortieth in the second tenth of a window.
+func Compile(prev *Balancer, in Input, now time.Time) *Balancer {
+	n := len(in.Pool.Members)
+	b := &Balancer{
+		algorithm: in.Pool.Policy.Algorithm,
+		policy:    in.Pool.Policy,
+		view:      in.View,
+		random:    in.Random,
+		endpoints: make([]*fleet.Endpoint, n),
+		members:   make([]member, n),
+		lanes:     make([]lane, n),
+	}
+	if b.random == nil {
+		b.random = rand.Uint64
+	}
+	b.decide(&in, now)
+	from := b.ancestry(prev)
+	b.inherit(prev, from, &in)
+	b.prepare(prev, from, in.Seed)
+	b.scheduleProbes(prev, from, &in, now)
+	return b
+}
+
+// Decide asks the warm-up what every member gets.
+func (b *Balancer) decide(in *Input, now time.Time) {
+	middle := now.Add(warmup.Tick(b.policy.Warmup) / 2)
+	d := warmup.Decide(in.View, in.Service, in.Pool, in.Overlay, middle)
+	b.budget = d.Budget
+	var sum float64
+	for i, m := range in.Pool.Members {
+		b.endpoints[i] = &in.Service.Endpoints[m.Endpoint]
+		b.members[i] = member{Outcome: d.Outcomes[i], endpoint: b.endpoints[i]}
+		b.warming = b.warming || d.Outcomes[i].Warming
+		sum += b.members[i].effective()
+	}
+	if sum > 0 {
+		for i := range b.members {
+			b.members[i].fraction = b.members[i].effective() / sum
+		}
+	}
+}
+
+// Ancestry returns for each member its index in prev, -1 for those that prev did not have.
+func (b *Balancer) ancestry(prev *Balancer) []int {
+	from := make([]int, len(b.endpoints))
+	if prev.same(b) {
+		for i := range from {
+			from[i] = i
+		}
+		return from
+	}
+	known := map[string]int{}
+	if prev != nil {
+		for i, e := range prev.endpoints {
+			known[e.Incarnation] = i
+		}
+	}
+	for i, e := range b.endpoints {
+		from[i] = -1
+		if old, ok := known[e.Incarnation]; ok {
+			from[i] = old
+			delete(known, e.Incarnation) // one heir each
+		}
+	}
+	return from
+}
+
+// Same says whether next has the same incarnations in the same order.
+func (b *Balancer) same(next *Balancer) bool {
+	if b == nil || len(b.endpoints) != len(next.endpoints) {
+		return false
+	}
+	for i, e := range b.endpoints {
+		if e.Incarnation != next.endpoints[i].Incarnation {
+			return false
+		}
+	}
+	return true
+}
+
+// Inherit gives every member its cell, its account and its position.
+func (b *Balancer) inherit(prev *Balancer, from []int, in *Input) {
+	var picks float64 // of the pool, since prev was compiled
+	b.pace = &pace{}
+	if prev != nil {
+		b.pace = prev.pace
+		for i := range prev.lanes {
+			picks += float64(prev.lanes[i].cell.picks.Load() - prev.members[i].picks)
+		}
+	}
+	var fresh []cell
+	for i, e := range b.endpoints {
+		m, l := &b.members[i], &b.lanes[i]
+		l.weight = float64(e.Weight)
+		if t := in.Traffic[e.Incarnation]; t != nil {
+			l.active = &t.Active
+		} else {
+			l.active = new(meter.Gauge)
+		}
+		if old := from[i]; old >= 0 {
+			l.cell = prev.lanes[old].cell
+			m.picks = l.cell.picks.Load()
+			m.expected = prev.members[old].expected + prev.members[old].fraction*picks
+			m.position = prev.position(old)
+			continue
+		}
+		if len(fresh) == 0 {
+			fresh = make([]cell, len(b.members)-i)
+		}
+		l.cell, fresh = &fresh[0], fresh[1:]
+		l.cell.served.Store(math.MinInt64)
+		m.position = mix(in.Seed ^ hash(e.Incarnation))
+	}
+}
+
+// Position is where member i's rotation stands now. It stands still while the member is left out.
+func (b *Balancer) position(i int) uint64 {
+	if b.stride != nil {
+		if p, ok := b.stride.Position(i); ok {
+			return p
+		}
+	}
+	return b.members[i].position
+}
+
+// Prepare builds what Pick draws from.
+func (b *Balancer) prepare(prev *Balancer, from []int, seed uint64) {
+	weights := make([]float64, len(b.members))
+	for i := range b.members {
+		weights[i] = b.members[i].effective()
+	}
+	if b.algorithm == fleet.RoundRobin {
+		positions := make([]uint64, len(b.members))
+		for i := range b.members {
+			positions[i] = b.members[i].position
+		}
+		b.table = picker.NewTable(weights)
+		b.stride = picker.NewStride(weights, positions, b.start(prev, from, seed))
+		return
+	}
+	stay := make([]float64, len(b.members))
+	for i := range stay {
+		stay[i] = b.budget.Stay(b.members[i].Share)
+	}
+	b.pairs = picker.NewPairs(weights, stay)
+}
+
+// Start returns the index at which the rotation goes on: that of the endpoint whose turn it was, or of the
+// first after it that is still here. A rotation without a past starts anywhere.
+func (b *Balancer) start(prev *Balancer, from []int, seed uint64) int {
+	n := len(b.members)
+	if n == 0 {
+		return 0
+	}
+	anywhere := int(mix(seed) % uint64(n)) //nolint:gosec // below n
+	if prev == nil || prev.stride == nil {
+		return anywhere
+	}
+	cursor := prev.stride.Cursor()
+	best, distance := anywhere, len(prev.members)
+	for i, old := range from {
+		if old < 0 || cursor < 0 {
+			continue
+		}
+		if d := (old - cursor + len(prev.members)) % len(prev.members); d < distance {
+			best, distance = i, d
+		}
+	}
+	return best
+}

@@ -1,0 +1,132 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	networking "istio.io/api/networking/v1alpha3"
+)
+
+// A gateway is a Gateway, read.
+type gateway struct {
+	object   *object
+	selector map[string]string
+	servers  []server
+}
+
+// A server is one of a Gateway's: a port, and what may be asked for there.
+type server struct {
+	path  string
+	port  uint32
+	hosts []serverHost
+}
+
+// A serverHost is a host name, maybe a wildcard, and the namespace whose VirtualServices may use it: "*" is any.
+type serverHost struct {
+	path      string
+	namespace string
+	name      string
+}
+
+// addGateway takes in a Gateway.
+func (b *builder) addGateway(o *object, g *networking.Gateway) {
+	gw := &gateway{object: o, selector: g.Selector}
+	b.gateways[o.key()] = gw
+	for _, name := range slices.Sorted(maps.Keys(g.Selector)) {
+		if got := b.options.Labels[name]; got != g.Selector[name] {
+			b.report(o, Reference, "spec.selector["+name+"]", "this gateway does not carry %s=%s; it carries %s",
+				name, clip(g.Selector[name]), labelText(b.options.Labels))
+		}
+	}
+	if len(g.Servers) == 0 {
+		b.report(o, Missing, "spec.servers", "is missing; name at least one port to serve")
+	}
+	for i, s := range g.Servers {
+		path := fmt.Sprintf("spec.servers[%d]", i)
+		if b.checkServer(o, path, s) {
+			gw.servers = append(gw.servers, server{path: path, port: s.Port.Number, hosts: b.serverHosts(o, path, s.Hosts)})
+		}
+	}
+}
+
+func labelText(labels map[string]string) string {
+	var pairs []string
+	for _, name := range slices.Sorted(maps.Keys(labels)) {
+		pairs = append(pairs, name+"="+labels[name])
+	}
+	return strings.Join(pairs, ", ")
+}
+
+func (b *builder) checkServer(o *object, path string, s *networking.Server) bool {
+	if len(s.GetHosts()) == 0 {
+		b.report(o, Missing, path+".hosts", `is missing; name the hosts to serve, or "*" for all`)
+	}
+	if s.GetPort() == nil {
+		b.report(o, Missing, path+".port", "is missing; name the port to serve")
+		return false
+	}
+	if s.Port.Name == "" {
+		b.report(o, Missing, path+".port.name", "is missing; give the port a name")
+	}
+	switch protocol := s.Port.Protocol; strings.ToUpper(protocol) {
+	case "HTTP":
+	case "":
+		b.report(o, Missing, path+".port.protocol", "is missing; write HTTP")
+	case "HTTPS", "HTTP2", "GRPC", "GRPC-WEB", "TCP", "TLS", "MONGO", "MYSQL", "REDIS", "UDP":
+		b.report(o, Unsupported, path+".port.protocol", "%s is not supported yet; crossfade serves HTTP", protocol)
+	default:
+		b.report(o, Invalid, path+".port.protocol", "%q is no protocol; write HTTP", clip(protocol))
+	}
+	return b.checkPort(o, path+".port.number", int64(s.Port.Number))
+}
+
+func (b *builder) serverHosts(o *object, path string, hosts []string) []serverHost {
+	var list []serverHost
+	for i, text := range hosts {
+		h := serverHost{path: fmt.Sprintf("%s.hosts[%d]", path, i), namespace: "*", name: strings.ToLower(text)}
+		if namespace, name, scoped := strings.Cut(h.name, "/"); scoped {
+			h.namespace, h.name = namespace, name
+			if namespace == "." {
+				h.namespace = o.meta.Namespace
+			}
+		}
+		if !isHost(h.name) || (h.namespace != "*" && !isLabel(h.namespace)) {
+			b.report(o, Invalid, h.path, `%q is no host; write "shop.example.com", "*.example.com", "*" or "namespace/host"`, clip(text))
+			continue
+		}
+		list = append(list, h)
+	}
+	return list
+}
+
+// checkServers names hosts that two servers on one port both want.
+func (b *builder) checkServers() {
+	type claim struct {
+		port uint32
+		host string
+	}
+	type owner struct {
+		gateway *gateway
+		host    serverHost
+	}
+	owners := map[claim][]owner{}
+	for _, key := range slices.Sorted(maps.Keys(b.gateways)) {
+		g := b.gateways[key]
+		for _, s := range g.servers {
+			for _, h := range s.hosts {
+				c := claim{s.port, h.name}
+				for _, other := range owners[c] {
+					if h.namespace == "*" || other.host.namespace == "*" || h.namespace == other.host.namespace {
+						b.report(g.object, Conflict, h.path, "%s serves %s on port %d already, at %s:%d; keep one",
+							other.gateway.object.id(), h.name, s.port, other.gateway.object.file,
+							other.gateway.object.at(other.host.path).line)
+						break
+					}
+				}
+				owners[c] = append(owners[c], owner{g, h})
+			}
+		}
+	}
+}

@@ -1,0 +1,354 @@
+package config
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	apps "k8s.io/api/apps/v1"
+	core "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"crossfade.dev/internal/fleet"
+)
+
+// What Kubernetes does where a Deployment does not say.
+const (
+	defaultReplicas = 1
+	defaultGrace    = 30 * time.Second
+	defaultSurge    = "25%"
+	defaultPeriod   = 10
+	defaultTimeout  = 1
+	defaultSuccess  = 1
+	defaultFailure  = 3
+)
+
+const containers = "spec.template.spec.containers"
+
+// addWorkload takes in a Deployment.
+func (b *builder) addWorkload(o *object, d *apps.DeploymentSpec) {
+	w := fleet.Workload{
+		Name:      o.meta.Name,
+		Namespace: o.meta.Namespace,
+		Replicas:  defaultReplicas,
+		Revision:  digest(d.Template),
+		Labels:    d.Template.Labels,
+		MinReady:  seconds(d.MinReadySeconds),
+		Grace:     defaultGrace,
+		Origin:    o.origin(""),
+	}
+	if d.Replicas != nil {
+		w.Replicas = int(*d.Replicas)
+		b.notNegative(o, "spec.replicas", int64(*d.Replicas))
+	}
+	b.notNegative(o, "spec.minReadySeconds", int64(d.MinReadySeconds))
+	if g := d.Template.Spec.TerminationGracePeriodSeconds; g != nil {
+		w.Grace = seconds(*g)
+		b.notNegative(o, "spec.template.spec.terminationGracePeriodSeconds", *g)
+	}
+	b.checkSelector(o, d)
+	b.strategy(o, d.Strategy, &w)
+	switch list := d.Template.Spec.Containers; len(list) {
+	case 0:
+		b.report(o, Missing, containers, "is missing; a Deployment needs a container")
+	case 1:
+		b.container(o, containers+"[0]", &list[0], &w)
+	default:
+		b.report(o, Unsupported, containers+"[1]", "a second container is not supported yet; give it a Deployment of its own")
+	}
+	b.workloads = append(b.workloads, w)
+}
+
+func seconds[T int32 | int64](n T) time.Duration { return time.Duration(n) * time.Second }
+
+func (b *builder) notNegative(o *object, path string, n int64) {
+	const most = 1 << 30 // of seconds this is 34 years; a time.Duration holds 292
+	if n < 0 || n > most {
+		b.report(o, Invalid, path, "%d is out of range; it must be between 0 and %d", n, most)
+	}
+}
+
+// checkSelector makes sure that a Deployment selects what its own template makes, as Kubernetes demands.
+func (b *builder) checkSelector(o *object, d *apps.DeploymentSpec) {
+	const path = "spec.selector.matchLabels"
+	var want map[string]string
+	if d.Selector != nil {
+		want = d.Selector.MatchLabels
+	}
+	if len(want) == 0 {
+		b.report(o, Missing, path, "is missing; repeat labels of spec.template.metadata.labels")
+	}
+	for _, name := range slices.Sorted(maps.Keys(want)) {
+		if d.Template.Labels[name] != want[name] {
+			b.report(o, Conflict, path+"["+name+"]", "spec.template.metadata.labels has no %s: %s; add it there", name, clip(want[name]))
+		}
+	}
+}
+
+func (b *builder) strategy(o *object, s apps.DeploymentStrategy, w *fleet.Workload) {
+	w.MaxSurge, w.MaxUnavailable = defaultSurge, defaultSurge
+	if s.Type == apps.RecreateDeploymentStrategyType {
+		w.Recreate, w.MaxSurge, w.MaxUnavailable = true, "", ""
+		if s.RollingUpdate != nil {
+			b.report(o, Conflict, "spec.strategy.rollingUpdate", "has no meaning with type Recreate; remove it")
+		}
+		return
+	}
+	if s.RollingUpdate == nil {
+		return
+	}
+	const path = "spec.strategy.rollingUpdate"
+	w.MaxSurge = b.portion(o, path+".maxSurge", s.RollingUpdate.MaxSurge)
+	w.MaxUnavailable = b.portion(o, path+".maxUnavailable", s.RollingUpdate.MaxUnavailable)
+	if isZero(w.MaxSurge) && isZero(w.MaxUnavailable) {
+		b.report(o, Invalid, path, "maxSurge and maxUnavailable are both 0: nothing could be replaced; raise one")
+	}
+}
+
+func isZero(portion string) bool { return strings.TrimSuffix(portion, "%") == "0" }
+
+// portion reads a number or a percentage of the replicas.
+func (b *builder) portion(o *object, path string, v *intstr.IntOrString) string {
+	if v == nil {
+		return defaultSurge
+	}
+	text := v.String()
+	digits := strings.TrimSuffix(text, "%")
+	n, err := strconv.Atoi(digits)
+	percent := digits != text
+	if err != nil || n < 0 || v.Type == intstr.String && !percent || percent && strings.HasSuffix(path, ".maxUnavailable") && n > 100 {
+		b.report(o, Invalid, path, `%s must be a number such as 1, or a percentage such as "25%%"`, strconv.Quote(clip(text)))
+		return defaultSurge
+	}
+	return text
+}
+
+// container takes in the one container of a Deployment: the program to run.
+func (b *builder) container(o *object, path string, c *core.Container, w *fleet.Workload) {
+	if len(c.Command) == 0 {
+		b.report(o, Missing, path+".command", "is missing; crossfade runs no images, say which program to start")
+	}
+	w.Command = slices.Concat(c.Command, c.Args)
+	w.Dir = c.WorkingDir
+	b.ports(o, path, c, w)
+	b.environment(o, path, c, w)
+	if c.ReadinessProbe != nil {
+		w.Readiness = b.probe(o, path+".readinessProbe", c.ReadinessProbe, w)
+	}
+	if c.Lifecycle != nil && c.Lifecycle.PreStop != nil {
+		w.PreStop = b.preStop(o, path+".lifecycle.preStop", c.Lifecycle.PreStop, w)
+	}
+}
+
+func (b *builder) ports(o *object, path string, c *core.Container, w *fleet.Workload) {
+	for i := range c.Ports {
+		p := &c.Ports[i]
+		at := fmt.Sprintf("%s.ports[%d]", path, i)
+		if !b.checkPort(o, at+".containerPort", int64(p.ContainerPort)) {
+			continue
+		}
+		for _, other := range w.Ports {
+			if other.Number == uint32(p.ContainerPort) {
+				b.report(o, Conflict, at+".containerPort", "port %d is there already; keep one", p.ContainerPort)
+			}
+			if p.Name != "" && other.Name == p.Name {
+				b.report(o, Conflict, at+".name", "the name %q is there already; rename one", p.Name)
+			}
+		}
+		w.Ports = append(w.Ports, fleet.ContainerPort{Name: p.Name, Number: uint32(p.ContainerPort)})
+	}
+}
+
+func (b *builder) environment(o *object, path string, c *core.Container, w *fleet.Workload) {
+	for i := range c.Env {
+		e := &c.Env[i]
+		at := fmt.Sprintf("%s.env[%d]", path, i)
+		v := fleet.EnvVar{Name: e.Name, Value: e.Value}
+		switch {
+		case e.Name == "":
+			b.report(o, Missing, at+".name", "is missing; name the variable")
+		case strings.ContainsAny(e.Name, "=\x00"):
+			b.report(o, Invalid, at+".name", `%q is no name for a variable`, clip(e.Name))
+		}
+		if from := e.ValueFrom; from != nil {
+			if e.Value != "" {
+				b.report(o, Conflict, at+".valueFrom", "only one of value and valueFrom may be set")
+			}
+			if from.FieldRef != nil {
+				v.Field = from.FieldRef.FieldPath
+			}
+			if v.Field == "" {
+				b.report(o, Missing, at+".valueFrom", "names no source; use fieldRef")
+			}
+		}
+		w.Env = append(w.Env, v)
+	}
+}
+
+// probe reads a readiness probe, with the defaults of Kubernetes.
+func (b *builder) probe(o *object, path string, p *core.Probe, w *fleet.Workload) *fleet.Probe {
+	out := &fleet.Probe{Check: fleet.Check{
+		InitialDelay: seconds(p.InitialDelaySeconds),
+		Interval:     seconds(cmp.Or(p.PeriodSeconds, defaultPeriod)),
+		Timeout:      seconds(cmp.Or(p.TimeoutSeconds, defaultTimeout)),
+		Healthy:      int(cmp.Or(p.SuccessThreshold, defaultSuccess)),
+		Unhealthy:    int(cmp.Or(p.FailureThreshold, defaultFailure)),
+	}}
+	b.notNegative(o, path+".initialDelaySeconds", int64(p.InitialDelaySeconds))
+	b.notNegative(o, path+".periodSeconds", int64(p.PeriodSeconds))
+	b.notNegative(o, path+".timeoutSeconds", int64(p.TimeoutSeconds))
+	b.notNegative(o, path+".successThreshold", int64(p.SuccessThreshold))
+	b.notNegative(o, path+".failureThreshold", int64(p.FailureThreshold))
+	if p.Exec != nil {
+		out.Exec = p.Exec.Command
+		b.command(o, path+".exec.command", out.Exec)
+	}
+	if p.HTTPGet != nil {
+		out.Path = cmp.Or(p.HTTPGet.Path, "/")
+		out.Port = b.portRef(o, path+".httpGet.port", p.HTTPGet.Port, w)
+	}
+	if p.TCPSocket != nil {
+		out.Port = b.portRef(o, path+".tcpSocket.port", p.TCPSocket.Port, w)
+	}
+	b.oneOf(o, path, "exec", "httpGet", "tcpSocket")
+	return out
+}
+
+func (b *builder) preStop(o *object, path string, h *core.LifecycleHandler, w *fleet.Workload) *fleet.PreStop {
+	out := &fleet.PreStop{}
+	if h.Exec != nil {
+		out.Exec = h.Exec.Command
+		b.command(o, path+".exec.command", out.Exec)
+	}
+	if h.HTTPGet != nil {
+		out.Path = cmp.Or(h.HTTPGet.Path, "/")
+		out.Port = b.portRef(o, path+".httpGet.port", h.HTTPGet.Port, w)
+	}
+	if h.Sleep != nil {
+		out.Sleep = seconds(h.Sleep.Seconds)
+		b.notNegative(o, path+".sleep.seconds", h.Sleep.Seconds)
+		if out.Sleep > w.Grace {
+			b.report(o, Invalid, path+".sleep.seconds", "%s is longer than terminationGracePeriodSeconds, which is %s", out.Sleep, w.Grace)
+		}
+	}
+	b.oneOf(o, path, "exec", "httpGet", "sleep")
+	return out
+}
+
+func (b *builder) command(o *object, path string, command []string) {
+	if len(command) == 0 {
+		b.report(o, Missing, path, "is missing; say what to run")
+	}
+}
+
+// oneOf makes sure that just one of a few fields is set.
+func (b *builder) oneOf(o *object, path string, names ...string) {
+	var set []string
+	for _, name := range names {
+		if o.has(path + "." + name) {
+			set = append(set, name)
+		}
+	}
+	switch len(set) {
+	case 0:
+		b.report(o, Missing, path, "does nothing; set one of %s", strings.Join(names, ", "))
+	case 1:
+	default:
+		b.report(o, Conflict, path+"."+set[1], "only one of %s may be set", strings.Join(set, " and "))
+	}
+}
+
+// portRef reads a port that is given as a number or as the name of one of the container's ports.
+func (b *builder) portRef(o *object, path string, ref intstr.IntOrString, w *fleet.Workload) uint32 {
+	if ref.StrVal == "" {
+		if !b.checkPort(o, path, int64(ref.IntVal)) {
+			return 0
+		}
+		return uint32(ref.IntVal)
+	}
+	var names []string
+	for _, p := range w.Ports {
+		if p.Name == ref.StrVal {
+			return p.Number
+		}
+		names = append(names, p.Name)
+	}
+	b.report(o, Reference, path, "the container has no port named %q%s", clip(ref.StrVal), didYouMean(ref.StrVal, names))
+	return 0
+}
+
+// checkSelectors holds every service against the instances that configuration knows of.
+func (b *builder) checkSelectors() {
+	for _, name := range slices.Sorted(maps.Keys(b.hosts)) {
+		h := b.hosts[name]
+		if h.object.kind == "Service" && len(h.services) > 0 && len(h.services[0].Selector) == 0 {
+			b.warn(h.object, Unused, "spec.selector", "is missing; the Service will have no endpoints")
+			continue
+		}
+		for i := range h.services {
+			b.checkTargets(h, &h.services[i])
+		}
+	}
+}
+
+// checkTargets makes sure that a service's port is one that its workloads listen on.
+func (b *builder) checkTargets(h *host, s *fleet.Service) {
+	if len(s.Selector) == 0 {
+		return
+	}
+	found := slices.ContainsFunc(b.instances, func(in fleet.Instance) bool {
+		return in.Namespace == s.Namespace && carries(in.Labels, s.Selector)
+	})
+	for i := range b.workloads {
+		w := &b.workloads[i]
+		if w.Namespace != s.Namespace || !carries(w.Labels, s.Selector) {
+			continue
+		}
+		found = true
+		want := cmp.Or(s.Target, strconv.Itoa(int(s.Port)))
+		listens := func(p fleet.ContainerPort) bool { return p.Name == want || strconv.Itoa(int(p.Number)) == want }
+		if !slices.ContainsFunc(w.Ports, listens) {
+			b.report(h.object, Reference, portPath(h, s), "Deployment %s/%s at %s:%d has no containerPort %s; add it there",
+				w.Namespace, w.Name, w.Origin.File, w.Origin.Line, want)
+		}
+	}
+	if !found {
+		b.warn(h.object, Unused, selectorPath(h), "no Deployment or WorkloadEntry in namespace %s carries %s: the service will have no endpoints",
+			s.Namespace, labelText(s.Selector))
+	}
+}
+
+func carries(labels, want map[string]string) bool {
+	for name, value := range want {
+		if labels[name] != value {
+			return false
+		}
+	}
+	return true
+}
+
+func selectorPath(h *host) string {
+	if h.object.kind == "Service" {
+		return "spec.selector"
+	}
+	return "spec.workloadSelector"
+}
+
+// portPath is the field that says which port of the instances a service means.
+func portPath(h *host, s *fleet.Service) string {
+	list := "spec.ports"
+	for i := range h.services {
+		if h.services[i].Port != s.Port {
+			continue
+		}
+		if path := fmt.Sprintf("%s[%d].targetPort", list, i); h.object.has(path) {
+			return path
+		}
+		return fmt.Sprintf("%s[%d]", list, i)
+	}
+	return list
+}

@@ -1,0 +1,182 @@
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"crossfade.dev/internal/fleet"
+)
+
+// ErrUnknown says that there is no workload of that name.
+var ErrUnknown = errors.New("no such deployment")
+
+// A WorkloadStatus is how far a workload is, as the API shows it.
+type WorkloadStatus struct {
+	Namespace string `json:"namespace"`
+	Name      string `json:"name"`
+	Replicas  int    `json:"replicas"` // wanted
+	Revision  string `json:"revision"`
+	Ready     int    `json:"ready"`   // offered to requests, or able to serve where no service selects it
+	Updated   int    `json:"updated"` // of the wanted revision
+	Total     int    `json:"total"`   // running, those that leave included
+}
+
+// Scale asks for a number of replicas. It holds until configuration says something new.
+func (c *Control) Scale(ctx context.Context, namespace, name string, replicas int) error {
+	if replicas < 0 {
+		return fmt.Errorf("scale %s/%s: replicas is %d, it must be 0 or more", namespace, name, replicas)
+	}
+	return c.command(ctx, namespace, name, func(w *world, now time.Time) {
+		w.scaled[key(namespace, name)] = replicas
+		w.tell(fleet.Event{Kind: "workload.scaled", Endpoint: name, Reason: fmt.Sprintf("%d replicas", replicas)}, now)
+	})
+}
+
+// Restart asks for every instance of a workload to be replaced.
+func (c *Control) Restart(ctx context.Context, namespace, name string) error {
+	return c.command(ctx, namespace, name, func(w *world, now time.Time) {
+		w.restarted[key(namespace, name)] = now.UTC().Format("20060102T150405.000Z")
+		w.tell(fleet.Event{Kind: "workload.restarted", Endpoint: name}, now)
+	})
+}
+
+func (c *Control) command(ctx context.Context, namespace, name string, f func(w *world, now time.Time)) error {
+	var err error
+	ran := c.do(ctx, func(w *world, now time.Time) {
+		var names []string
+		for _, l := range w.desired.Workloads {
+			if l.Namespace == namespace && l.Name == name {
+				f(w, now)
+				return
+			}
+			names = append(names, key(l.Namespace, l.Name))
+		}
+		err = fmt.Errorf("%s/%s: %w; there are: %s", namespace, name, ErrUnknown, strings.Join(names, ", "))
+	})
+	return errors.Join(ran, err)
+}
+
+// Workloads says how far every workload is.
+func (c *Control) Workloads() []WorkloadStatus {
+	s := c.View().Snapshot
+	list := []WorkloadStatus{}
+	for _, l := range s.Workloads {
+		status := WorkloadStatus{Namespace: l.Namespace, Name: l.Name, Replicas: l.Replicas, Revision: l.Revision}
+		for i := range s.Instances {
+			in := &s.Instances[i]
+			if in.Namespace != l.Namespace || in.Workload != l.Name {
+				continue
+			}
+			status.Total++
+			if in.Leaving {
+				continue
+			}
+			if in.Revision == l.Revision {
+				status.Updated++
+			}
+			if offered(s, in) {
+				status.Ready++
+			}
+		}
+		list = append(list, status)
+	}
+	return list
+}
+
+func offered(s *fleet.Snapshot, in *fleet.Instance) bool {
+	selected := false
+	for i := range s.Services {
+		for j := range s.Services[i].Endpoints {
+			if e := &s.Services[i].Endpoints[j]; e.Incarnation == in.Incarnation {
+				selected = true
+				if !e.Stage.Offered() {
+					return false
+				}
+			}
+		}
+	}
+	return selected || in.Ready
+}
+
+// Handler serves the commands: POST /api/v1/scale and /api/v1/restart, GET /api/v1/workloads.
+func (c *Control) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /api/v1/scale", c.serveScale)
+	mux.HandleFunc("POST /api/v1/restart", c.serveRestart)
+	mux.HandleFunc("GET /api/v1/workloads", func(rw http.ResponseWriter, _ *http.Request) { answer(rw, c.Workloads()) })
+	return mux
+}
+
+// A workloadRef is what a command is about.
+type workloadRef struct {
+	Namespace string `json:"namespace"`
+	Name      string `json:"name"`
+	Replicas  *int   `json:"replicas,omitempty"`
+}
+
+func (c *Control) serveScale(rw http.ResponseWriter, r *http.Request) {
+	t, ok := read(rw, r)
+	if !ok {
+		return
+	}
+	if t.Replicas == nil {
+		http.Error(rw, "replicas is missing", http.StatusBadRequest)
+		return
+	}
+	done(rw, c.Scale(r.Context(), t.Namespace, t.Name, *t.Replicas))
+}
+
+func (c *Control) serveRestart(rw http.ResponseWriter, r *http.Request) {
+	if t, ok := read(rw, r); ok {
+		done(rw, c.Restart(r.Context(), t.Namespace, t.Name))
+	}
+}
+
+func read(rw http.ResponseWriter, r *http.Request) (workloadRef, bool) {
+	var t workloadRef
+	d := json.NewDecoder(http.MaxBytesReader(rw, r.Body, 1<<16))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&t); err != nil {
+		http.Error(rw, "body: "+err.Error(), http.StatusBadRequest)
+		return t, false
+	}
+	if t.Name == "" {
+		http.Error(rw, "name is missing", http.StatusBadRequest)
+		return t, false
+	}
+	if t.Namespace == "" {
+		t.Namespace = "default"
+	}
+	return t, true
+}
+
+func done(rw http.ResponseWriter, err error) {
+	switch {
+	case err == nil:
+		answer(rw, map[string]string{"status": "accepted"})
+	case errors.Is(err, ErrUnknown):
+		http.Error(rw, err.Error(), http.StatusNotFound)
+	case errors.Is(err, ErrStopped):
+		http.Error(rw, err.Error(), http.StatusServiceUnavailable)
+	default:
+		http.Error(rw, err.Error(), http.StatusBadRequest)
+	}
+}
+
+func answer(rw http.ResponseWriter, v any) {
+	rw.Header().Set("Content-Type", "application/json")
+	data, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		http.Error(rw, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	if _, err := rw.Write(slices.Concat(data, []byte("\n"))); err != nil {
+		return // the client is gone; nobody is left to tell
+	}
+}

@@ -1,0 +1,141 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"crossfade.dev/internal/fleet"
+)
+
+// running starts a control in the current bubble and returns it with a function that stops it.
+func running(t *testing.T) (*Control, func()) {
+	t.Helper()
+	c := New(fleet.View{}, slog.New(slog.DiscardHandler))
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- c.Run(ctx) }()
+	return c, sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run = %v", err)
+		}
+	})
+}
+
+func TestWarmUpEndsWithoutAnyoneAsking(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, stop := running(t)
+		defer stop()
+		ctx := t.Context()
+		if err := c.Configure(ctx, reviews(linear)); err != nil {
+			t.Fatal(err)
+		}
+		var reporter sync.WaitGroup
+		defer reporter.Wait()
+		reporter.Go(func() {
+			local := fleet.Report{From: "local", Role: "local", Instances: []fleet.Instance{{
+				Name: "a", Namespace: "default", Incarnation: "a", Ready: true, Weight: 1, Labels: map[string]string{"app": "reviews"},
+			}}}
+			for c.Report(ctx, local) == nil && ctx.Err() == nil {
+				time.Sleep(time.Second)
+			}
+		})
+		synctest.Wait()
+		if err := c.Verdict(ctx, "a", true, "HTTP 200"); err != nil {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		err := c.Watch(ctx, func(v fleet.View) {
+			if v.Services[0].Endpoints[0].Stage == fleet.Serving {
+				stop()
+			}
+		})
+		if !errors.Is(err, ErrStopped) {
+			t.Errorf("Watch = %v, want ErrStopped", err)
+		}
+		if got := time.Since(start).Round(time.Second); got != linear.Window {
+			t.Errorf("warm-up ended after %v, want %v", got, linear.Window)
+		}
+	})
+}
+
+// A follower that is slow gets the newest view, not all of them, and never waits while there is a newer one.
+func TestFollowSkipsWhatWasOvertaken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, stop := running(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		var seen []string
+		followed := make(chan error, 1)
+		go func() {
+			followed <- c.Follow(ctx, fleet.Hello{ID: "slow", Role: "observer"}, func(v fleet.View) {
+				seen = append(seen, v.Config)
+				time.Sleep(10 * time.Second)
+			})
+		}()
+		for _, digest := range []string{"a", "b", "c", "d"} {
+			time.Sleep(time.Second)
+			if err := c.Configure(ctx, &fleet.Desired{Digest: digest}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(time.Minute)
+		cancel()
+		if err := <-followed; !errors.Is(err, context.Canceled) {
+			t.Errorf("Follow = %v, want Canceled", err)
+		}
+		if got := seen[len(seen)-1]; got != "d" || len(seen) > 3 {
+			t.Errorf("saw %q, want to end with d and to skip what was overtaken", seen)
+		}
+		stop()
+		if err := c.Report(t.Context(), fleet.Report{}); !errors.Is(err, ErrStopped) {
+			t.Errorf("Report to a stopped control = %v, want ErrStopped", err)
+		}
+	})
+}
+
+func TestCommands(t *testing.T) {
+	c, stop := running(t)
+	defer stop()
+	if err := c.Configure(t.Context(), reviews(linear)); err != nil {
+		t.Fatal(err)
+	}
+	handler := c.Handler()
+	do := func(method, path, body string) (int, string) {
+		r := httptest.NewRequestWithContext(t.Context(), method, path, strings.NewReader(body))
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, r)
+		return w.Code, strings.TrimSpace(w.Body.String())
+	}
+	for _, test := range []struct {
+		path, body string
+		code       int
+		says       string
+	}{
+		{"/api/v1/scale", `{"name":"reviews-v2","replicas":3}`, http.StatusOK, "accepted"},
+		{"/api/v1/scale", `{"name":"reviews-v2"}`, http.StatusBadRequest, "replicas is missing"},
+		{"/api/v1/scale", `{"name":"reviews-v2","replicas":-1}`, http.StatusBadRequest, "must be 0 or more"},
+		{"/api/v1/scale", `{"name":"review","replicas":1}`, http.StatusNotFound, "there are: default/reviews-v2"},
+		{"/api/v1/scale", `{"nam":"x"}`, http.StatusBadRequest, `unknown field "nam"`},
+		{"/api/v1/restart", `{"name":"reviews-v2"}`, http.StatusOK, "accepted"},
+		{"/api/v1/restart", `{}`, http.StatusBadRequest, "name is missing"},
+	} {
+		if code, says := do(http.MethodPost, test.path, test.body); code != test.code || !strings.Contains(says, test.says) {
+			t.Errorf("POST %s %s = %d %q, want %d … %s", test.path, test.body, code, says, test.code, test.says)
+		}
+	}
+	if code, says := do(http.MethodGet, "/api/v1/workloads", ""); code != http.StatusOK || !strings.Contains(says, `"replicas": 3`) {
+		t.Errorf("GET workloads = %d %s, want 3 replicas", code, says)
+	}
+	before := c.View().Workloads[0].Revision
+	if !strings.HasPrefix(before, "a+") {
+		t.Errorf("revision after a restart = %q, want a+…", before)
+	}
+}

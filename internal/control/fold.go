@@ -1,0 +1,277 @@
+package control
+
+import (
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"crossfade.dev/internal/fleet"
+	"crossfade.dev/internal/lifecycle"
+)
+
+// fold makes the next snapshot from the world and keeps it if it differs from the newest one. It returns what
+// happened since the last fold.
+func (w *world) fold(now time.Time) []fleet.Event {
+	w.forget(now)
+	instances := w.instances()
+	w.live(instances, now)
+	next := &fleet.Snapshot{
+		Number:    w.view.Number + 1,
+		Config:    w.desired.Digest,
+		Listeners: w.desired.Listeners,
+		Workloads: w.workloads(),
+		Instances: instances,
+		Gateways:  w.gateways(),
+	}
+	for i := range w.desired.Services {
+		next.Services = append(next.Services, w.service(&w.desired.Services[i], instances, now))
+	}
+	slices.SortFunc(next.Services, func(a, b fleet.Service) int { return strings.Compare(a.Name, b.Name) })
+	for w.mature(next, now) { // whoever matures changes its stage in every service
+	}
+	w.measure(next, now)
+	next.Events = remember(w.view.Events, w.told)
+	told := w.told
+	w.told = nil
+	if len(told) > 0 || !same(w.view.Snapshot, next) {
+		w.view = fleet.View{Snapshot: next, Taken: now}
+		w.drains()
+	}
+	return told
+}
+
+// wake is how long the world may sleep: until somebody matures, or a little, so that what others stopped
+// saying is noticed.
+func (w *world) wake(now time.Time) time.Duration {
+	wait := time.Second
+	for i := range w.view.Services {
+		s := &w.view.Services[i]
+		for j := range s.Pools {
+			p := &s.Pools[j]
+			for _, m := range p.Members {
+				e := &s.Endpoints[m.Endpoint]
+				if e.Stage == fleet.Warming {
+					left := m.At + time.Duration((1-m.Base)*float64(p.Policy.Warmup.Window)) - w.view.Age(e, now)
+					wait = min(wait, max(left, time.Millisecond))
+				}
+			}
+		}
+	}
+	return wait
+}
+
+// instances is everything that runs, from configuration and from all reports, each incarnation once.
+func (w *world) instances() []fleet.Instance {
+	all := slices.Clone(w.desired.Instances)
+	for _, f := range w.followers {
+		all = append(all, f.report.Instances...)
+	}
+	all = append(all, w.restored...)
+	slices.SortStableFunc(all, func(a, b fleet.Instance) int { return strings.Compare(a.Incarnation, b.Incarnation) })
+	return slices.CompactFunc(all, func(a, b fleet.Instance) bool { return a.Incarnation == b.Incarnation })
+}
+
+// live steps the life of every incarnation there is, and ends the lives of those there are no more.
+func (w *world) live(instances []fleet.Instance, now time.Time) {
+	present := map[string]bool{}
+	for i := range instances {
+		in := &instances[i]
+		present[in.Incarnation] = true
+		w.step(in.Incarnation, in.Name, in.Ready || configured(*in), in.Leaving, now)
+	}
+	for i := range w.desired.Services {
+		for j := range w.desired.Services[i].Endpoints {
+			e := &w.desired.Services[i].Endpoints[j]
+			present[e.Incarnation] = true
+			w.step(e.Incarnation, e.Name, true, false, now)
+		}
+	}
+	for incarnation, l := range w.lives {
+		if present[incarnation] {
+			continue
+		}
+		w.advance(l, incarnation, lifecycle.Vanished, "", now)
+		delete(w.lives, incarnation)
+		if !l.Offered.IsZero() {
+			w.past[incarnation] = memento{l.Offered, now}
+		}
+	}
+}
+
+// step takes one incarnation as far as what is known of it leads.
+func (w *world) step(incarnation, name string, ready, leaving bool, now time.Time) {
+	l := w.lives[incarnation]
+	if l == nil {
+		l = w.life(incarnation)
+		if m, ok := w.past[incarnation]; ok { // it was away for a moment: same process, same age
+			l.Offered = m.offered
+			delete(w.past, incarnation)
+		}
+	}
+	l.name = name
+	if l.ready && !ready {
+		l.healthy = false // its check must pass anew
+	}
+	l.ready = ready
+	switch {
+	case leaving:
+		w.advance(l, incarnation, lifecycle.Leave, "", now)
+		if w.clearOf(l) {
+			w.advance(l, incarnation, lifecycle.Drained, "no gateway sends to it, nothing is open", now)
+		}
+	case ready && l.healthy:
+		w.advance(l, incarnation, lifecycle.Ready, "", now)
+	case !ready:
+		w.advance(l, incarnation, lifecycle.Unready, "its own readiness probe fails", now)
+	}
+}
+
+func (w *world) advance(l *life, incarnation string, e lifecycle.Event, reason string, now time.Time) {
+	next, kind := lifecycle.Step(l.State, e, now)
+	l.State = next
+	if kind != "" {
+		w.tell(fleet.Event{Kind: kind, Endpoint: l.name, Incarnation: incarnation, Reason: reason}, now)
+	}
+}
+
+// service is a configured service with the endpoints that it has now.
+func (w *world) service(want *fleet.Service, instances []fleet.Instance, now time.Time) fleet.Service {
+	s := *want
+	s.Endpoints = nil
+	for _, e := range want.Endpoints {
+		s.Endpoints = w.endpoint(s.Endpoints, e, now)
+	}
+	for i := range instances {
+		if e, ok := member(want, &instances[i]); ok {
+			s.Endpoints = w.endpoint(s.Endpoints, e, now)
+		}
+	}
+	slices.SortFunc(s.Endpoints, func(a, b fleet.Endpoint) int {
+		if c := strings.Compare(a.Name, b.Name); c != 0 {
+			return c
+		}
+		return a.Address.Compare(b.Address)
+	})
+	s.Pools = slices.Clone(want.Pools)
+	for i := range s.Pools {
+		w.fill(&s, &s.Pools[i])
+	}
+	return s
+}
+
+// endpoint adds e as its life is now; one that is gone is not added.
+func (w *world) endpoint(list []fleet.Endpoint, e fleet.Endpoint, now time.Time) []fleet.Endpoint {
+	l := w.lives[e.Incarnation]
+	if l == nil || l.Stage == fleet.Gone {
+		return list
+	}
+	e.Stage, e.Age = l.Stage, l.Age(now)
+	return append(list, e)
+}
+
+// member makes the endpoint that an instance is in a service, if it belongs to it.
+func member(s *fleet.Service, in *fleet.Instance) (fleet.Endpoint, bool) {
+	if len(s.Selector) == 0 || in.Namespace != s.Namespace || !has(in.Labels, s.Selector) {
+		return fleet.Endpoint{}, false
+	}
+	port, ok := target(s, in)
+	if !ok {
+		return fleet.Endpoint{}, false
+	}
+	return fleet.Endpoint{
+		Name:        in.Name,
+		Incarnation: in.Incarnation,
+		Address:     addrPort(in.Address, port),
+		Labels:      in.Labels,
+		Locality:    in.Locality,
+		Weight:      in.Weight,
+		Check:       in.Check,
+	}, true
+}
+
+// target is the port on which an instance serves a service: named ports are looked up at the instance.
+func target(s *fleet.Service, in *fleet.Instance) (uint32, bool) {
+	if s.Target == "" {
+		if port, ok := in.Ports[s.PortName]; ok && s.PortName != "" && configured(*in) {
+			return port, true // a WorkloadEntry maps port names of its service
+		}
+		return s.Port, true
+	}
+	if n, err := strconv.ParseUint(s.Target, 10, 16); err == nil {
+		return uint32(n), true
+	}
+	port, ok := in.Ports[s.Target]
+	return port, ok
+}
+
+func has(labels, want map[string]string) bool {
+	for k, v := range want {
+		if labels[k] != v {
+			return false
+		}
+	}
+	return true
+}
+
+// workloads is what people want to run: configuration, with what commands changed since.
+func (w *world) workloads() []fleet.Workload {
+	list := slices.Clone(w.desired.Workloads)
+	for i := range list {
+		l := &list[i]
+		l.Declared = l.Replicas
+		if n, ok := w.scaled[key(l.Namespace, l.Name)]; ok {
+			l.Replicas = n
+		}
+		if at := w.restarted[key(l.Namespace, l.Name)]; at != "" {
+			l.Restarted = at
+			l.Revision += "+" + at
+		}
+	}
+	return list
+}
+
+func (w *world) gateways() []string {
+	var ids []string
+	for id, f := range w.followers {
+		if f.who.Role == "gateway" {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+// drains notes the first snapshot that shows somebody draining.
+func (w *world) drains() {
+	for _, l := range w.lives {
+		if l.Stage == fleet.Draining && l.drained == 0 {
+			l.drained = w.view.Number
+		}
+	}
+}
+
+// remember appends what happened to the history, and drops the oldest.
+func remember(past, told []fleet.Event) []fleet.Event {
+	all := slices.Concat(past, told)
+	return all[max(0, len(all)-history):]
+}
+
+// same says whether two snapshots say the same but for their number, their events and the passing of time.
+func same(a, b *fleet.Snapshot) bool {
+	return reflect.DeepEqual(timeless(a), timeless(b))
+}
+
+func timeless(s *fleet.Snapshot) *fleet.Snapshot {
+	t := *s
+	t.Number, t.Events = 0, nil
+	t.Services = slices.Clone(s.Services)
+	for i := range t.Services {
+		t.Services[i].Endpoints = slices.Clone(t.Services[i].Endpoints)
+		for j := range t.Services[i].Endpoints {
+			t.Services[i].Endpoints[j].Age = 0
+		}
+	}
+	return &t
+}

@@ -1,0 +1,85 @@
+package evidence
+
+import (
+	"cmp"
+	"slices"
+
+	"crossfade.dev/internal/meter"
+)
+
+// Counts is a [Traffic] at one moment, as a plain value. Its fields mean what Traffic's do.
+type Counts struct {
+	Total, Retry, Timeout, Cut, Overflow, NoEndpoint uint64
+	Connects, ConnectFail                            uint64
+	ActiveConnects, Active                           int64
+	Codes                                            []Code // every status ever counted, in order
+	Latency                                          meter.Snapshot
+}
+
+// A Code is how many answers had one status.
+type Code struct {
+	Status int
+	N      uint64
+}
+
+// Counts returns the counts of this moment. Each of them is exact; while requests pass, they are not all of
+// one instant. A nil Traffic has counted nothing.
+func (t *Traffic) Counts() Counts {
+	if t == nil {
+		return Counts{}
+	}
+	c := Counts{
+		Total: t.Total.Load(), Retry: t.Retry.Load(), Timeout: t.Timeout.Load(), Cut: t.Cut.Load(),
+		Overflow: t.Overflow.Load(), NoEndpoint: t.NoEndpoint.Load(),
+		Connects: t.Connects.Load(), ConnectFail: t.ConnectFail.Load(),
+		ActiveConnects: t.ActiveConnects.Load(), Active: t.Active.Load(),
+		Latency: t.Latency.Snapshot(),
+	}
+	t.Codes(func(status int, n uint64) { c.Codes = append(c.Codes, Code{Status: status, N: n}) })
+	return c
+}
+
+// Merge adds what other counted.
+func (c *Counts) Merge(other *Counts) {
+	c.Total += other.Total
+	c.Retry += other.Retry
+	c.Timeout += other.Timeout
+	c.Cut += other.Cut
+	c.Overflow += other.Overflow
+	c.NoEndpoint += other.NoEndpoint
+	c.Connects += other.Connects
+	c.ConnectFail += other.ConnectFail
+	c.ActiveConnects += other.ActiveConnects
+	c.Active += other.Active
+	c.Latency.Merge(&other.Latency)
+	codes := slices.Clone(c.Codes)
+	for _, o := range other.Codes {
+		i, known := slices.BinarySearchFunc(codes, o.Status, func(c Code, status int) int { return cmp.Compare(c.Status, status) })
+		if known {
+			codes[i].N += o.N
+		} else {
+			codes = slices.Insert(codes, i, o)
+		}
+	}
+	c.Codes = codes
+}
+
+// Class returns how many answers had a status of the class: Class(2) counts 200 to 299.
+func (c *Counts) Class(class int) uint64 {
+	var n uint64
+	for _, code := range c.Codes {
+		if code.Status/100 == class {
+			n += code.N
+		}
+	}
+	return n
+}
+
+// Answered returns how many whole answers there were.
+func (c *Counts) Answered() uint64 {
+	var n uint64
+	for _, code := range c.Codes {
+		n += code.N
+	}
+	return n
+}

@@ -1,0 +1,123 @@
+// Package evidence holds what answered requests showed: per endpoint, per pool and per listener. The hot path
+// adds to it with atomic operations only.
+package evidence
+
+import (
+	"sync/atomic"
+	"time"
+
+	"crossfade.dev/internal/meter"
+)
+
+// Traffic counts the requests that passed one place: an endpoint, or a pool. Its fields carry Envoy's names.
+type Traffic struct {
+	Total          meter.Counter // upstream_rq_total: requests sent, retries included
+	Retry          meter.Counter // upstream_rq_retry: requests sent again because nothing had been sent
+	Timeout        meter.Counter // upstream_rq_timeout: no answer in time
+	Cut            meter.Counter // upstream_rq_rx_reset: the endpoint cut the connection before a whole answer
+	Overflow       meter.Counter // upstream_rq_pending_overflow: refused, too many were waiting
+	NoEndpoint     meter.Counter // upstream_cx_none_healthy: nobody to send to
+	Connects       meter.Counter // upstream_cx_total
+	ConnectFail    meter.Counter // upstream_cx_connect_fail
+	ActiveConnects meter.Gauge   // upstream_cx_active
+	Active         meter.Gauge   // upstream_rq_active: requests in flight
+	Latency        meter.Histogram
+	codes          [5]atomic.Pointer[statuses]
+}
+
+// statuses counts the answers of one class: 200 to 299, say.
+type statuses struct {
+	counts [100]meter.Counter
+	known  [100]atomic.Bool // counted before the last reset; the hot path never looks
+}
+
+// Answered counts one whole answer by its status and time. A status outside 100–599 counts as 500.
+func (t *Traffic) Answered(status int, took time.Duration) {
+	if status < 100 || status > 599 {
+		status = 500
+	}
+	class := &t.codes[status/100-1]
+	block := class.Load()
+	for block == nil { // once per class in the life of the process
+		class.CompareAndSwap(nil, new(statuses))
+		block = class.Load()
+	}
+	block.counts[status%100].Inc()
+	t.Latency.Observe(took)
+}
+
+// Codes calls yield with every status that was ever counted, in order, and its count: 0 after a Reset.
+func (t *Traffic) Codes(yield func(status int, n uint64)) {
+	for class := range t.codes {
+		block := t.codes[class].Load()
+		if block == nil {
+			continue
+		}
+		for i := range block.counts {
+			if n := block.counts[i].Load(); n > 0 || block.known[i].Load() {
+				yield((class+1)*100+i, n)
+			}
+		}
+	}
+}
+
+// Reset sets the counters and the latencies to zero; what is in flight stays counted, and Codes still names
+// every status.
+func (t *Traffic) Reset() {
+	for _, c := range []*meter.Counter{
+		&t.Total, &t.Retry, &t.Timeout, &t.Cut, &t.Overflow, &t.NoEndpoint, &t.Connects, &t.ConnectFail,
+	} {
+		c.Reset()
+	}
+	t.Latency.Reset()
+	for class := range t.codes {
+		block := t.codes[class].Load()
+		if block == nil {
+			continue
+		}
+		for i := range block.counts {
+			if block.counts[i].Reset() > 0 {
+				block.known[i].Store(true)
+			}
+		}
+	}
+}
+
+// A Book keeps one Traffic per key for as long as the key exists. The next book is made from the previous
+// one, so that counts survive every change of the world. A nil book is empty.
+type Book map[string]*Traffic
+
+// Next returns the book for keys: known ones keep their Traffic, new ones start at zero.
+func (b Book) Next(keys []string) Book {
+	next := make(Book, len(keys))
+	for _, key := range keys {
+		if t := b[key]; t != nil {
+			next[key] = t
+		} else {
+			next[key] = new(Traffic)
+		}
+	}
+	return next
+}
+
+// Downstream counts what came in at one listener. Its fields carry Envoy's names.
+type Downstream struct {
+	Connects       meter.Counter // downstream_cx_total
+	ActiveConnects meter.Gauge   // downstream_cx_active
+	Overflow       meter.Counter // downstream_cx_overload_reject: connections refused at the limit
+	Panics         meter.Counter // connections lost to a panic
+	Malformed      meter.Counter // downstream_cx_protocol_error: requests refused by the codec
+	NoRoute        meter.Counter // no_route
+	Aborted        meter.Counter // downstream_rq_rx_reset: the client left before its answer was whole
+	Requests       Traffic       // downstream_rq_*: every request with its answer, our own errors included
+}
+
+// Reset sets the counters to zero; what is open stays counted.
+func (d *Downstream) Reset() {
+	for _, c := range []*meter.Counter{
+		&d.Connects, &d.Overflow, &d.Panics, &d.Malformed, &d.NoRoute, &d.Aborted,
+	} {
+		c.Reset()
+	}
+	d.Requests.Reset()
+}

@@ -1,0 +1,7 @@
+package fleet
+
+// A Hello says who follows control.
+type Hello struct {
+	ID   string `json:"id"`   // unique among those that follow: "gateway-1", "local"
+	Role string `json:"role"` // "gateway" or "local"
+}

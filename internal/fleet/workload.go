@@ -1,0 +1,54 @@
+package fleet
+
+import "time"
+
+// A Workload is a Deployment: an application that people want to run in a number of replicas.
+type Workload struct {
+	Name           string            `json:"name"`
+	Namespace      string            `json:"namespace"`
+	Replicas       int               `json:"replicas"`            // in force
+	Declared       int               `json:"declared"`            // as configuration says; a scale command holds until it changes
+	Revision       string            `json:"revision"`            // digest of everything that a running process cannot take on: template, restarts
+	Restarted      string            `json:"restarted,omitempty"` // when a restart was last asked for; part of Revision
+	Labels         map[string]string `json:"labels,omitempty"`
+	Command        []string          `json:"command"` // program and arguments; $(NAME) stands for an environment variable
+	Dir            string            `json:"dir,omitempty"`
+	Env            []EnvVar          `json:"env,omitempty"`
+	Ports          []ContainerPort   `json:"ports,omitempty"`
+	Readiness      *Probe            `json:"readiness,omitempty"`
+	PreStop        *PreStop          `json:"pre_stop,omitempty"`
+	MinReady       time.Duration     `json:"min_ready_ns,omitempty"`
+	MaxSurge       string            `json:"max_surge,omitempty"`       // a number or a percentage, as in Kubernetes
+	MaxUnavailable string            `json:"max_unavailable,omitempty"` // likewise
+	Grace          time.Duration     `json:"grace_ns"`                  // from SIGTERM to SIGKILL, preStop included
+	Recreate       bool              `json:"recreate,omitempty"`        // stop all, then start all
+	Origin         Origin            `json:"origin,omitzero"`
+}
+
+// An EnvVar is one environment variable; Field names one of the instance's own facts instead of a value:
+// "status.podIP", "metadata.name", "metadata.namespace".
+type EnvVar struct {
+	Name  string `json:"name"`
+	Value string `json:"value,omitempty"`
+	Field string `json:"field,omitempty"`
+}
+
+// A ContainerPort is a port that the application listens on.
+type ContainerPort struct {
+	Name   string `json:"name,omitempty"`
+	Number uint32 `json:"number"`
+}
+
+// A Probe is a readiness probe: exactly one of Exec, Path or neither (TCP).
+type Probe struct {
+	Check
+	Exec []string `json:"exec,omitempty"`
+}
+
+// A PreStop is what happens before SIGTERM: a command, an HTTP GET or a pause.
+type PreStop struct {
+	Exec  []string      `json:"exec,omitempty"`
+	Path  string        `json:"path,omitempty"`
+	Port  uint32        `json:"port,omitempty"`
+	Sleep time.Duration `json:"sleep_ns,omitempty"`
+}

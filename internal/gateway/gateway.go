@@ -1,0 +1,126 @@
+// Package gateway is the data-plane program: it follows control, compiles what it is told into what requests
+// go by, looks at endpoints itself, and reports back. Beside an application it is the sidecar: the same program
+// with a fixed view and no control.
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"crossfade.dev/internal/admin"
+	"crossfade.dev/internal/evidence"
+	"crossfade.dev/internal/feed"
+	"crossfade.dev/internal/fleet"
+	"crossfade.dev/internal/proxy"
+	"crossfade.dev/internal/registry/file"
+)
+
+// A Gateway is one data plane. Its fields must not change while it runs.
+type Gateway struct {
+	ID      string
+	Control feed.Control    // what it follows; nil for a sidecar
+	Fixed   *fleet.Snapshot // what a sidecar goes by
+	State   string          // directory for the last good snapshot; "" keeps none
+	Admin   net.Listener    // its admin API
+	Proxy   proxy.Options   // ID and Log are filled in
+	Drain   time.Duration   // how long open requests have when it is told to stop
+	Version string
+	Log     *slog.Logger
+}
+
+// Run serves until ctx ends, then drains. While it drains it still follows control and reports, so that
+// endpoints that leave at the same time are waited for. It returns an error that wraps *serve.CutError when
+// something had to be cut.
+func (g *Gateway) Run(ctx context.Context) error {
+	g.Proxy.ID, g.Proxy.Log = g.ID, g.Log
+	l := newLoop(g)
+	if err := l.boot(ctx, time.Now()); err != nil {
+		return fmt.Errorf("gateway %s: %w", g.ID, err)
+	}
+	behind, stop := context.WithCancel(context.WithoutCancel(ctx)) // ends when nothing is served any more
+	defer stop()
+	group, behind := errgroup.WithContext(behind)
+	group.Go(func() error { return l.run(behind) })
+	group.Go(func() error { return l.checker.Run(behind) })
+	group.Go(func() error { return l.console().Run(behind) })
+	if g.Control != nil {
+		group.Go(func() error { return l.follow(behind) })
+		group.Go(func() error { return l.report(behind) })
+	}
+	front, quit := context.WithCancel(ctx)
+	defer quit()
+	defer context.AfterFunc(behind, quit)() // whoever fails behind ends what is in front
+	err := l.server.Run(front)
+	stop()
+	err = errors.Join(err, group.Wait())
+	if err != nil {
+		return fmt.Errorf("gateway %s: %w", g.ID, err)
+	}
+	return nil
+}
+
+func (l *loop) console() *admin.Server {
+	program := "gateway"
+	if l.Control == nil {
+		program = "sidecar"
+	}
+	return &admin.Server{Listener: l.Admin, Log: l.Log, Handler: admin.Handler(admin.Config{
+		World: l.world, Program: program, ID: l.ID, Version: l.Version, Started: time.Now(), Log: l.Log,
+	})}
+}
+
+// world is what the admin API shows.
+func (l *loop) world() admin.World {
+	now := time.Now()
+	state := l.proxy.State()
+	if state == nil {
+		return admin.World{ReadyReason: "no snapshot yet: control is away and none was kept"}
+	}
+	w := admin.World{View: state.View(), Overlay: state.Overlay(), Listeners: map[string]*evidence.Downstream{}, Ready: true}
+	if err := l.bound.Load(); err != nil {
+		w.Ready, w.ReadyReason = false, (*err).Error()
+	}
+	for _, s := range state.Services() {
+		for _, p := range s.Pools {
+			w.Pools = append(w.Pools, admin.Pool{
+				Service: s.Service, Pool: p.Pool, Traffic: p.Traffic, Endpoints: s.Traffic(), Shares: p.Balancer.Shares(now),
+			})
+		}
+	}
+	for _, listener := range state.Listeners() {
+		w.Listeners[listener.Name] = listener.Traffic
+	}
+	return w
+}
+
+// boot starts from the fixed view, or from the last good snapshot; without one the gateway waits for control.
+func (l *loop) boot(ctx context.Context, now time.Time) error {
+	if l.Fixed != nil {
+		return l.apply(ctx, fleet.View{Snapshot: l.Fixed, Taken: now}, now)
+	}
+	if l.Gateway.State == "" {
+		return nil
+	}
+	last, away, err := file.Load(l.kept(), now)
+	if errors.Is(err, file.ErrNone) {
+		return nil
+	}
+	if err == nil {
+		err = l.apply(ctx, last, now)
+	}
+	if err != nil {
+		l.Log.WarnContext(ctx, "the last snapshot cannot be used; waiting for control", "err", err)
+		return nil
+	}
+	l.Log.InfoContext(ctx, "serving the last good snapshot until control answers", "number", last.Number, "age", away)
+	return nil
+}
+
+func (l *loop) kept() string { return filepath.Join(l.Gateway.State, l.ID+".json") }

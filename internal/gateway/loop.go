@@ -1,0 +1,238 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"sync/atomic"
+	"time"
+
+	"crossfade.dev/internal/fleet"
+	"crossfade.dev/internal/health"
+	"crossfade.dev/internal/proxy"
+	"crossfade.dev/internal/registry/file"
+	"crossfade.dev/internal/serve"
+	"crossfade.dev/internal/warmup"
+)
+
+// A loop owns what the gateway knows: one goroutine, run, writes it and swaps the compiled state.
+type loop struct {
+	*Gateway
+	proxy   *proxy.Proxy
+	server  *serve.Server
+	checker *health.Checker
+
+	views    chan fleet.View // newest only
+	verdicts chan health.Verdict
+	notices  chan fleet.Event // for control
+	applied  chan struct{}    // rung after every new view; size one
+
+	bound atomic.Pointer[error] // why not every listener is served; nil when all are
+
+	// The following belong to run's goroutine.
+	view    fleet.View
+	overlay fleet.Overlay
+}
+
+func newLoop(g *Gateway) *loop {
+	l := &loop{
+		Gateway:  g,
+		proxy:    proxy.New(g.Proxy),
+		views:    make(chan fleet.View, 1),
+		verdicts: make(chan health.Verdict, 64),
+		notices:  make(chan fleet.Event, 256),
+		applied:  make(chan struct{}, 1),
+		overlay:  fleet.Overlay{},
+	}
+	l.server = serve.New(l.proxy, serve.Options{DrainTimeout: g.Drain, Log: g.Log})
+	l.checker = &health.Checker{OnVerdict: func(v health.Verdict) { l.verdicts <- v }}
+	return l
+}
+
+// run applies views and verdicts as they come, and compiles anew at every tick while somebody warms up.
+func (l *loop) run(ctx context.Context) error {
+	tick := time.NewTimer(l.tick())
+	defer tick.Stop()
+	for {
+		var err error
+		select {
+		case <-ctx.Done():
+			return nil
+		case v := <-l.views:
+			err = l.apply(ctx, v, time.Now())
+		case v := <-l.verdicts:
+			l.mark(ctx, v, time.Now())
+			err = l.recompile(time.Now())
+		case <-tick.C:
+			err = l.recompile(time.Now())
+		}
+		if err != nil {
+			l.Log.ErrorContext(ctx, "a snapshot cannot be applied; the last one stays in force", "number", l.view.Number, "err", err)
+		}
+		tick.Reset(l.tick())
+	}
+}
+
+// offer replaces the view that waits to be applied.
+func (l *loop) offer(v fleet.View) {
+	for {
+		select {
+		case l.views <- v:
+			return
+		default:
+		}
+		select {
+		case <-l.views:
+		default:
+		}
+	}
+}
+
+// apply puts a view in force: routes and balancers, listeners, who is looked at, and the copy on disk. A view
+// that does not compile changes nothing.
+func (l *loop) apply(ctx context.Context, v fleet.View, now time.Time) error {
+	state, err := l.compile(v, now)
+	if err != nil {
+		return err
+	}
+	l.view = v
+	l.bound.Store(nil)
+	switch err := l.server.Apply(ctx, state); {
+	case errors.Is(err, serve.ErrStopped): // draining: what is open still goes by what is true
+		l.proxy.Swap(state)
+	case err != nil:
+		l.bound.Store(&err)
+		l.notice(ctx, fleet.Event{Kind: "listener.failed", Reason: err.Error()}, now)
+	}
+	if l.Control == nil {
+		return nil
+	}
+	select {
+	case l.applied <- struct{}{}:
+	default:
+	}
+	l.prune()
+	l.checker.Set(offered(v))
+	if l.Gateway.State != "" {
+		if err := file.Save(l.kept(), v, now); err != nil {
+			l.Log.ErrorContext(ctx, "the snapshot is not kept", "err", err)
+		}
+	}
+	return nil
+}
+
+// recompile puts the shares of this moment and what was noted since in force.
+func (l *loop) recompile(now time.Time) error {
+	if l.view.Snapshot == nil {
+		return nil
+	}
+	state, err := l.compile(l.view, now)
+	if err == nil {
+		l.proxy.Swap(state)
+	}
+	return err
+}
+
+func (l *loop) compile(v fleet.View, now time.Time) (*proxy.State, error) {
+	// The overlay is copied: what is published is never written again.
+	return proxy.Compile(l.proxy.State(), v, maps.Clone(l.overlay), l.Gateway.Proxy, now)
+}
+
+// tick is how soon shares must be computed again: a hundredth of the shortest window that somebody is in.
+func (l *loop) tick() time.Duration {
+	const idle = time.Hour
+	wait := idle
+	state := l.proxy.State()
+	if state == nil {
+		return wait
+	}
+	for _, s := range state.Services() {
+		for _, p := range s.Pools {
+			if p.Balancer.Warming() {
+				wait = min(wait, max(warmup.Tick(p.Policy.Warmup), time.Millisecond))
+			}
+		}
+	}
+	return wait
+}
+
+// mark notes in the overlay that an endpoint failed its checks, or passes them again.
+func (l *loop) mark(ctx context.Context, v health.Verdict, now time.Time) {
+	m := l.overlay[v.Key]
+	if m.Ejected != v.Healthy { // ejected already, or healthy and never ejected
+		return
+	}
+	e, progress := l.find(v.Key, now)
+	if e == nil {
+		return
+	}
+	event := fleet.Event{Endpoint: e.Name, Incarnation: v.Key, Reason: v.Reason}
+	if v.Healthy {
+		event.Kind = "endpoint.returned"
+		l.overlay[v.Key] = fleet.Mark{Returned: now, Progress: m.Progress}
+	} else {
+		event.Kind = "endpoint.ejected"
+		l.overlay[v.Key] = fleet.Mark{Ejected: true, Reason: v.Reason, Progress: progress}
+	}
+	l.notice(ctx, event, now)
+}
+
+// find returns an incarnation's endpoint, and what it has reached on the way to its full share.
+func (l *loop) find(incarnation string, now time.Time) (*fleet.Endpoint, float64) {
+	state := l.proxy.State()
+	if state == nil {
+		return nil, 0
+	}
+	for _, s := range state.Services() {
+		for _, share := range s.Pools[0].Balancer.Shares(now) {
+			if share.Endpoint.Incarnation == incarnation {
+				return share.Endpoint, share.Progress
+			}
+		}
+	}
+	return nil, 0
+}
+
+// prune forgets what was noted about incarnations that are no more.
+func (l *loop) prune() {
+	exists := map[string]bool{}
+	for i := range l.view.Services {
+		for j := range l.view.Services[i].Endpoints {
+			exists[l.view.Services[i].Endpoints[j].Incarnation] = true
+		}
+	}
+	for incarnation := range l.overlay {
+		if !exists[incarnation] {
+			delete(l.overlay, incarnation)
+		}
+	}
+}
+
+// notice keeps an event for the next report; when too many wait, the log has them.
+func (l *loop) notice(ctx context.Context, e fleet.Event, now time.Time) {
+	e.Time, e.From = now.Round(0), l.ID
+	l.Log.InfoContext(ctx, "event", "kind", e.Kind, "endpoint", e.Endpoint, "reason", e.Reason)
+	select {
+	case l.notices <- e:
+	default:
+		l.Log.WarnContext(ctx, "an event is not reported: too many wait", "kind", e.Kind)
+	}
+}
+
+// offered lists those who may get requests, each incarnation once.
+func offered(v fleet.View) []health.Target {
+	var targets []health.Target
+	seen := map[string]bool{}
+	for i := range v.Services {
+		for j := range v.Services[i].Endpoints {
+			e := &v.Services[i].Endpoints[j]
+			if e.Stage.Offered() && !seen[e.Incarnation] {
+				seen[e.Incarnation] = true
+				t := health.NewTarget(e)
+				t.Check.InitialDelay = 0 // it has passed
+				targets = append(targets, t)
+			}
+		}
+	}
+	return targets
+}

@@ -1,0 +1,115 @@
+// Package lifecycle is the life of one incarnation of an endpoint as a pure step: state, event and now in;
+// state and what happened out. It is the only place where a stage changes.
+//
+//	Starting ─Ready─▶ Warming ─Matured─▶ Serving
+//	   ▲                 │                  │
+//	   └──── Unready ────┴──────────────────┤
+//	                     └───── Leave ──────┴─▶ Draining ─Drained─▶ Gone
+//
+// Vanished leads to Gone from everywhere; whoever leaves before it was offered is Gone at once.
+package lifecycle
+
+import (
+	"fmt"
+	"time"
+
+	"crossfade.dev/internal/fleet"
+)
+
+// A State is what control knows of one incarnation's life. The zero State has just been seen.
+type State struct {
+	Stage   fleet.Stage
+	Offered time.Time // when consumers could first send to it; zero before. Readiness blips do not move it.
+}
+
+// Age returns how long ago the incarnation was first offered; 0 before that.
+func (s State) Age(now time.Time) time.Duration {
+	if s.Offered.IsZero() {
+		return 0
+	}
+	return max(0, now.Sub(s.Offered))
+}
+
+// An Event is something that control learnt about an incarnation.
+type Event uint8
+
+// The events.
+const (
+	Ready    Event = iota // its runner says so, and its checks pass
+	Unready               // its runner says that it cannot serve for now
+	Matured               // its warm-up is over in every pool
+	Leave                 // it was asked to stop
+	Drained               // every gateway stopped sending, and nothing is open
+	Vanished              // its process is gone, or nobody reports it any more
+)
+
+var eventNames = [...]string{"Ready", "Unready", "Matured", "Leave", "Drained", "Vanished"}
+
+func (e Event) String() string {
+	if int(e) < len(eventNames) {
+		return eventNames[e]
+	}
+	return fmt.Sprintf("Event(%d)", uint8(e))
+}
+
+// Step returns the state after event e, and the kind of the fleet.Event that tells people about the change,
+// or "" when e changes nothing in this stage.
+func Step(s State, e Event, now time.Time) (State, string) {
+	if s.Stage == fleet.Gone {
+		return s, ""
+	}
+	switch e {
+	case Ready:
+		return ready(s, now)
+	case Unready:
+		if s.Stage.Offered() {
+			s.Stage = fleet.Starting
+			return s, "readiness.lost"
+		}
+	case Matured:
+		if s.Stage == fleet.Warming {
+			s.Stage = fleet.Serving
+			return s, "warmup.ended"
+		}
+	case Leave:
+		return leave(s)
+	case Drained:
+		if s.Stage == fleet.Draining {
+			s.Stage = fleet.Gone
+			return s, "drained"
+		}
+	case Vanished:
+		s.Stage = fleet.Gone
+		return s, "gone"
+	}
+	return s, ""
+}
+
+// ready offers an incarnation that waits. Its age starts when it is offered for the first time; one that was
+// offered before goes on where it is.
+func ready(s State, now time.Time) (State, string) {
+	if s.Stage != fleet.Starting {
+		return s, ""
+	}
+	s.Stage = fleet.Warming
+	if !s.Offered.IsZero() {
+		return s, "readiness.regained"
+	}
+	s.Offered = now
+	return s, "warmup.started"
+}
+
+// leave drains an incarnation that requests may have been sent to. One that lost readiness a moment ago may
+// still have some open, so it drains too.
+func leave(s State) (State, string) {
+	switch {
+	case s.Stage == fleet.Draining:
+		return s, ""
+	case s.Offered.IsZero():
+		s.Stage = fleet.Gone
+		return s, "gone"
+	default:
+		s.Stage = fleet.Draining
+		return s, "drain.started"
+	}
+}

@@ -1,0 +1,165 @@
+package local
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+
+	"crossfade.dev/internal/fleet"
+)
+
+// errNoAnswer says that a probe took longer than it may.
+var errNoAnswer = errors.New("no answer in time")
+
+// A verdict is what a series of probes says about an application.
+type verdict struct {
+	passing bool
+	why     string // the last failure
+}
+
+// A tally turns single probes into verdicts: so many passes or failures in a row.
+type tally struct {
+	healthy, unhealthy int
+	row                int // probes in a row that said the same
+	last               bool
+	known              bool // there was a verdict
+	passing            bool // the latest
+}
+
+// note counts a probe and says whether it made a new verdict.
+func (t *tally) note(ok bool) bool {
+	if ok != t.last {
+		t.row = 0
+	}
+	t.last = ok
+	t.row++
+	need := t.unhealthy
+	if ok {
+		need = t.healthy
+	}
+	if t.row < need || t.known && t.passing == ok {
+		return false
+	}
+	t.known, t.passing = true, ok
+	return true
+}
+
+// rules returns a probe with Kubernetes' defaults in place of what is not set.
+func rules(p fleet.Probe) fleet.Probe {
+	p.Interval = cmp.Or(max(p.Interval, 0), 10*time.Second)
+	p.Timeout = cmp.Or(max(p.Timeout, 0), time.Second)
+	p.Healthy = cmp.Or(max(p.Healthy, 0), 1)
+	p.Unhealthy = cmp.Or(max(p.Unhealthy, 0), 3)
+	return p
+}
+
+// watch probes an application until ctx ends and puts each new verdict into out. Between probes it waits for
+// the interval, but for no more than a second before the first pass where one is enough, for nobody gains
+// from waiting then.
+func watch(ctx context.Context, p fleet.Probe, once func(context.Context) error, out latest[verdict]) {
+	p = rules(p)
+	count := tally{healthy: p.Healthy, unhealthy: p.Unhealthy}
+	for wait := p.InitialDelay; pause(ctx, wait); {
+		err := within(ctx, p.Timeout, once)
+		if ctx.Err() != nil {
+			return
+		}
+		if count.note(err == nil) {
+			v := verdict{passing: err == nil}
+			if err != nil {
+				v.why = err.Error()
+			}
+			out.put(v)
+		}
+		wait = p.Interval
+		if p.Healthy == 1 && !count.passing {
+			wait = min(wait, time.Second)
+		}
+	}
+}
+
+// within makes one probe, and no longer than it may take.
+func within(ctx context.Context, timeout time.Duration, once func(context.Context) error) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, errNoAnswer)
+	defer cancel()
+	err := once(ctx)
+	if err != nil && errors.Is(context.Cause(ctx), errNoAnswer) {
+		return fmt.Errorf("%w: %v", errNoAnswer, timeout)
+	}
+	return err
+}
+
+// probe makes one readiness probe of the application, at its own address.
+func (in *instance) probe(ctx context.Context) error {
+	p := in.workload.Readiness
+	switch {
+	case len(p.Exec) > 0:
+		return in.execute(ctx, p.Exec, nil)
+	case p.Path != "":
+		return in.machine.get(ctx, in.url(p.Port, p.Path))
+	default:
+		return in.machine.dial(ctx, netip.AddrPortFrom(in.bind, in.port(p.Port)))
+	}
+}
+
+// watchPort is for applications without a readiness probe: they pass once they accept a connection on their
+// first port, or at once when they have none, and are not looked at again.
+func (in *instance) watchPort(ctx context.Context, out latest[verdict]) {
+	address := netip.AddrPortFrom(in.bind, in.port(0))
+	for address.Port() != 0 {
+		err := within(ctx, time.Second, func(ctx context.Context) error { return in.machine.dial(ctx, address) })
+		if err == nil {
+			break
+		}
+		if !pause(ctx, portPoll) {
+			return
+		}
+	}
+	out.put(verdict{passing: true})
+}
+
+// port returns the port that a check names, the first that the application listens on for 0.
+func (in *instance) port(number uint32) uint16 {
+	if number == 0 && len(in.workload.Ports) > 0 {
+		number = in.workload.Ports[0].Number
+	}
+	return uint16(number)
+}
+
+func (in *instance) url(port uint32, path string) string {
+	return fmt.Sprintf("http://%s/%s", netip.AddrPortFrom(in.bind, in.port(port)), strings.TrimPrefix(path, "/"))
+}
+
+// pause waits, and says whether it could before ctx ended.
+func pause(ctx context.Context, wait time.Duration) bool {
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return ctx.Err() == nil
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// A latest carries values of which only the newest counts, from one goroutine to another.
+type latest[T any] chan T
+
+// put leaves v for the reader in place of what it has not fetched yet. It does not block.
+func (l latest[T]) put(v T) {
+	for {
+		select {
+		case l <- v:
+			return
+		default:
+		}
+		select {
+		case <-l:
+		default:
+		}
+	}
+}

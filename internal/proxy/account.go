@@ -1,0 +1,122 @@
+package proxy
+
+import (
+	"time"
+
+	"crossfade.dev/internal/evidence"
+)
+
+// What happened to a request is counted in two places. Downstream, every request is counted once, where it
+// came in: Total = Active + the answers by status + Cut (the answer began and was not finished) + Aborted (the
+// client left). At endpoints, every attempt is counted: under the endpoint, its service and each of its subsets.
+
+// open counts the request downstream.
+func (x *exchange) open() {
+	t := &x.c.traffic.Requests
+	t.Total.Inc()
+	t.Active.Add(1)
+	x.counted = true
+}
+
+// settle counts how the request ended, and logs it if it is to be logged.
+func (x *exchange) settle(o *outcome) {
+	if !x.counted {
+		return
+	}
+	x.counted = false
+	traffic := x.c.traffic
+	took := time.Since(x.start)
+	status, end := o.status, "answered"
+	if o.verdict == whole {
+		status = x.resp.Status
+	}
+	switch {
+	case x.c.cut.Load() && (o.verdict == cut || o.verdict == gone):
+		x.c.lost = true
+		traffic.Requests.Cut.Inc()
+		end = "cut"
+	case o.verdict == cut: // by the endpoint
+		traffic.Requests.Cut.Inc()
+		end = "cut"
+	case o.verdict == gone:
+		traffic.Aborted.Inc()
+		end = "aborted"
+	default:
+		traffic.Requests.Answered(status, took)
+	}
+	traffic.Requests.Active.Add(-1)
+	if o.reason != "" || status >= 500 || x.c.p.o.AccessLog {
+		x.log(o, status, end, took)
+	}
+}
+
+// abandon settles what a panic left open.
+func (x *exchange) abandon() {
+	if x.conn != nil {
+		_ = x.conn.Close()
+		if x.feeder.running {
+			x.feeder.halt(x.c, x.conn)
+		}
+	}
+	x.release()
+	x.settle(&outcome{verdict: cut, reason: "panic"})
+}
+
+func (x *exchange) log(o *outcome, status int, end string, took time.Duration) {
+	r := record{
+		when: x.start, took: took,
+		listener: x.c.door.Name(), remote: string(x.c.remote),
+		method: string(x.method), authority: string(x.host), path: string(x.path),
+		status: status, end: end, attempts: x.attempts, reason: o.reason,
+	}
+	if x.parsed {
+		r.id = string(x.edits.logged)
+	}
+	if x.pool != nil {
+		r.service = x.pool.Service.Name
+	}
+	r.endpoint = x.failed
+	x.c.p.journal.put(r)
+}
+
+// sent counts an attempt that got a connection.
+func (e *Endpoint) sent(reused, retry bool) {
+	for i, t := range e.books {
+		t.Total.Inc()
+		if retry {
+			t.Retry.Inc()
+		}
+		if !reused && i > 0 { // its own were counted where the connection was made
+			t.Connects.Inc()
+		}
+	}
+}
+
+func (e *Endpoint) answered(status int, took time.Duration) {
+	for _, t := range e.books {
+		t.Answered(status, took)
+	}
+}
+
+func (e *Endpoint) cut() {
+	for _, t := range e.books {
+		t.Cut.Inc()
+	}
+}
+
+func (e *Endpoint) timedOut() {
+	for _, t := range e.books {
+		t.Timeout.Inc()
+	}
+}
+
+// overflowed and unreachable leave the endpoint's own book to the connection pool.
+func (e *Endpoint) overflowed() { e.others(func(t *evidence.Traffic) { t.Overflow.Inc() }) }
+
+func (e *Endpoint) unreachable() { e.others(func(t *evidence.Traffic) { t.ConnectFail.Inc() }) }
+
+func (e *Endpoint) others(count func(*evidence.Traffic)) {
+	for _, t := range e.books[1:] {
+		count(t)
+	}
+}

@@ -1,0 +1,80 @@
+package proxy
+
+import (
+	"errors"
+	"io"
+	"time"
+
+	"crossfade.dev/internal/http1"
+)
+
+// passInterim passes a 1xx answer on to a client that understands it. 100 is for those who asked.
+func (x *exchange) passInterim() error {
+	if x.req.Minor == 0 || x.resp.Status == 100 && !x.req.Expect {
+		return nil
+	}
+	x.out = http1.AppendResponse(x.out[:0], &x.resp, &http1.Edit{})
+	return x.c.write(x.out)
+}
+
+// deliver passes the answer on, whose head has been read.
+func (x *exchange) deliver() outcome {
+	x.frame()
+	x.out = http1.AppendResponse(x.out[:0], &x.resp, x.edits.answered(x))
+	x.feeder.answering.Store(true)
+	for {
+		out, bad := x.answer.pass(&x.out, x.conn.Buffer)
+		if len(out) > 0 {
+			if err := x.c.write(out); err != nil {
+				return outcome{verdict: gone, reason: "the client left before its answer was whole"}
+			}
+		}
+		x.out = x.out[:0]
+		switch {
+		case bad != nil:
+			x.endpoint.cut()
+			return outcome{verdict: cut, reason: "the endpoint's answer broke in the middle"}
+		case x.answer.done:
+			x.endpoint.answered(x.resp.Status, time.Since(x.sentAt))
+			return outcome{verdict: whole}
+		}
+		if err := x.fill(x.c.p.o.StreamTimeout, window); err != nil {
+			if errors.Is(err, io.EOF) && x.answer.close(&x.out) {
+				continue
+			}
+			return x.broken(err)
+		}
+	}
+}
+
+// frame decides how the answer is framed for the client and whether its connection can go on.
+func (x *exchange) frame() {
+	early := !x.feeder.whole.Load() // the rest of the request will not be read
+	x.close = x.req.Close || early || x.leaving()
+	from := x.resp.Framing
+	switch {
+	case from == http1.UntilClose && x.req.Minor == 1:
+		x.resp.Framing = http1.Chunked
+	case from == http1.Chunked && x.req.Minor == 0, from == http1.UntilClose:
+		x.resp.Framing = http1.UntilClose
+		x.close = true
+	}
+	x.answer.start(from, x.resp.Framing, x.resp.ContentLength)
+}
+
+// broken is the outcome of an answer whose rest does not come.
+func (x *exchange) broken(err error) outcome {
+	x.join()
+	if o := x.feeder.blame(); o.verdict != whole {
+		if o.verdict == refused {
+			o.verdict = cut // an answer has begun: there is no second one
+		}
+		return o
+	}
+	if errors.Is(err, errTimeout) {
+		x.endpoint.timedOut()
+		return outcome{verdict: cut, reason: "the endpoint stalled in the middle of its answer"}
+	}
+	x.endpoint.cut()
+	return outcome{verdict: cut, reason: "the endpoint cut its answer"}
+}

@@ -1,0 +1,245 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"os"
+	"time"
+
+	"crossfade.dev/internal/http1"
+	"crossfade.dev/internal/upstream"
+)
+
+// attempt picks an endpoint, sends it the request and passes its answer on.
+func (x *exchange) attempt(ctx context.Context) outcome {
+	now := x.start
+	if x.attempts > 0 {
+		now = time.Now()
+	}
+	x.attempts++
+	if o := x.choose(now); o.verdict != whole {
+		return o
+	}
+	defer x.release()
+	x.sentAt = now
+	// A connection that has been idle failed once: another of its age may too.
+	conn, err := x.endpoint.conns.Get(ctx, now, x.sooner(now.Add(x.c.p.o.WaitTimeout)), x.attempts > 1)
+	if err != nil {
+		return x.unconnected(err)
+	}
+	x.conn = conn
+	x.read, x.wrote, x.heard = alarm{}, alarm{}, false
+	x.endpoint.sent(conn.Reused(), x.attempts > 1)
+	o := x.talk()
+	x.part(o.verdict)
+	return o
+}
+
+// choose finds the endpoint that the request goes to now and counts the request as open there. The outcome is
+// whole when there is one.
+//
+// Once a new state is in force, nobody must be sent to by an old one: whoever reads [State.Open] then would
+// miss it. So a pick counts only if, after it was counted as open, the state it came from is still in force.
+func (x *exchange) choose(now time.Time) outcome {
+	c := x.c
+	for {
+		s := c.p.state.Load()
+		c.look(s)
+		rule := c.listener.table.Match(x.host, x.path)
+		if rule == nil {
+			c.traffic.NoRoute.Inc()
+			return outcome{refused, 404, "no route matches this host and path"}
+		}
+		if t := rule.Route.Timeout; t > 0 {
+			x.deadline = x.start.Add(t)
+		}
+		pool := c.listener.pools[rule.Number][rule.Destination(x.draw)]
+		if pool == nil {
+			return outcome{refused, 503, "the route leads to a service that does not exist"}
+		}
+		x.pool = pool
+		i := pool.Balancer.Pick(now, pool.index(x.failed))
+		if i < 0 {
+			for _, t := range pool.books {
+				t.NoEndpoint.Inc()
+			}
+			return outcome{refused, 503, "no endpoint of the service can take the request"}
+		}
+		e := pool.Endpoints[i]
+		e.begin()
+		if c.p.state.Load() == s {
+			x.endpoint = e
+			return outcome{}
+		}
+		e.end()
+	}
+}
+
+// index returns the place of an incarnation, -1 for none.
+func (p *Pool) index(incarnation string) int {
+	if incarnation != "" {
+		for i, e := range p.Endpoints {
+			if e.Incarnation == incarnation {
+				return i
+			}
+		}
+	}
+	return -1
+}
+
+// release ends what choose began.
+func (x *exchange) release() {
+	if e := x.endpoint; e != nil {
+		x.failed = e.Incarnation
+		x.endpoint = nil
+		e.end()
+	}
+}
+
+// unconnected is the outcome of an attempt that got no connection. Nothing was sent.
+func (x *exchange) unconnected(err error) outcome {
+	switch {
+	case errors.Is(err, upstream.ErrOverflow):
+		x.endpoint.overflowed()
+		return outcome{again, 503, "too many requests wait for the endpoint"}
+	case x.late(time.Now()):
+		x.endpoint.timedOut()
+		return outcome{refused, 504, "the endpoint took no connection in time"}
+	case errors.Is(err, upstream.ErrWait):
+		x.endpoint.timedOut()
+		return outcome{refused, 503, "no connection to the endpoint became free"}
+	default:
+		x.endpoint.unreachable()
+		return outcome{again, 503, "the endpoint took no connection"}
+	}
+}
+
+// talk sends the request and passes the answer on.
+func (x *exchange) talk() outcome {
+	n, err := writeAll(x.conn, &x.wrote, x.head, x.c.p.o.StallTimeout)
+	switch {
+	case err == nil:
+		x.feeder.sent.Store(x.feeder.whole.Load())
+	case n == 0 || n <= x.headLen && x.idempotent() && x.conn.Reused():
+		x.endpoint.cut()
+		return outcome{again, 502, "the endpoint cut the connection"}
+	default:
+		return x.hear() // it may have answered before it stopped listening
+	}
+	if !x.feeder.whole.Load() {
+		x.feed()
+	}
+	return x.hear()
+}
+
+// hear waits for the answer, passing interim ones on.
+func (x *exchange) hear() outcome {
+	const most = 32 // interim answers
+	for range most {
+		if err := x.hearHead(); err != nil {
+			return x.unheard(err)
+		}
+		switch status := x.resp.Status; {
+		case status >= 200:
+			return x.deliver()
+		case status == 101:
+			return x.switchOver()
+		}
+		x.heard = true
+		if err := x.passInterim(); err != nil {
+			return outcome{verdict: gone, reason: "the client left before its answer"}
+		}
+	}
+	return x.unheard(&http1.Error{Status: 502, Reason: "too many interim answers"})
+}
+
+// hearHead reads one head from the endpoint.
+func (x *exchange) hearHead() error {
+	for {
+		n, err := x.resp.Parse(x.conn.Buffer.Bytes(), x.method)
+		if err != nil {
+			return err
+		}
+		if n > 0 {
+			x.conn.Buffer.Skip(n)
+			return nil
+		}
+		if err := x.fill(x.c.p.o.AnswerTimeout, x.c.p.o.MaxHead); err != nil {
+			return err
+		}
+		x.heard = true
+	}
+}
+
+// unheard is the outcome of an attempt that brought no answer.
+func (x *exchange) unheard(err error) outcome {
+	x.join()
+	if o := x.feeder.blame(); o.verdict != whole {
+		return o
+	}
+	var bad *http1.Error
+	switch {
+	case errors.As(err, &bad):
+		x.endpoint.cut()
+		return outcome{refused, 502, "the endpoint answered badly: " + bad.Reason}
+	case errors.Is(err, upstream.ErrTooLarge):
+		x.endpoint.cut()
+		return outcome{refused, 502, "the endpoint answered badly: its head is too large"}
+	case errors.Is(err, errTimeout):
+		x.endpoint.timedOut()
+		return outcome{refused, 504, "the endpoint did not answer in time"}
+	}
+	x.endpoint.cut()
+	if !x.heard && x.conn.Reused() && x.idempotent() && x.feeder.untouched(x) {
+		return outcome{again, 502, "the endpoint cut the connection"}
+	}
+	return outcome{refused, 502, "the endpoint cut the connection"}
+}
+
+// fill reads once from the endpoint, waiting no longer than wait after it or the client last did something. The
+// error is errTimeout, upstream.ErrTooLarge or the connection's. A client that waits long is watched meanwhile.
+func (x *exchange) fill(wait time.Duration, most int) error {
+	began := time.Now()
+	for now := began; ; now = time.Now() {
+		limit := x.sooner(x.feeder.latest(began).Add(wait))
+		if !now.Before(limit) {
+			return errTimeout
+		}
+		watch := began.Add(x.c.p.o.WatchAfter)
+		if !x.feeder.running && !now.Before(watch) {
+			x.feed()
+		}
+		ring := limit
+		if !x.feeder.running && watch.Before(limit) {
+			ring = watch
+		}
+		if x.read.move(now, ring) {
+			_ = x.conn.SetReadDeadline(ring) // a closed connection says so when it is read
+		}
+		n, err := x.conn.Buffer.Fill(x.conn, most)
+		if n > 0 {
+			return nil
+		}
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			return err
+		}
+	}
+}
+
+// part gives the connection back, or ends it when another request could not follow on it.
+func (x *exchange) part(v verdict) {
+	conn := x.conn
+	x.conn = nil
+	reuse := v == whole && !x.resp.Close && x.feeder.whole.Load()
+	if !reuse {
+		_ = conn.Close() // before the feeder is waited for: it may be writing
+	}
+	x.feeder.join(x.c, conn)
+	switch {
+	case !reuse:
+	case x.feeder.sent.Load():
+		x.endpoint.conns.Put(conn, time.Now())
+	default:
+		_ = conn.Close()
+	}
+}

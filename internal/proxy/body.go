@@ -1,0 +1,83 @@
+package proxy
+
+import (
+	"crossfade.dev/internal/http1"
+	"crossfade.dev/internal/upstream"
+)
+
+// A body is one message's body on its way through, decoded as it comes and framed as it goes.
+type body struct {
+	from, to http1.Framing
+	left     int64 // when from is Length
+	chunks   http1.Chunks
+	done     bool // all of it, its end included, has been passed
+}
+
+func (t *body) start(from, to http1.Framing, length int64) {
+	t.from, t.to, t.left = from, to, length
+	t.chunks.Reset()
+	t.done = from == http1.NoBody || from == http1.Length && length == 0
+}
+
+// pass takes what in holds of the body and returns it as it goes out, after what is in *scratch. The result is
+// *scratch, grown, or lies in in; it is valid until either changes. An error is an *http1.Error; what came
+// before it is returned with it.
+func (t *body) pass(scratch *[]byte, in *upstream.Buffer) ([]byte, error) {
+	if t.done {
+		return *scratch, nil
+	}
+	if t.from == http1.Chunked {
+		err := t.passChunks(scratch, in)
+		return *scratch, err
+	}
+	b := in.Bytes()
+	if t.from == http1.Length {
+		b = b[:min(int64(len(b)), t.left)]
+		t.left -= int64(len(b))
+		t.done = t.left == 0
+	}
+	in.Skip(len(b)) // what b holds stays until the next Fill
+	if t.to != http1.Chunked && len(*scratch) == 0 {
+		return b, nil
+	}
+	*scratch = t.frame(*scratch, b)
+	return *scratch, nil
+}
+
+func (t *body) passChunks(scratch *[]byte, in *upstream.Buffer) error {
+	for len(in.Bytes()) > 0 && !t.chunks.Done() {
+		data, n, err := t.chunks.Next(in.Bytes())
+		*scratch = t.frame(*scratch, data)
+		in.Skip(n)
+		if err != nil {
+			return err
+		}
+	}
+	if t.chunks.Done() {
+		t.done = true
+		if t.to == http1.Chunked {
+			*scratch = http1.AppendLastChunk(*scratch, t.chunks.Trailers())
+		}
+	}
+	return nil
+}
+
+func (t *body) frame(dst, data []byte) []byte {
+	if t.to == http1.Chunked {
+		return http1.AppendChunk(dst, data)
+	}
+	return append(dst, data...)
+}
+
+// close tells the body that its connection ended cleanly. If that is how it ends, close appends its end to
+// *scratch and says true.
+func (t *body) close(scratch *[]byte) bool {
+	if t.from != http1.UntilClose {
+		return false
+	}
+	t.done = true
+	if t.to == http1.Chunked {
+		*scratch = http1.AppendLastChunk(*scratch, nil)
+	}
+	return true
+}

@@ -1,0 +1,256 @@
+package proxy
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+
+	"crossfade.dev/internal/evidence"
+	"crossfade.dev/internal/http1"
+	"crossfade.dev/internal/upstream"
+)
+
+// window is how much of a body is read at once.
+const window = 32 << 10
+
+// A Door is what the connections of one listening socket share.
+type Door struct {
+	name    atomic.Pointer[string]
+	leaving atomic.Bool
+}
+
+// NewDoor returns the door to the listener of that name.
+func NewDoor(listener string) *Door {
+	d := new(Door)
+	d.Rename(listener)
+	return d
+}
+
+// Name returns the name of the listener whose routes the door's requests take.
+func (d *Door) Name() string { return *d.name.Load() }
+
+// Rename leads the door's connections to another listener's routes when the next state is swapped in.
+func (d *Door) Rename(listener string) { d.name.Store(&listener) }
+
+// Leave says Connection: close on every answer from now on. Requests are served as before: a client is told,
+// never hung up on.
+func (d *Door) Leave() { d.leaving.Store(true) }
+
+// A Conn is a client's connection. Its methods may be called from any goroutine.
+type Conn struct {
+	p      *Proxy
+	nc     net.Conn
+	door   *Door
+	remote []byte       // the client's address, for X-Forwarded-For
+	since  atomic.Int64 // when the last request ended, in Unix nanoseconds; 0 while one is open
+	cut    atomic.Bool
+
+	// Only Serve's goroutine, or the feeder that it waits for, touches what follows.
+	in          *upstream.Buffer
+	read, wrote alarm
+	hush        atomic.Bool // whoever reads from the client is to stop
+	state       *State      // the newest that was looked at, and in it:
+	listener    *Listener
+	traffic     *evidence.Downstream
+	x           *exchange // the open request
+	end         ending
+	lost        bool // a request, by Cut
+}
+
+// An ending is how a connection is closed.
+type ending uint8
+
+const (
+	endPlain  ending = iota // the client has left, or nothing more can be said
+	endLinger               // after an answer that the client must be able to read
+	endReset                // in mid-answer, where a plain close would look like the answer's end
+)
+
+// NewConn returns the connection accepted as nc at door. Serve must be called on it.
+func (p *Proxy) NewConn(nc net.Conn, door *Door) *Conn {
+	c := &Conn{p: p, nc: nc, door: door}
+	if a, err := netip.ParseAddrPort(nc.RemoteAddr().String()); err == nil {
+		c.remote = a.Addr().Unmap().AppendTo(nil)
+	} else {
+		c.remote = []byte("unknown")
+	}
+	c.since.Store(time.Now().UnixNano())
+	return c
+}
+
+// Busy says whether a request is open, and if not, since when.
+func (c *Conn) Busy() (since time.Time, busy bool) {
+	ns := c.since.Load()
+	return time.Unix(0, ns), ns == 0
+}
+
+// Cut closes the connection at once, in the middle of whatever it does.
+func (c *Conn) Cut() {
+	c.cut.Store(true)
+	_ = c.nc.Close()
+}
+
+// Serve serves the connection's requests until it ends, and closes it. It says whether Cut lost a request. ctx
+// ends only waits for connections to endpoints; what ends a connection from outside is Cut. A panic ends this
+// connection and is counted.
+func (c *Conn) Serve(ctx context.Context) (lost bool) {
+	c.look(c.p.state.Load())
+	if c.listener == nil {
+		_ = c.nc.Close()
+		return false
+	}
+	c.traffic = c.listener.Traffic
+	c.traffic.Connects.Inc()
+	c.traffic.ActiveConnects.Add(1)
+	c.in = c.p.buffers.Get()
+	defer c.finish(ctx, &lost)
+	for c.await() && c.serveOne(ctx) {
+	}
+	return c.lost
+}
+
+// look finds the connection's listener in s. A listener that is gone keeps its last routes for as long as it
+// has connections.
+func (c *Conn) look(s *State) {
+	if s == nil || s == c.state {
+		return
+	}
+	switch l := s.Listener(c.door.Name()); {
+	case l != nil:
+		c.listener = l
+	case c.listener != nil:
+		c.listener = c.listener.outlive(s)
+	}
+	c.state = s
+}
+
+func (c *Conn) serveOne(ctx context.Context) (again bool) {
+	x, ok := c.p.exchanges.Get().(*exchange)
+	if !ok {
+		return false
+	}
+	c.since.Store(0)
+	c.x, x.c = x, c
+	again = x.run(ctx)
+	c.x = nil
+	x.forget()
+	c.p.exchanges.Put(x)
+	c.since.Store(time.Now().UnixNano())
+	return again
+}
+
+// await waits for the first byte of the next request. Empty lines between requests are not requests: old
+// clients send one after a body.
+func (c *Conn) await() bool {
+	limit := time.Now().Add(c.p.o.IdleTimeout)
+	for {
+		for bytes.HasPrefix(c.in.Bytes(), []byte("\r\n")) {
+			c.in.Skip(2)
+		}
+		if len(c.in.Bytes()) > 0 {
+			return true
+		}
+		if err := c.fill(limit, c.p.o.MaxHead); err != nil {
+			if errors.Is(err, errTimeout) {
+				c.end = endLinger
+			}
+			return false
+		}
+	}
+}
+
+var (
+	errTimeout = errors.New("nothing came in time")
+	errHushed  = errors.New("told to stop reading")
+)
+
+// fill reads once from the client. The error is errTimeout after limit, errHushed, upstream.ErrTooLarge, or the
+// connection's.
+func (c *Conn) fill(limit time.Time, most int) error {
+	for {
+		now := time.Now()
+		if c.read.move(now, limit) {
+			_ = c.nc.SetReadDeadline(limit) // a closed connection says so when it is read
+		}
+		if c.hush.Load() { // looked at after the deadline was set: whoever hushes sets another one after
+			return errHushed
+		}
+		n, err := c.in.Fill(c.nc, most)
+		switch {
+		case n > 0:
+			return nil
+		case !errors.Is(err, os.ErrDeadlineExceeded):
+			return err
+		case c.hush.Load():
+			return errHushed
+		case !time.Now().Before(limit):
+			return errTimeout
+		}
+	}
+}
+
+// write writes all of b to the client, which must take some of it every StallTimeout.
+func (c *Conn) write(b []byte) error {
+	_, err := writeAll(c.nc, &c.wrote, b, c.p.o.StallTimeout)
+	return err
+}
+
+// finish closes the connection as c.end says. It is deferred by Serve.
+func (c *Conn) finish(ctx context.Context, lost *bool) {
+	if v := recover(); v != nil {
+		c.panicked(ctx, v)
+		*lost = c.lost
+	}
+	switch tcp, isTCP := c.nc.(*net.TCPConn); {
+	case c.end == endLinger && !c.cut.Load():
+		c.linger()
+	case c.end == endReset && isTCP:
+		_ = tcp.SetLinger(0)
+	}
+	_ = c.nc.Close()
+	c.p.buffers.Put(c.in)
+	c.traffic.ActiveConnects.Add(-1)
+}
+
+// panicked settles what a panic left open. A panic in the feeder arrives here too; see exchange.feed.
+func (c *Conn) panicked(ctx context.Context, v any) {
+	c.traffic.Panics.Inc()
+	c.p.o.Log.ErrorContext(ctx, "a connection was lost to a panic", "panic", v, "stack", string(debug.Stack()))
+	if x := c.x; x != nil {
+		x.abandon()
+	}
+	c.end = endReset
+}
+
+// linger waits until the client has closed too: a connection that is closed with bytes unread is reset, and the
+// reset may overtake the answer (RFC 9112 section 9.6).
+func (c *Conn) linger() {
+	half, ok := c.nc.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil {
+		return
+	}
+	c.in.Skip(len(c.in.Bytes()))
+	for limit := time.Now().Add(c.p.o.LingerTimeout); c.fill(limit, window) == nil && time.Now().Before(limit); {
+		c.in.Skip(len(c.in.Bytes()))
+	}
+}
+
+// Refuse turns the connection away because there are too many, and closes it. It is called instead of Serve
+// and does not block.
+func (c *Conn) Refuse() {
+	c.look(c.p.state.Load())
+	if c.listener != nil {
+		c.listener.Traffic.Overflow.Inc()
+	}
+	_ = c.nc.SetWriteDeadline(time.Now().Add(time.Millisecond))
+	_, _ = c.nc.Write(http1.AppendAnswer(nil, &http1.Answer{
+		Status: 503, Body: []byte("Service Unavailable: too many connections.\n"), Close: true,
+	}))
+	_ = c.nc.Close()
+}

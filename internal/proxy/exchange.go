@@ -1,0 +1,239 @@
+package proxy
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"crossfade.dev/internal/http1"
+	"crossfade.dev/internal/upstream"
+)
+
+// An exchange is one request with its answer. Exchanges are recycled with the memory they have grown.
+type exchange struct {
+	c       *Conn
+	req     http1.Request
+	resp    http1.Response
+	edits   edits
+	text    []byte // what the three below point into: they outlive the buffer that the head was parsed in
+	method  []byte
+	host    []byte
+	path    []byte
+	head    []byte // the request as it goes out: its head, and what had come of its body by then
+	headLen int    // bytes of head before the body
+	out     []byte // of the answer: what is written next
+
+	start    time.Time
+	deadline time.Time // of the whole request; zero for none
+	draw     uint64    // decides which of a route's destinations; the same in every attempt
+	attempts int
+	failed   string // incarnation that the last attempt failed on
+	parsed   bool   // req can be used
+	counted  bool   // as open, downstream
+	upgrade  bool   // the client may have the protocol that it asked for
+	reveal   bool   // the answer names its endpoint
+	close    bool   // the answer says Connection: close
+	feeder   feeder
+
+	// Of the present attempt.
+	pool        *Pool
+	endpoint    *Endpoint // counted as open there
+	conn        *upstream.Conn
+	sentAt      time.Time
+	heard       bool // something of an answer has come
+	answer      body
+	read, wrote alarm // of conn
+}
+
+// A verdict is how an attempt ended.
+type verdict uint8
+
+const (
+	whole   verdict = iota // the answer was passed on whole
+	refused                // there is no answer to pass on: the client gets one of ours
+	again                  // likewise, and the endpoint cannot have acted on the request
+	cut                    // the answer began and cannot be finished
+	gone                   // the client left
+)
+
+// An outcome is a verdict with its reason; status is that of our own answer.
+type outcome struct {
+	verdict verdict
+	status  int
+	reason  string
+}
+
+func newExchange(p *Proxy) *exchange {
+	x := &exchange{feeder: newFeeder()}
+	x.edits.prepare(p.o.Name)
+	return x
+}
+
+// forget makes x ready for another request. What grew far beyond the usual is not kept.
+func (x *exchange) forget() {
+	const usual = 64 << 10
+	for _, b := range []*[]byte{&x.head, &x.out, &x.feeder.out} {
+		if cap(*b) > usual {
+			*b = nil
+		}
+	}
+	x.c, x.pool, x.endpoint, x.conn = nil, nil, nil, nil
+	x.deadline, x.attempts, x.failed = time.Time{}, 0, ""
+	x.parsed, x.upgrade, x.reveal, x.close = false, false, false, false
+	x.method, x.host, x.path = nil, nil, nil
+}
+
+// run carries one request and says whether the connection may carry another.
+func (x *exchange) run(ctx context.Context) (another bool) {
+	x.start = time.Now()
+	x.open()
+	if err := x.receive(); err != nil {
+		return x.conclude(x.misread(err))
+	}
+	if err := x.prepare(); err != nil {
+		return x.conclude(x.misread(err))
+	}
+	for {
+		o := x.attempt(ctx)
+		if o.verdict != again || x.attempts > x.c.p.o.Retries || x.late(time.Now()) {
+			return x.conclude(o)
+		}
+	}
+}
+
+// receive reads the request's head. The error is an *http1.Error, errTimeout or the connection's.
+func (x *exchange) receive() error {
+	c := x.c
+	limit := x.start.Add(c.p.o.HeaderTimeout)
+	parsed, seen := 0, 0
+	for {
+		b := c.in.Bytes()
+		if parsed == 0 || len(b) >= 2*parsed || endsHead(b[max(0, seen-3):]) {
+			n, err := x.req.Parse(b)
+			if err != nil {
+				return err
+			}
+			if n > 0 {
+				c.in.Skip(n)
+				x.parsed = true
+				return nil
+			}
+			parsed = len(b)
+		}
+		seen = len(b)
+		err := c.fill(limit, c.p.o.MaxHead)
+		if errors.Is(err, upstream.ErrTooLarge) {
+			return http1.TooLarge(c.in.Bytes())
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// endsHead says whether b may hold the end of a head. A head that trickles in is parsed only then and when it
+// has doubled: otherwise a slow sender of long heads would have us parse all day.
+func endsHead(b []byte) bool {
+	return bytes.Contains(b, []byte("\n\r\n")) || bytes.Contains(b, []byte("\n\n"))
+}
+
+// misread is the outcome of a request that could not be read.
+func (x *exchange) misread(err error) outcome {
+	var refusal *http1.Error
+	switch {
+	case errors.As(err, &refusal):
+		x.c.traffic.Malformed.Inc()
+		return outcome{refused, refusal.Status, refusal.Reason}
+	case errors.Is(err, errTimeout):
+		return outcome{refused, 408, "the request's head did not come in time"}
+	default:
+		return outcome{verdict: gone, reason: "the client left in the middle of a head"}
+	}
+}
+
+// prepare writes the request as it goes out, the same for every attempt, with what has come of its body. After
+// it, nothing points into the client's buffer any more.
+func (x *exchange) prepare() error {
+	r := &x.req
+	x.text = append(append(append(x.text[:0], r.Method...), r.Host...), r.Path...)
+	x.method, x.host, x.path = cut3(x.text, len(r.Method), len(r.Host))
+	x.draw = rand.Uint64()
+	x.upgrade = r.Upgrade != nil && !http1.EqualFold(r.Upgrade, "h2c") // what is said in it could not be checked
+	x.reveal = x.edits.ready(x)
+	x.head = http1.AppendRequest(x.head[:0], r, &x.edits.request)
+	x.headLen = len(x.head)
+	x.feeder.body.start(r.Framing, r.Framing, r.ContentLength)
+	_, err := x.feeder.body.pass(&x.head, x.c.in)
+	x.feeder.start()
+	return err
+}
+
+func cut3(b []byte, n, m int) (first, second, third []byte) { return b[:n], b[n : n+m], b[n+m:] }
+
+// idempotent says whether the request may be sent twice to no other effect than once (RFC 9110 section 9.2.2).
+func (x *exchange) idempotent() bool {
+	switch string(x.method) {
+	case "GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE":
+		return true
+	default:
+		return false
+	}
+}
+
+func (x *exchange) late(now time.Time) bool { return !x.deadline.IsZero() && !now.Before(x.deadline) }
+
+// sooner returns t, or the request's deadline when that comes first.
+func (x *exchange) sooner(t time.Time) time.Time {
+	if !x.deadline.IsZero() && x.deadline.Before(t) {
+		return x.deadline
+	}
+	return t
+}
+
+// conclude tells the client what is still to be told and settles the account of the request.
+func (x *exchange) conclude(o outcome) (another bool) {
+	c := x.c
+	switch o.verdict {
+	case refused, again:
+		another = x.refuse(&o)
+	case whole:
+		another = !x.close
+	case cut:
+		if x.answer.to == http1.UntilClose {
+			c.end = endReset // a plain close would be a clean end
+		}
+	case gone:
+	}
+	if x.close && (o.verdict == whole || o.verdict == refused) {
+		c.end = endLinger
+	}
+	x.settle(&o)
+	return another
+}
+
+// refuse answers for an endpoint that cannot.
+func (x *exchange) refuse(o *outcome) (another bool) {
+	x.close = !x.parsed || x.req.Close || x.req.Minor == 0 || !x.feeder.whole.Load() || x.leaving()
+	x.edits.explain(o)
+	x.out = http1.AppendAnswer(x.out[:0], &http1.Answer{
+		Status: o.status,
+		Fields: x.edits.own[:],
+		Body:   x.edits.text,
+		Head:   x.parsed && string(x.method) == "HEAD",
+		Close:  x.close,
+	})
+	o.verdict = refused
+	if err := x.c.write(x.out); err != nil {
+		o.verdict = gone
+		return false
+	}
+	return !x.close
+}
+
+// leaving says whether the client is to be told that its connection ends with this answer. A client that has
+// sent the next request already gets that one answered too.
+func (x *exchange) leaving() bool {
+	return x.c.door.leaving.Load() && (x.feeder.running || len(x.c.in.Bytes()) == 0)
+}

@@ -1,0 +1,177 @@
+package proxy
+
+import (
+	"errors"
+	"io"
+	"sync/atomic"
+	"time"
+
+	"crossfade.dev/internal/http1"
+	"crossfade.dev/internal/upstream"
+)
+
+// A feeder reads from the client while its answer is waited for or passed on: what is left of the request's
+// body, which it sends to the endpoint; then nothing, to notice when the client leaves. It runs beside the
+// exchange, in a goroutine of its own, only while there is such a thing to do.
+//
+// A client that has closed only its own half still gets its answer: it cannot be told from one that has left
+// until something is written to it. One that resets the connection has left.
+type feeder struct {
+	running bool
+	ended   chan struct{} // has room for one
+
+	// The goroutine's while it runs.
+	body   body
+	out    []byte
+	why    stop
+	thrown any // what it panicked with
+
+	// Everybody's.
+	whole     atomic.Bool  // the body has been read to its end
+	sent      atomic.Bool  // and has been written
+	answering atomic.Bool  // the client is getting its answer
+	progress  atomic.Int64 // when something of the body was last written, in Unix nanoseconds
+}
+
+// A stop is why a feeder ended early.
+type stop uint8
+
+const (
+	notStopped     stop = iota
+	clientLeft          // or broke off its body
+	clientStalled       // did not go on with its body
+	clientBabbled       // its body is malformed
+	endpointClosed      // the endpoint takes no more; it may have answered
+)
+
+func newFeeder() feeder { return feeder{ended: make(chan struct{}, 1)} }
+
+// start makes f ready for a request whose body has been started, and passed as far as it had come.
+func (f *feeder) start() {
+	f.why = notStopped
+	f.whole.Store(f.body.done)
+	f.sent.Store(false)
+	f.answering.Store(false)
+	f.progress.Store(0)
+}
+
+// feed starts the feeder.
+func (x *exchange) feed() {
+	x.feeder.running = true
+	go x.feeder.run(x.c, x.conn, &x.wrote)
+}
+
+func (f *feeder) run(c *Conn, conn *upstream.Conn, wrote *alarm) {
+	defer func() {
+		f.thrown = recover()
+		if f.thrown != nil || f.why != notStopped && f.why != endpointClosed {
+			_ = conn.Close() // the exchange reads from it: it shall look here
+		}
+		f.ended <- struct{}{}
+	}()
+	for !f.body.done {
+		if f.why = f.upload(c, conn, wrote); f.why != notStopped || c.hush.Load() {
+			return
+		}
+	}
+	f.why = f.watch(c)
+}
+
+// upload reads and sends the next piece of the body.
+func (f *feeder) upload(c *Conn, conn *upstream.Conn, wrote *alarm) stop {
+	switch err := c.fill(time.Now().Add(c.p.o.StallTimeout), window); {
+	case err == nil:
+	case errors.Is(err, errHushed):
+		return notStopped
+	case errors.Is(err, errTimeout) && f.answering.Load():
+		return notStopped // both talk at once; the endpoint's silence has a bound of its own
+	case errors.Is(err, errTimeout):
+		return clientStalled
+	default:
+		return clientLeft
+	}
+	f.out = f.out[:0]
+	out, err := f.body.pass(&f.out, c.in)
+	if err != nil {
+		return clientBabbled
+	}
+	done := f.body.done
+	if done {
+		f.whole.Store(true) // first: the answer to the last byte may come at once
+	}
+	if _, err := writeAll(conn, wrote, out, c.p.o.StallTimeout); err != nil {
+		return endpointClosed
+	}
+	f.progress.Store(time.Now().UnixNano())
+	f.sent.Store(done)
+	return notStopped
+}
+
+// watch waits until the client leaves, or says something: one that has sent its next request is there.
+func (f *feeder) watch(c *Conn) stop {
+	for {
+		err := c.fill(time.Now().Add(c.p.o.TunnelTimeout), c.p.o.MaxHead)
+		switch {
+		case errors.Is(err, errTimeout):
+		case err == nil, errors.Is(err, errHushed), errors.Is(err, io.EOF), errors.Is(err, upstream.ErrTooLarge):
+			return notStopped
+		default:
+			return clientLeft
+		}
+	}
+}
+
+// join ends the feeder and waits for it. If it panicked, so does join.
+func (f *feeder) join(c *Conn, conn *upstream.Conn) {
+	if !f.running {
+		return
+	}
+	f.halt(c, conn)
+	if f.thrown != nil {
+		panic(f.thrown)
+	}
+}
+
+// halt ends the feeder, which runs, and waits for it.
+func (f *feeder) halt(c *Conn, conn *upstream.Conn) {
+	const grace = 250 * time.Millisecond // for an endpoint that has answered to take the body's last bytes
+	c.hush.Store(true)
+	_ = c.nc.SetReadDeadline(time.Unix(1, 0))
+	_ = conn.SetWriteDeadline(time.Now().Add(grace))
+	<-f.ended
+	c.hush.Store(false)
+	c.read = alarm{}
+	f.running = false
+}
+
+// join ends the feeder before the exchange's own connection is done with.
+func (x *exchange) join() { x.feeder.join(x.c, x.conn) }
+
+// blame is the outcome that the client caused, whole if none.
+func (f *feeder) blame() outcome {
+	switch f.why {
+	case clientLeft:
+		return outcome{verdict: gone, reason: "the client left before its answer was whole"}
+	case clientStalled:
+		return outcome{refused, 408, "the request's body stalled"}
+	case clientBabbled:
+		return outcome{refused, 400, "the request's body is malformed"}
+	case notStopped, endpointClosed:
+	}
+	return outcome{}
+}
+
+// untouched says whether nothing of the request's body has been sent.
+func (f *feeder) untouched(x *exchange) bool {
+	return f.whole.Load() && len(x.head) == x.headLen && f.body.from != http1.Chunked
+}
+
+// latest returns when something of the body was last sent, or t if that is later.
+func (f *feeder) latest(t time.Time) time.Time {
+	if ns := f.progress.Load(); ns > 0 {
+		if p := time.Unix(0, ns); p.After(t) {
+			return p
+		}
+	}
+	return t
+}

@@ -1,0 +1,157 @@
+package proxy
+
+import (
+	"net/netip"
+	"time"
+
+	"crossfade.dev/internal/balancer"
+	"crossfade.dev/internal/evidence"
+	"crossfade.dev/internal/fleet"
+	"crossfade.dev/internal/route"
+	"crossfade.dev/internal/upstream"
+)
+
+// A State is everything that requests go by at one moment. It is immutable, but for the counters it points to.
+type State struct {
+	view      fleet.View
+	overlay   fleet.Overlay
+	services  []*Service
+	listeners []*Listener
+	endpoints map[endpointKey]*Endpoint
+	pools     map[destinationKey]*Pool
+	buffers   *upstream.Buffers // of all connections to endpoints
+}
+
+// A Service is one service with its pools: the whole first, then its subsets, as in fleet.Service.Pools.
+type Service struct {
+	*fleet.Service
+	Pools     []*Pool
+	Endpoints []*Endpoint   // parallel to fleet.Service.Endpoints
+	traffic   evidence.Book // of endpoints, by incarnation
+	pools     evidence.Book // of pools, by subset
+}
+
+// A Pool is a service or one of its subsets, ready to be picked from.
+type Pool struct {
+	*fleet.Pool
+	Service   *Service
+	Balancer  *balancer.Balancer
+	Traffic   *evidence.Traffic
+	Endpoints []*Endpoint         // parallel to Balancer.Endpoints()
+	books     []*evidence.Traffic // where a request that is routed here is counted before an endpoint is picked
+}
+
+// An Endpoint is one endpoint with the connections to it.
+type Endpoint struct {
+	*fleet.Endpoint
+	Traffic *evidence.Traffic
+	conns   *upstream.Pool
+	reveal  []byte              // its name, for X-Crossfade-Endpoint
+	books   []*evidence.Traffic // its own, that of its service, those of the subsets that hold it
+}
+
+// endpointKey is what makes an endpoint the same over all states.
+type endpointKey struct {
+	service, incarnation string
+	address              netip.AddrPort
+}
+
+type destinationKey struct{ service, subset string }
+
+// A Listener is one listener with its routes.
+type Listener struct {
+	*fleet.Listener
+	Traffic *evidence.Downstream
+	table   *route.Table
+	pools   [][]*Pool // by Rule.Number, then by destination; nil where the service does not exist
+}
+
+// Traffic returns what the service's endpoints counted, by incarnation. The caller must not change it.
+func (s *Service) Traffic() evidence.Book { return s.traffic }
+
+// View returns what the state was compiled from.
+func (s *State) View() fleet.View { return s.view }
+
+// Overlay returns what the state was compiled from.
+func (s *State) Overlay() fleet.Overlay { return s.overlay }
+
+// Services returns every service, in the order of the snapshot. The caller must not change it.
+func (s *State) Services() []*Service { return s.services }
+
+// Listeners returns every listener, in the order of the snapshot. The caller must not change it.
+func (s *State) Listeners() []*Listener { return s.listeners }
+
+// Listener returns the listener of that name, nil if there is none.
+func (s *State) Listener(name string) *Listener {
+	for _, l := range s.listeners {
+		if l.Name == name {
+			return l
+		}
+	}
+	return nil
+}
+
+// lead finds the pools that the listener's rules lead to in s.
+func (l *Listener) lead(s *State) {
+	for _, rule := range l.table.Rules() {
+		pools := make([]*Pool, len(rule.Route.Destinations))
+		for i, d := range rule.Route.Destinations {
+			pools[i] = s.pools[destinationKey{d.Service, d.Subset}]
+		}
+		l.pools = append(l.pools, pools)
+	}
+}
+
+// outlive returns what a listener that s does not have is to its last connections: the same routes, leading to
+// what s has.
+func (l *Listener) outlive(s *State) *Listener {
+	next := &Listener{Listener: l.Listener, Traffic: l.Traffic, table: l.table}
+	next.lead(s)
+	return next
+}
+
+// Open returns how many requests are open to each incarnation; those with none are left out.
+//
+// Once a state is swapped in, an incarnation that it does not offer gets no new request: when it is then
+// missing here, it has none and never will.
+func (s *State) Open() map[string]int {
+	open := map[string]int{}
+	for key, e := range s.endpoints {
+		if n := e.Traffic.Active.Load(); n > 0 {
+			open[key.incarnation] += int(n)
+		}
+	}
+	return open
+}
+
+// Warming says whether any endpoint's share is still growing, so that the state must be compiled again at the
+// next tick.
+func (s *State) Warming() bool {
+	for _, service := range s.services {
+		for _, pool := range service.Pools {
+			if pool.Balancer.Warming() {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (s *State) sweep(now time.Time) {
+	for _, e := range s.endpoints {
+		e.conns.Sweep(now)
+	}
+}
+
+// begin counts a request as open: from before it is certain to be sent until after its answer's last byte.
+func (e *Endpoint) begin() {
+	for _, t := range e.books {
+		t.Active.Add(1)
+	}
+}
+
+func (e *Endpoint) end() {
+	for _, t := range e.books {
+		t.Active.Add(-1)
+	}
+}

@@ -1,0 +1,117 @@
+package proxy
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"crossfade.dev/internal/http1"
+	"crossfade.dev/internal/upstream"
+)
+
+// switchOver passes a 101 on and turns the two connections into a tunnel until both sides have ended.
+func (x *exchange) switchOver() outcome {
+	if !x.upgrade {
+		return x.unheard(&http1.Error{Status: 502, Reason: "it switched protocols unasked"})
+	}
+	x.join()
+	x.close = false
+	x.out = http1.AppendResponse(x.out[:0], &x.resp, x.edits.answered(x))
+	if err := x.c.write(x.out); err != nil {
+		return outcome{verdict: gone, reason: "the client left before its answer"}
+	}
+	took := time.Since(x.sentAt)
+	x.resp.Close = true // neither connection carries HTTP any more
+	x.close = true
+	t := tunnel{idle: x.c.p.o.TunnelTimeout, stall: x.c.p.o.StallTimeout}
+	t.run(
+		side{x.c.nc, x.c.in},
+		side{x.conn, x.conn.Buffer},
+	)
+	x.endpoint.answered(101, took)
+	return outcome{verdict: whole}
+}
+
+// A side is one end of a tunnel: its connection, and what was read from it and not yet passed on.
+type side struct {
+	net.Conn
+	buffer *upstream.Buffer
+}
+
+// A tunnel carries bytes both ways. It ends when both sides have closed their half, when one is broken, or when
+// neither has said anything for idle.
+type tunnel struct {
+	idle, stall time.Duration
+	heard       atomic.Int64 // when either side last said something, in Unix nanoseconds
+}
+
+func (t *tunnel) run(a, b side) {
+	t.heard.Store(time.Now().UnixNano())
+	thrown := make(chan any)
+	go func() {
+		defer func() { thrown <- recover() }()
+		t.carry(a, b)
+	}()
+	t.carry(b, a)
+	if v := <-thrown; v != nil {
+		panic(v) // of this connection, not of the process
+	}
+}
+
+// carry passes on what from says until it ends, then closes that half of to. When either breaks, both do.
+func (t *tunnel) carry(from, to side) {
+	var read, wrote alarm
+	ended := false
+	defer func() {
+		if !ended {
+			_ = from.Close()
+			_ = to.Close()
+		}
+	}()
+	for {
+		if b := from.buffer.Bytes(); len(b) > 0 {
+			if _, err := writeAll(to.Conn, &wrote, b, t.stall); err != nil {
+				return
+			}
+			from.buffer.Skip(len(b))
+		}
+		if err := t.listen(from, &read); err != nil {
+			ended = errors.Is(err, io.EOF) && closeHalf(to.Conn)
+			return
+		}
+	}
+}
+
+// listen reads once from s.
+func (t *tunnel) listen(s side, read *alarm) error {
+	for {
+		now := time.Now()
+		limit := time.Unix(0, t.heard.Load()).Add(t.idle)
+		if !now.Before(limit) {
+			return errTimeout
+		}
+		if read.move(now, limit) {
+			_ = s.SetReadDeadline(limit) // a closed connection says so when it is read
+		}
+		n, err := s.buffer.Fill(s.Conn, window)
+		if n > 0 {
+			t.heard.Store(time.Now().UnixNano())
+			return nil
+		}
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			return err
+		}
+	}
+}
+
+// closeHalf tells the other end of nc that no more comes, and says whether nc can do that.
+func closeHalf(nc net.Conn) bool {
+	if c, ok := nc.(*upstream.Conn); ok {
+		nc = c.Conn
+	}
+	half, ok := nc.(interface{ CloseWrite() error })
+	return ok && half.CloseWrite() == nil
+}

@@ -1,0 +1,70 @@
+// Package upstream keeps the connections to endpoints: one Pool for each address.
+//
+// A Pool hands out a connection that it believes to be alive, bounds how many are open and how many requests
+// wait for one, and never uses a goroutine or a timer of its own: expired connections are dropped when somebody
+// comes by (Get, Put, Sweep).
+package upstream
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"time"
+
+	"crossfade.dev/internal/evidence"
+)
+
+// Why a Pool gives no connection. In every case nothing has been sent: the request may go elsewhere.
+var (
+	ErrConnect  = errors.New("no connection")             // the endpoint did not take it; wraps the cause
+	ErrOverflow = errors.New("too many requests wait")    // MaxConns are open and MaxPending wait
+	ErrWait     = errors.New("no connection became free") // the deadline passed, or the context ended first
+)
+
+// Options bound a Pool. A zero value means the default.
+type Options struct {
+	MaxConns       int           // open at once, idle ones included; 1024
+	MaxPending     int           // requests that wait for one of them; 1024; negative: none
+	MaxIdle        int           // kept for reuse; 256; negative: none
+	IdleTimeout    time.Duration // an idle connection is dropped after it; 60 s
+	MaxLifetime    time.Duration // no reuse after it; 0: for ever
+	ConnectTimeout time.Duration // 5 s
+	Buffers        *Buffers      // where read buffers come from; nil: the pool's own
+	// Dial opens a connection; nil: TCP.
+	Dial func(ctx context.Context, addr netip.AddrPort) (net.Conn, error)
+}
+
+func (o Options) withDefaults() Options {
+	o.MaxConns = orDefault(o.MaxConns, 1024)
+	o.MaxPending = orDefault(o.MaxPending, 1024)
+	o.MaxIdle = orDefault(o.MaxIdle, 256)
+	o.IdleTimeout = orDefault(o.IdleTimeout, time.Minute)
+	o.ConnectTimeout = orDefault(o.ConnectTimeout, 5*time.Second)
+	if o.Buffers == nil {
+		o.Buffers = new(Buffers)
+	}
+	if o.Dial == nil {
+		o.Dial = dialTCP
+	}
+	return o
+}
+
+func orDefault[T comparable](v, d T) T {
+	var zero T
+	if v == zero {
+		return d
+	}
+	return v
+}
+
+func dialTCP(ctx context.Context, addr netip.AddrPort) (net.Conn, error) {
+	var d net.Dialer
+	return d.DialContext(ctx, "tcp", addr.String())
+}
+
+// New returns a pool that has no connection yet. It counts Connects, ConnectFail, ActiveConnects and Overflow
+// in t.
+func New(addr netip.AddrPort, o Options, t *evidence.Traffic) *Pool {
+	return &Pool{addr: addr, o: o.withDefaults(), traffic: t}
+}

@@ -1,0 +1,60 @@
+package warmup
+
+import (
+	"time"
+
+	"crossfade.dev/internal/curve"
+	"crossfade.dev/internal/fleet"
+)
+
+// Progress returns how far an endpoint of this age has come on its pool's curve, 0 to 1, as control sees it.
+// Without a window everybody has arrived.
+func Progress(w fleet.Warmup, m fleet.Member, age time.Duration) float64 {
+	return curve.Progress(m.Base, age, m.At, w.Window)
+}
+
+// Share returns the part of its full weight, 0 to 1, that the curve gives an endpoint at progress.
+func Share(w fleet.Warmup, progress float64) float64 {
+	if w.Window <= 0 {
+		return 1
+	}
+	return curve.Share(progress, w.Minimum, w.Aggression)
+}
+
+// Reentry returns the progress of an endpoint that this data plane had left out and took back: half of what it
+// had reached, growing from there at the ordinary pace, and never ahead of what control published.
+func Reentry(w fleet.Warmup, published float64, mark fleet.Mark, now time.Time) float64 {
+	if mark.Returned.IsZero() {
+		return published
+	}
+	half := curve.Unit(mark.Progress) / 2
+	return min(published, curve.Progress(half, now.Sub(mark.Returned), 0, w.Window))
+}
+
+// Rebase returns the place of an endpoint of this age on the curve of next, so that its share is the same as it
+// was on the curve of last:
+//
+//   - a new window keeps progress; a new curve keeps the share, at the progress share^aggression;
+//   - who had arrived stays so, also when warm-up is switched on for a living fleet;
+//   - without a window everybody has arrived, and has still when it is switched on again.
+//
+// Only a greater minimum lifts a share at once, to that minimum.
+func Rebase(m fleet.Member, last, next fleet.Warmup, age time.Duration) fleet.Member {
+	if last == next {
+		return m
+	}
+	p := Progress(last, m, age)
+	if next.Window <= 0 {
+		p = 1
+	}
+	if share := Share(last, p); p < 1 && Share(next, p) != share {
+		p = curve.Inverse(share, next.Aggression)
+	}
+	return fleet.Member{Endpoint: m.Endpoint, Base: p, At: age}
+}
+
+// Tick returns how often a pool in which somebody warms up is to be compiled again: every hundredth of the
+// window, and every second at least. It is 0 without a window.
+func Tick(w fleet.Warmup) time.Duration {
+	return min(time.Second, max(0, w.Window)/100)
+}

@@ -1,0 +1,229 @@
+//go:build integration
+
+package e2e
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+)
+
+const (
+	chaosRate = 60 // requests a second: three proxied hops each, and room for the machine to start processes
+	// skew bounds how far apart the load's clock and the schedule's may be; between two upheavals the load runs
+	// for longer than two of them, so that a loss belongs to one.
+	skew = 500 * time.Millisecond
+	// shortly is how long after a kill -9 requests may be lost at the most.
+	shortly = 15 * time.Second
+)
+
+// An upheaval is something that happens to a running system, and what it may cost.
+type upheaval struct {
+	name    string
+	costs   []string // outcomes that a client may see while it lasts; none where nothing may be lost
+	certain bool     // it cannot but cost something
+	run     func(c *chaos)
+}
+
+// A span is an upheaval that took place: from just before it until the system was whole again.
+type span struct {
+	upheaval
+	from, to time.Duration // on the load's clock
+}
+
+func (s span) String() string {
+	return fmt.Sprintf("%s (%.1f s to %.1f s)", s.name, s.from.Seconds(), s.to.Seconds())
+}
+
+// A chaos is one random run.
+type chaos struct {
+	t     *testing.T
+	m     *mesh
+	rng   *rand.Rand
+	extra bool // reviews-v2 has a second replica
+}
+
+// upheavals are everything that may happen, each at least once a round.
+func upheavals() []upheaval {
+	instanceDies := []string{"5xx", "cut"}
+	gatewayDies := []string{"refused", "reset", "eof", "cut", "5xx"}
+	return []upheaval{
+		{"scale out or in", nil, false, (*chaos).rescale},
+		{"rollout restart reviews-v1", nil, false, func(c *chaos) { c.rollout("reviews-v1") }},
+		{"rollout restart productpage-v1", nil, false, func(c *chaos) { c.rollout("productpage-v1") }},
+		{"valid configuration", nil, false, (*chaos).reload},
+		{"broken configuration", nil, false, (*chaos).breakConfig},
+		{"kill -9 control", nil, false, (*chaos).killControl},
+		{"kill -9 an application", instanceDies, false, (*chaos).killApplication},
+		{"kill -9 a sidecar", instanceDies, false, (*chaos).killSidecar},
+		{"kill -9 the gateway", gatewayDies, true, (*chaos).killGateway},
+		{"scale back", nil, false, (*chaos).rescale},
+	}
+}
+
+// TestChaos lets everything happen in random order under a load that never waits, and accounts for every
+// request: what was planned costs nothing, a kill -9 costs what it must, at once and not later.
+func TestChaos(t *testing.T) {
+	seed := chaosSeed(t)
+	t.Logf("CROSSFADE_SEED=%d repeats the order of this run", seed)
+	rounds := 1
+	if full() {
+		rounds = 6
+	}
+	m := start(t, func(m *mesh) { m.setWindow(t, 2*time.Second) })
+	c := &chaos{t: t, m: m, rng: rand.New(rand.NewPCG(seed, seed))}
+	for _, deployment := range []string{"productpage-v1", "reviews-v1"} {
+		scale(t, deployment, 2)
+	}
+	scale(t, "reviews-v2", 1)
+	for deployment, n := range map[string]int{"productpage-v1": 2, "reviews-v1": 2, "reviews-v2": 1} {
+		c.settled(deployment, n)
+	}
+
+	load := startLoad(t, chaosRate)
+	var spans []span
+	for range rounds {
+		all := upheavals()
+		c.rng.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+		for _, u := range all {
+			load.seconds(t, 2)
+			from := time.Since(load.zero)
+			u.run(c)
+			spans = append(spans, span{u, from, time.Since(load.zero)})
+		}
+	}
+	load.seconds(t, 2)
+	account, shots := load.stop(t)
+	problems, notes := judge(account, shots, spans)
+	for _, note := range notes {
+		t.Log(note)
+	}
+	for i, problem := range problems {
+		if i == 20 {
+			t.Errorf("… and %d more", len(problems)-i)
+			break
+		}
+		t.Error(problem)
+	}
+}
+
+func chaosSeed(t *testing.T) uint64 {
+	t.Helper()
+	text := os.Getenv("CROSSFADE_SEED")
+	if text == "" {
+		return uint64(time.Now().UnixNano())
+	}
+	seed, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		t.Fatalf("CROSSFADE_SEED: %v", err)
+	}
+	return seed
+}
+
+// settled waits until a Deployment has n endpoints, all at their full share, none of them one of old.
+func (c *chaos) settled(deployment string, n int, old ...endpoint) []endpoint {
+	c.t.Helper()
+	return awaitAll(c.t, deployment, n, func(e endpoint) bool {
+		return e.Stage == "Serving" && !slices.ContainsFunc(old, func(o endpoint) bool { return o.Incarnation == e.Incarnation })
+	})
+}
+
+func (c *chaos) rescale() {
+	c.t.Helper()
+	c.extra = !c.extra
+	n := 1
+	if c.extra {
+		n = 2
+	}
+	scale(c.t, "reviews-v2", n)
+	c.settled("reviews-v2", n)
+}
+
+func (c *chaos) rollout(deployment string) {
+	c.t.Helper()
+	old := c.settled(deployment, 2)
+	cli(c.t, "rollout", "restart", "deployment/"+deployment)
+	c.settled(deployment, 2, old...)
+}
+
+func (c *chaos) reload() {
+	c.t.Helper()
+	saved(c.t, "config.applied", func() { c.m.setWindow(c.t, time.Duration(2000+c.rng.IntN(1000))*time.Millisecond) })
+}
+
+const brokenYAML = `apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: broken}
+spec:
+  hosts: [broken]
+  htpp: []
+`
+
+func (c *chaos) breakConfig() {
+	c.t.Helper()
+	saved(c.t, "config.rejected", func() { c.m.write(c.t, "broken.yaml", brokenYAML) })
+	if err := os.Remove(filepath.Join(c.m.dir, "broken.yaml")); err != nil {
+		c.t.Fatal(err)
+	}
+	c.reload() // what is good again is applied
+}
+
+func (c *chaos) killControl() {
+	c.t.Helper()
+	c.m.killed(c.t, c.m.control(c.t), isControl)
+	eventually(c.t, soon, func() string {
+		if c.m.status(c.t, "http://"+controlAdmin+"/ready") != 200 {
+			return "control's /ready"
+		}
+		return ""
+	})
+	c.reload() // it is heard
+}
+
+// victim is any replica of what the page cannot do without.
+func (c *chaos) victim() endpoint {
+	c.t.Helper()
+	all := c.settled("reviews-v1", 2)
+	all = append(all, c.settled("productpage-v1", 2)...)
+	return all[c.rng.IntN(len(all))]
+}
+
+func (c *chaos) killApplication() {
+	c.t.Helper()
+	e := c.victim()
+	kill(c.t, c.m.application(c.t, e))
+	c.settled(deploymentOf(e), 2, e)
+}
+
+func (c *chaos) killSidecar() {
+	c.t.Helper()
+	e := c.victim()
+	before := c.m.sidecar(c.t, e)
+	c.m.killed(c.t, before, func(p proc) bool { return p.name() == before.name() && p.has("--inbound") && p.has(e.host()+":") })
+	c.settled(deploymentOf(e), 2)
+}
+
+func (c *chaos) killGateway() {
+	c.t.Helper()
+	c.m.killed(c.t, c.m.gateway(c.t), isGateway)
+	c.m.waitReady(c.t)
+}
+
+// killed kills a process and waits until another has taken its place.
+func (m *mesh) killed(t *testing.T, before proc, match func(proc) bool) {
+	t.Helper()
+	kill(t, before)
+	eventually(t, soon, func() string {
+		for _, p := range m.find(t, match) {
+			if p.pid != before.pid {
+				return ""
+			}
+		}
+		return "another process in the place of " + before.String()
+	})
+}
