@@ -106,9 +106,10 @@ func completeServices(client *adminClient) cobra.CompletionFunc {
 
 // A view says how things are shown: L is the answer that lists them, T one of them.
 type view[L, T any] struct {
-	head func() []string
-	list func(L) []T
-	rows func(T) [][]string
+	head  func() []string
+	list  func(L) []T
+	rows  func(T) [][]string
+	width []string // cells as wide as they become while something is watched; nil where they stay as they are
 }
 
 // get asks for path and shows the answer as the flags want it.
@@ -149,6 +150,9 @@ func get[L, T any](cmd *cobra.Command, f *getFlags, path string, query url.Value
 // columns are.
 func watchTable[L, T any](cmd *cobra.Command, f *getFlags, path string, query url.Values, v view[L, T]) error {
 	t := &table{out: io.Discard}
+	if err := t.write(v.width); err != nil {
+		return err
+	}
 	answer, err := ask[L](cmd.Context(), &f.client, path, query)
 	if err != nil {
 		return ended(cmd.Context(), err)
@@ -241,6 +245,7 @@ func endpointView(wide bool) view[admin.EndpointList, admin.EndpointStatus] {
 			}
 			return [][]string{row}
 		},
+		width: []string{"", "", "", "Draining", "59 m 59 s", "99.9 %", "99.9 %", "99999.9", "99,999", "bypass-single"},
 	}
 }
 

@@ -223,10 +223,10 @@ func TestGetWatchPrintsRowsThatChange(t *testing.T) {
 	if code := <-done; code != 0 || stderr.Len() > 0 {
 		t.Errorf("exit code %d: %s", code, &stderr)
 	}
-	want := `SERVICE        ENDPOINT       ADDRESS          STAGE     AGE      SHARE    TRAFFIC   DUE     GOT   REASON
-reviews:9080   reviews-v1-1   127.1.0.3:9080   Serving   3 h      100 %    90.7 %    308.4   309   -
-reviews:9080   reviews-v2-1   127.1.0.4:9080   Warming   12.3 s   10.2 %   9.3 %     31.6    31    new
-reviews:9080   reviews-v2-1   127.1.0.4:9080   Warming   12.3 s   75 %     9.3 %     31.6    31    new
+	want := `SERVICE        ENDPOINT       ADDRESS          STAGE      AGE         SHARE    TRAFFIC   DUE       GOT      REASON
+reviews:9080   reviews-v1-1   127.1.0.3:9080   Serving    3 h         100 %    90.7 %    308.4     309      -
+reviews:9080   reviews-v2-1   127.1.0.4:9080   Warming    12.3 s      10.2 %   9.3 %     31.6      31       new
+reviews:9080   reviews-v2-1   127.1.0.4:9080   Warming    12.3 s      75 %     9.3 %     31.6      31       new
 `
 	if diff := cmp.Diff(want, out.text.String()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

@@ -84,7 +84,7 @@ func bindLoadFlags(cmd *cobra.Command, plan *load.Plan, flags *loadFlags) {
 	f.StringVar(&flags.body, "body", "", "a size such as 10KB or 1MiB, or @FILE")
 	f.StringArrayVarP(&flags.headers, "header", "H", nil, "a header line, 'Name: value'; may be repeated; Host replaces the URL's")
 	f.BoolVar(&flags.keepAlive, "keepalive", true, "use a connection for more than one request")
-	f.StringVar(&flags.source, "source", "", "local addresses to connect from in turn, such as 127.9.0.0/24")
+	f.StringVar(&flags.source, "source", "", "local addresses to connect from in turn, such as 127.9.0.0/24; each has its own 28,000 ports for --keepalive=false")
 	f.StringVar(&plan.EndpointHeader, "endpoint-header", load.DefaultEndpointHeader, "header of the answer that names who answered")
 	f.DurationVar(&plan.LateAfter, "late-after", load.DefaultLateAfter, "a request sent this much after it was due is late")
 	f.StringVar(&flags.maxLoss, "max-loss", "0", "requests that may be lost: a number, or a percentage such as 0.1%")

@@ -55,6 +55,8 @@ func newRoot() *cobra.Command {
 		newUpCommand(),
 		newControlCommand(),
 		newGatewayCommand(),
+		newScaleCommand(),
+		newRolloutCommand(),
 		newGetCommand(),
 		newExplainCommand(),
 		newLoadCommand(),

@@ -6,6 +6,15 @@
 //	server := &admin.Server{Listener: listener, Handler: handler, Log: log}
 //	err := server.Run(ctx)
 //
+// In /stats a pool is named as Istio names it to Envoy, and each of its addresses as Envoy does, with an
+// underscore before the port:
+//
+//	cluster.outbound|9080||reviews.upstream_rq_200                            the whole service
+//	cluster.outbound|9080|v2|reviews.upstream_rq_200                          a subset
+//	cluster.outbound|9080||reviews.endpoint.127.1.0.3_9080.upstream_rq_200    an endpoint
+//	cluster.inbound|9080||.upstream_rq_200                                    a sidecar's own application
+//	http.http-8080.downstream_rq_2xx                                          a listener
+//
 // It reads the counters that the hot path writes, with atomic loads: however often it is asked, no request waits
 // for it. Only loopback is served; see [Guard] and [Listen].
 package admin

@@ -165,12 +165,16 @@ func rampSentences(e EndpointStatus, p fleet.Policy) string {
 	if e.Weight != 1 {
 		fmt.Fprintf(&text, " of weight %s", Count(uint64(e.Weight)))
 	}
-	fmt.Fprintf(&text, ", so it should get %s of the requests now. Since it joined %s were due to it; it got %s",
-		Percent(r.Fraction), amount(r.Expected), Count(r.Actual))
-	if r.Expected >= 1 {
-		fmt.Fprintf(&text, " (%s)", Percent(float64(r.Actual)/r.Expected))
+	fmt.Fprintf(&text, ", so it should get %s of the requests now. ", Percent(r.Fraction))
+	if r.Actual == 0 && r.Expected < 0.05 {
+		text.WriteString("Nothing was due to it since it joined.")
+	} else {
+		fmt.Fprintf(&text, "Since it joined %s were due to it; it got %s", amount(r.Expected), Count(r.Actual))
+		if r.Expected >= 1 {
+			fmt.Fprintf(&text, " (%s)", Percent(float64(r.Actual)/r.Expected))
+		}
+		text.WriteString(".")
 	}
-	text.WriteString(".")
 	if why := because(e, p); why != "" {
 		fmt.Fprintf(&text, " Reason: %s.", why)
 	}

@@ -76,9 +76,9 @@ func newCollector(a *api) *collector {
 	}
 	c := &collector{
 		api:      a,
-		service:  newPlaces("service", ofService, trafficTable),
-		endpoint: newPlaces("endpoint", ofEndpoint, trafficTable),
-		listener: newPlaces("listener", []string{"listener"}, listenerTable),
+		service:  newPlaces("service", ofService, trafficTable, true),
+		endpoint: newPlaces("endpoint", ofEndpoint, trafficTable, false),
+		listener: newPlaces("listener", []string{"listener"}, listenerTable, true),
 		stage:    desc("endpoint_stage_info", "The endpoint's stage, as a label; always 1.", append(slices.Clone(ofEndpoint), "stage")...),
 		weight:   desc("endpoint_weight", "Full, steady-state weight of the endpoint.", ofEndpoint...),
 		age:      desc("endpoint_age_seconds", "Time since the endpoint was first offered to requests.", ofEndpoint...),
@@ -94,7 +94,8 @@ func newCollector(a *api) *collector {
 	return c
 }
 
-func newPlaces[T any](place string, labels []string, fields []field[T]) places {
+// newPlaces describes the metrics of one kind of place; whole says that it is more than one endpoint.
+func newPlaces[T any](place string, labels []string, fields []field[T], whole bool) places {
 	prefix := "crossfade_" + place + "_"
 	p := places{
 		fields: make([]*prometheus.Desc, len(fields)),
@@ -102,7 +103,7 @@ func newPlaces[T any](place string, labels []string, fields []field[T]) places {
 		took:   prometheus.NewDesc(prefix+"request_duration_seconds", "Time from a request to its whole answer.", labels, nil),
 	}
 	for i, f := range fields {
-		if f.prom != "" {
+		if f.prom != "" && (whole || !f.whole) {
 			p.fields[i] = prometheus.NewDesc(prefix+f.prom, f.help, labels, nil)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"regexp/syntax"
 	"slices"
 	"strconv"
 	"strings"
@@ -73,7 +74,11 @@ type statsQuery struct {
 	format   string // "text", "json", "prometheus"
 }
 
-const maxFilter = 1024 // bytes of a filter: far more than anybody types
+// What a filter may be: far more than anybody types, and little enough to be tried on every name.
+const (
+	maxFilter        = 1024 // bytes
+	maxFilterProgram = 4096 // instructions; repetitions make many of few bytes
+)
 
 // parseStatsQuery reads the parameters of /stats, Envoy's. What it does not know it refuses.
 func parseStatsQuery(values url.Values) (statsQuery, error) {
@@ -111,11 +116,21 @@ func compileFilter(filter string) (*regexp.Regexp, error) {
 	if len(filter) > maxFilter {
 		return nil, fmt.Errorf("filter is longer than %d bytes", maxFilter)
 	}
-	compiled, err := regexp.Compile(filter)
+	parsed, err := syntax.Parse(filter, syntax.Perl)
+	if broken, ok := errors.AsType[*syntax.Error](err); ok {
+		return nil, fmt.Errorf("filter: %s: %q", broken.Code, broken.Expr) // quoted: it may hold anything
+	}
 	if err != nil {
 		return nil, fmt.Errorf("filter: %w", err)
 	}
-	return compiled, nil
+	program, err := syntax.Compile(parsed.Simplify())
+	if err != nil {
+		return nil, fmt.Errorf("filter: %w", err)
+	}
+	if len(program.Inst) > maxFilterProgram {
+		return nil, errors.New("filter repeats too much")
+	}
+	return regexp.Compile(filter)
 }
 
 // oneOf returns value when it is one of allowed.
@@ -165,7 +180,7 @@ func (l *statList) add(name string, k kind, value int64) {
 func (l *statList) pool(p Pool, overlay fleet.Overlay) {
 	prefix := "cluster." + statName(p.envoyName()) + "."
 	counts := p.Traffic.Counts()
-	l.traffic(prefix, &counts)
+	l.traffic(prefix, &counts, true)
 	var healthy int64
 	members := p.members()
 	for _, e := range members {
@@ -181,14 +196,17 @@ func (l *statList) pool(p Pool, overlay fleet.Overlay) {
 		l.add(prefix+"external.upstream_rq_completed", counter, int64(counts.Answered()))
 	case p.Pool.Subset == "":
 		for _, at := range p.addresses() {
-			l.traffic(prefix+"endpoint."+statName(at.Youngest.Address.String())+".", &at.Counts)
+			l.traffic(prefix+"endpoint."+statName(at.Youngest.Address.String())+".", &at.Counts, false)
 		}
 	}
 }
 
-func (l *statList) traffic(prefix string, counts *evidence.Counts) {
+// traffic adds what passed a place: a whole pool, or one endpoint.
+func (l *statList) traffic(prefix string, counts *evidence.Counts, whole bool) {
 	for _, f := range trafficTable {
-		l.add(prefix+f.envoy, kindOf(f.gauge), f.value(counts))
+		if whole || !f.whole {
+			l.add(prefix+f.envoy, kindOf(f.gauge), f.value(counts))
+		}
 	}
 	l.codes(prefix+"upstream_rq_", counts)
 	*l = append(*l, stat{name: prefix + "upstream_rq_time", kind: histogram, latency: &counts.Latency})

@@ -140,7 +140,7 @@ func (b *Balancer) inherit(prev *Balancer, from []int, in *Input) {
 		}
 		l.cell, fresh = &fresh[0], fresh[1:]
 		l.cell.served.Store(math.MinInt64)
-		m.position = mix(in.Seed ^ hash(e.Incarnation))
+		m.position = picker.Mix(in.Seed ^ hash(e.Incarnation))
 	}
 }
 
@@ -183,7 +183,7 @@ func (b *Balancer) start(prev *Balancer, from []int, seed uint64) int {
 	if n == 0 {
 		return 0
 	}
-	anywhere := int(mix(seed) % uint64(n)) //nolint:gosec // below n
+	anywhere := int(picker.Mix(seed) % uint64(n)) //nolint:gosec // below n
 	if prev == nil || prev.stride == nil {
 		return anywhere
 	}

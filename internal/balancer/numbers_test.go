@@ -54,7 +54,7 @@ func (a *tally) watch(l *lab.Lab, names ...string) {
 
 func (a *tally) ratio(k int) float64  { return a.got[k] / a.expected[k] }
 func (a *tally) points(k int) float64 { return 100 * a.got[k] / a.sent[k] }
-func (a *tally) z(k int) float64      { return (a.got[k] - a.expected[k]) / math.Sqrt(a.spread[k]) }
+func (a *tally) z() float64           { return (a.got[0] - a.expected[0]) / math.Sqrt(a.spread[0]) }
 
 // fleetOf starts a lab with n warm endpoints and lets it run for some seconds.
 func fleetOf(n int, c lab.Config) *lab.Lab {
@@ -84,14 +84,14 @@ func TestASMTable(t *testing.T) {
 			switch got := first.points(0); {
 			case algorithm == fleet.RoundRobin && math.Abs(got-10.2) > 1:
 				t.Errorf("%v, seed %d: the newcomer got %.2f points in the first 20 s, want 10.2 ± 1.0", algorithm, seed, got)
-			case math.Abs(first.z(0)) >= 4:
-				t.Errorf("%v, seed %d: %.2f points in the first 20 s, z %.1f", algorithm, seed, got, first.z(0))
+			case math.Abs(first.z()) >= 4:
+				t.Errorf("%v, seed %d: %.2f points in the first 20 s, z %.1f", algorithm, seed, got, first.z())
 			}
 			switch got := after.points(0); {
 			case algorithm == fleet.RoundRobin && math.Abs(got-50) > 0.5:
 				t.Errorf("%v, seed %d: %.2f points after the window, want 50 ± 0.5", algorithm, seed, got)
-			case math.Abs(after.z(0)) >= 4:
-				t.Errorf("%v, seed %d: %.2f points after the window, z %.1f", algorithm, seed, got, after.z(0))
+			case math.Abs(after.z()) >= 4:
+				t.Errorf("%v, seed %d: %.2f points after the window, z %.1f", algorithm, seed, got, after.z())
 			}
 		}
 	}

@@ -53,7 +53,7 @@ func (b *Balancer) Pick(now time.Time, avoid int) int {
 
 func (b *Balancer) choose(avoid int) int {
 	if b.stride == nil {
-		first, second := b.pairs.Draw(b.random, avoid)
+		first, second := b.pairs.Draw(b.random(), avoid)
 		if first != second && b.lanes[second].less(&b.lanes[first]) {
 			first = second
 		}
@@ -61,7 +61,7 @@ func (b *Balancer) choose(avoid int) int {
 	}
 	i := b.stride.Next()
 	if i >= 0 && i == avoid {
-		if other := b.table.DrawOther(b.random, avoid); other >= 0 {
+		if other := b.table.DrawOther(b.random(), avoid); other >= 0 {
 			return other
 		}
 	}

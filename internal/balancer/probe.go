@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"crossfade.dev/internal/picker"
 	"crossfade.dev/internal/warmup"
 )
 
@@ -101,7 +102,7 @@ func (b *Balancer) pastDeadlines(prev *Balancer, old int) bool {
 func turn(incarnation string, j, n int) float64 {
 	h := hash(incarnation)
 	place := (uint64(max(0, j)) + h) % uint64(n) //nolint:gosec // neither is negative
-	return float64(place) + float64(mix(h)>>11)/(1<<53)
+	return float64(place) + float64(picker.Mix(h)>>11)/(1<<53)
 }
 
 // NextDeadline returns when somebody is overdue next, which may be now.
@@ -169,13 +170,5 @@ func hash(s string) uint64 {
 	for i := range len(s) {
 		h = (h ^ uint64(s[i])) * 1099511628211
 	}
-	return mix(h)
-}
-
-// Mix spreads the bits of x over the whole word (the finalizer of splitmix64).
-func mix(x uint64) uint64 {
-	x += 0x9e3779b97f4a7c15
-	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
-	x = (x ^ x>>27) * 0x94d049bb133111eb
-	return x ^ x>>31
+	return picker.Mix(h)
 }

@@ -24,6 +24,7 @@ type builder struct {
 	findings []Finding
 
 	hosts     map[string]*host // by fully qualified name
+	named     map[string]*host // by the name of each of its services
 	rules     []*hostRule      // DestinationRules
 	gateways  map[string]*gateway
 	virtuals  []*virtual
@@ -37,7 +38,7 @@ func build(objects []*object, o Options) (*fleet.Desired, []Finding) {
 	if o.Labels == nil {
 		o.Labels = DefaultLabels()
 	}
-	b := &builder{options: o, hosts: map[string]*host{}, gateways: map[string]*gateway{}}
+	b := &builder{options: o, hosts: map[string]*host{}, named: map[string]*host{}, gateways: map[string]*gateway{}}
 	objects = b.unique(objects)
 	for _, obj := range objects {
 		b.declare(obj)
@@ -57,8 +58,9 @@ func (b *builder) report(o *object, rule Rule, path, format string, args ...any)
 	b.add(Error, o, rule, path, format, args...)
 }
 
-func (b *builder) warn(o *object, rule Rule, path, format string, args ...any) {
-	b.add(Warning, o, rule, path, format, args...)
+// warn says that nothing comes of a field.
+func (b *builder) warn(o *object, path, format string, args ...any) {
+	b.add(Warning, o, Unused, path, format, args...)
 }
 
 func (b *builder) add(severity Severity, o *object, rule Rule, path, format string, args ...any) {
@@ -145,7 +147,7 @@ func (b *builder) checkAnnotations(o *object) {
 		case domain == "crossfade.dev":
 			b.report(o, UnknownField, path, "unknown annotation%s", didYouMean(name, []string{shiftBudget}))
 		case domain == "istio.io" || strings.HasSuffix(domain, ".istio.io"):
-			b.warn(o, Unused, path, "crossfade does not act on this annotation")
+			b.warn(o, path, "crossfade does not act on this annotation")
 		}
 	}
 }

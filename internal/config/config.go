@@ -2,7 +2,7 @@
 // Kubernetes kinds beside them become one [fleet.Desired].
 //
 // A setting is applied or it is named in a [Finding]; nothing is dropped in silence. Which field of which kind
-// is applied stands in tables (see [Decisions]): the strict pass over the YAML and the guide for people read the same ones.
+// is applied stands in tables (see [Kinds]): the strict pass over the YAML and the guide for people read the same ones.
 package config
 
 import "crossfade.dev/internal/fleet"

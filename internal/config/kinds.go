@@ -2,6 +2,7 @@ package config
 
 import (
 	"encoding/json"
+	"maps"
 	"reflect"
 	"slices"
 
@@ -103,10 +104,7 @@ func readAs[T any](data []byte) (any, error) {
 // with returns a copy of an object's shape in which one field has another shape.
 func (s *shape) with(name string, other *shape) *shape {
 	return &shape{is: objectShape, fields: func() field {
-		fields := field{}
-		for n, f := range s.all() {
-			fields[n] = f
-		}
+		fields := maps.Clone(s.all())
 		fields[name] = &fieldShape{name: name, shape: other}
 		return fields
 	}}

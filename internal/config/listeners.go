@@ -34,7 +34,7 @@ func (b *builder) addGatewayListeners() {
 				ports[s.port], fronts[s.port] = l, &front{gateway: g, server: s, say: map[string][]*virtual{}}
 			}
 			l.Selector = union(l.Selector, g.selector)
-			b.bind(fronts[s.port], g, key, s)
+			b.bind(fronts[s.port], key, s)
 		}
 		b.checkBound(g, key)
 	}
@@ -92,7 +92,7 @@ type front struct {
 }
 
 // bind gives each VirtualService that is bound to a Gateway the hosts that one of its servers lets it have.
-func (b *builder) bind(f *front, g *gateway, key string, s *server) {
+func (b *builder) bind(f *front, key string, s *server) {
 	for _, v := range b.virtuals {
 		if !slices.Contains(v.gateways, key) {
 			continue
@@ -138,11 +138,11 @@ func (b *builder) checkBound(g *gateway, key string) {
 		bound = true
 		serves := func(s server) bool { return len(meet(v, &s)) > 0 }
 		if len(g.servers) > 0 && !slices.ContainsFunc(g.servers, serves) {
-			b.warn(v.object, Unused, fmt.Sprintf("spec.gateways[%d]", i), "%s serves none of the hosts of this VirtualService", g.object.id())
+			b.warn(v.object, fmt.Sprintf("spec.gateways[%d]", i), "%s serves none of the hosts of this VirtualService", g.object.id())
 		}
 	}
 	if !bound {
-		b.warn(g.object, Unused, "", "no VirtualService is bound to %s: it answers every request with 404", g.object.id())
+		b.warn(g.object, "", "no VirtualService is bound to %s: it answers every request with 404", g.object.id())
 	}
 }
 

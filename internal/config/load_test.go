@@ -56,11 +56,11 @@ func TestGood(t *testing.T) {
 	}
 }
 
-func glob(t *testing.T, pattern string) []string {
-	t.Helper()
+func glob(tb testing.TB, pattern string) []string {
+	tb.Helper()
 	files, err := filepath.Glob(pattern)
 	if err != nil || len(files) == 0 {
-		t.Fatalf("%s: no files (%v)", pattern, err)
+		tb.Fatalf("%s: no files (%v)", pattern, err)
 	}
 	return files
 }

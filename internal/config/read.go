@@ -92,8 +92,7 @@ func readFile(name string) ([]byte, error) {
 }
 
 func unreadable(name string, err error) Finding {
-	var p *fs.PathError
-	if errors.As(err, &p) { // the finding names the file already
+	if p, ok := errors.AsType[*fs.PathError](err); ok { // the finding names the file already
 		err = p.Err
 	}
 	return Finding{File: name, Rule: Unreadable, Message: "cannot be read: " + err.Error()}

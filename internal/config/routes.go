@@ -152,7 +152,7 @@ func (b *builder) match(o *object, path string, m *networking.HTTPMatchRequest) 
 	case text == "":
 		b.report(o, Invalid, path+field, "is empty; remove the match to match everything")
 	case match.Path.Regex == "" && text[0] != '/' && text != "*":
-		b.warn(o, Unused, path+field, "%q matches nothing: a path begins with \"/\"", clip(text))
+		b.warn(o, path+field, "%q matches nothing: a path begins with \"/\"", clip(text))
 	}
 	return match
 }

@@ -25,17 +25,16 @@ func (c *checker) scalar(n *yaml.Node, s *shape, at spot) (any, bool) {
 			return b, true
 		}
 	case intOrStringShape:
-		if tag == "!!int" {
-			return c.integer(n, &shape{is: intShape, min: math.MinInt32, max: math.MaxInt32}, at)
+		if tag != "!!int" {
+			return c.text(n, at)
 		}
-		return c.text(n, at)
+		return c.integer(n, &shape{is: intShape, min: math.MinInt32, max: math.MaxInt32}, at)
 	case intShape:
 		if tag == "!!int" {
 			return c.integer(n, s, at)
 		}
 	case numberShape:
-		var f float64
-		if (tag == "!!int" || tag == "!!float") && n.Decode(&f) == nil && !math.IsNaN(f) && !math.IsInf(f, 0) {
+		if f, ok := number(n); ok {
 			return f, true
 		}
 	case enumShape:
@@ -125,6 +124,15 @@ func boolean(n *yaml.Node) (value, ok bool) {
 		return lower == "yes" || lower == "on", true
 	}
 	return false, false
+}
+
+// number takes any number that JSON can write.
+func number(n *yaml.Node) (f float64, ok bool) {
+	if tag := n.ShortTag(); tag != "!!int" && tag != "!!float" {
+		return 0, false
+	}
+	err := n.Decode(&f)
+	return f, err == nil && !math.IsNaN(f) && !math.IsInf(f, 0)
 }
 
 func (c *checker) integer(n *yaml.Node, s *shape, at spot) (any, bool) {

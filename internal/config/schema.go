@@ -207,8 +207,7 @@ func (c *shapes) goStruct(t reflect.Type) *shape {
 }
 
 func (c *shapes) addStruct(fields field, t reflect.Type) {
-	for i := range t.NumField() {
-		f := t.Field(i)
+	for f := range t.Fields() {
 		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 		switch {
 		case f.Anonymous && name == "":

@@ -133,6 +133,12 @@ func (b *builder) addPort(o *object, h *host, path string, s *fleet.Service) {
 		b.report(o, Conflict, path, "port %d is there already; a port can be given once", s.Port)
 		return
 	}
+	if other := b.named[s.Name]; other != nil {
+		b.report(o, Conflict, "metadata.name", "%s is a name of %s at %s already; rename one",
+			s.Name, other.object.id(), other.object.where())
+		return
+	}
+	b.named[s.Name] = h
 	s.Pools = []fleet.Pool{{Policy: defaultPolicy()}}
 	h.services = append(h.services, *s)
 }
@@ -154,12 +160,12 @@ func (b *builder) protocol(o *object, path, name string, app *string) string {
 // speaks turns Istio's name of a protocol into fleet's; unknown is the answer for a word that is no protocol.
 func (b *builder) speaks(o *object, field, word, unknown string) string {
 	switch strings.ToLower(word) {
-	case "http":
+	case "http", "kubernetes.io/ws":
 		return protocolHTTP
 	case "tcp", "tls", "https", "mongo", "mysql", "redis":
-		b.warn(o, Unused, field, "the mesh port carries HTTP only; a %s port has to be connected to directly", strings.ToLower(word))
+		b.warn(o, field, "the mesh port carries HTTP only; a %s port has to be connected to directly", strings.ToLower(word))
 		return protocolTCP
-	case "http2", "grpc", "grpc-web", "udp", "kubernetes.io/h2c", "kubernetes.io/ws", "kubernetes.io/wss":
+	case "http2", "grpc", "grpc-web", "udp", "kubernetes.io/h2c", "kubernetes.io/wss":
 		b.report(o, Unsupported, field, "%s is not supported yet; crossfade speaks HTTP/1.1", word)
 		return protocolTCP
 	}
@@ -242,7 +248,7 @@ func (b *builder) entryPorts(o *object, s *networking.ServiceEntry) []fleet.Serv
 		if o.has(path + ".protocol") {
 			service.Protocol = b.speaks(o, path+".protocol", p.GetProtocol(), "")
 		}
-		service.Endpoints = endpoints(o, s, addresses, &service)
+		service.Endpoints = b.endpoints(o, s, addresses, &service)
 		list = append(list, service)
 	}
 	return list
@@ -257,16 +263,13 @@ func (b *builder) addresses(o *object, s *networking.ServiceEntry) []netip.Addr 
 		if !ok {
 			continue
 		}
-		if slices.Contains(list, address) && len(e.Ports) == 0 {
-			b.report(o, Conflict, path+".address", "%s is there already; keep one", address)
-		}
 		list[i] = address
 	}
 	return list
 }
 
 // endpoints are those that a ServiceEntry lists, on the instances' port.
-func endpoints(o *object, s *networking.ServiceEntry, addresses []netip.Addr, service *fleet.Service) []fleet.Endpoint {
+func (b *builder) endpoints(o *object, s *networking.ServiceEntry, addresses []netip.Addr, service *fleet.Service) []fleet.Endpoint {
 	var list []fleet.Endpoint
 	for i, e := range s.Endpoints {
 		if !addresses[i].IsValid() {
@@ -280,6 +283,10 @@ func endpoints(o *object, s *networking.ServiceEntry, addresses []netip.Addr, se
 			port = own
 		}
 		at := netip.AddrPortFrom(addresses[i], uint16(port))
+		if slices.ContainsFunc(list, func(e fleet.Endpoint) bool { return e.Address == at }) {
+			b.report(o, Conflict, fmt.Sprintf("spec.endpoints[%d].address", i), "%s is there already; keep one", at)
+			continue
+		}
 		list = append(list, fleet.Endpoint{
 			Name:        fmt.Sprintf("%s-%d", o.meta.Name, i+1),
 			Incarnation: fmt.Sprintf("entry/%s/%s", o.key(), at),

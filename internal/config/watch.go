@@ -42,10 +42,14 @@ func (w *Watcher) Run(ctx context.Context, apply func(*fleet.Desired, []Finding)
 	var faults chan error
 	notifier, err := fsnotify.NewWatcher()
 	if err != nil {
-		log.Warn("changes of configuration are seen by polling only", "err", err)
+		log.WarnContext(ctx, "changes of configuration are seen by polling only", "err", err)
 	} else {
-		defer notifier.Close()
 		events, faults = notifier.Events, notifier.Errors
+		defer func() {
+			if err := notifier.Close(); err != nil {
+				log.DebugContext(ctx, "stop watching", "dir", w.Dir, "err", err)
+			}
+		}()
 	}
 	settle := cmp.Or(w.Settle, defaultSettle)
 	poll := time.NewTicker(cmp.Or(w.Poll, defaultPoll))
@@ -61,7 +65,7 @@ func (w *Watcher) Run(ctx context.Context, apply func(*fleet.Desired, []Finding)
 			soon.Reset(settle)
 			continue
 		case err := <-faults: // events were lost, so look
-			log.Debug("watch configuration", "dir", w.Dir, "err", err)
+			log.DebugContext(ctx, "watch configuration", "dir", w.Dir, "err", err)
 			soon.Reset(settle)
 			continue
 		case <-poll.C:

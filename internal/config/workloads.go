@@ -286,7 +286,7 @@ func (b *builder) checkSelectors() {
 	for _, name := range slices.Sorted(maps.Keys(b.hosts)) {
 		h := b.hosts[name]
 		if h.object.kind == "Service" && len(h.services) > 0 && len(h.services[0].Selector) == 0 {
-			b.warn(h.object, Unused, "spec.selector", "is missing; the Service will have no endpoints")
+			b.warn(h.object, "spec.selector", "is missing; the Service will have no endpoints")
 			continue
 		}
 		for i := range h.services {
@@ -317,7 +317,7 @@ func (b *builder) checkTargets(h *host, s *fleet.Service) {
 		}
 	}
 	if !found {
-		b.warn(h.object, Unused, selectorPath(h), "no Deployment or WorkloadEntry in namespace %s carries %s: the service will have no endpoints",
+		b.warn(h.object, selectorPath(h), "no Deployment or WorkloadEntry in namespace %s carries %s: the service will have no endpoints",
 			s.Namespace, labelText(s.Selector))
 	}
 }

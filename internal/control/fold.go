@@ -32,8 +32,8 @@ func (w *world) fold(now time.Time) []fleet.Event {
 	for w.mature(next, now) { // whoever matures changes its stage in every service
 	}
 	w.measure(next, now)
-	next.Events = remember(w.view.Events, w.told)
-	told := w.told
+	told := plain(w.told)
+	next.Events = remember(w.view.Events, told)
 	w.told = nil
 	if len(told) > 0 || !same(w.view.Snapshot, next) {
 		w.view = fleet.View{Snapshot: next, Taken: now}
@@ -250,6 +250,24 @@ func (w *world) drains() {
 			l.drained = w.view.Number
 		}
 	}
+}
+
+// plain tells of an instance whose warm-up ended the moment it started, since it has none, that it is offered.
+func plain(told []fleet.Event) []fleet.Event {
+	started := map[string]int{}
+	out := make([]fleet.Event, 0, len(told))
+	for _, e := range told {
+		i, same := started[e.Incarnation]
+		switch {
+		case e.Kind == "warmup.started":
+			started[e.Incarnation] = len(out)
+		case e.Kind == "warmup.ended" && same:
+			out[i].Kind, out[i].Reason = "offered", "full share: it has no warm-up"
+			continue
+		}
+		out = append(out, e)
+	}
+	return out
 }
 
 // remember appends what happened to the history, and drops the oldest.

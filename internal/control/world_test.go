@@ -381,6 +381,16 @@ func TestScaleHoldsUntilConfigurationSaysSomethingNew(t *testing.T) {
 	}
 }
 
+func TestWithoutAWarmUpThereIsNoneToTellOf(t *testing.T) {
+	s := newStage(t)
+	s.configure(reviews(fleet.Warmup{}))
+	s.run("v2-1", "x", "v2")
+	s.events = nil
+	s.pass("x")
+	s.wantStage("x", fleet.Serving)
+	s.wantEvents("check.passed", "offered")
+}
+
 func TestNothingNewIsNoSnapshot(t *testing.T) {
 	s := newStage(t)
 	s.configure(reviews(linear))

@@ -10,7 +10,6 @@
 package lab
 
 import (
-	"container/heap"
 	"math/rand/v2"
 	"strconv"
 	"time"
@@ -70,8 +69,7 @@ func (l *Lab) Now() time.Duration { return l.now }
 
 // At calls f when the lab has come to t; at once within Run when that has passed.
 func (l *Lab) At(t time.Duration, f func()) {
-	l.events.count++
-	heap.Push(&l.events, event{at: max(t, l.now), order: l.events.count, do: f})
+	l.events.push(max(t, l.now), f)
 }
 
 // Every calls f each d from now on.
@@ -87,7 +85,7 @@ func (l *Lab) Every(d time.Duration, f func()) {
 // Run lets time pass until t.
 func (l *Lab) Run(t time.Duration) {
 	for len(l.events.queue) > 0 && l.events.queue[0].at <= t {
-		e, _ := heap.Pop(&l.events).(event)
+		e := l.events.pop()
 		l.now = e.at
 		e.do()
 	}
@@ -106,41 +104,4 @@ func (l *Lab) gap() time.Duration {
 		return time.Duration(mean)
 	}
 	return time.Duration(mean * l.random.ExpFloat64())
-}
-
-// An event is something that will happen.
-type event struct {
-	at    time.Duration
-	order uint64 // of those at the same time, the first planned is the first to happen
-	do    func()
-}
-
-// Events is a heap of events, the earliest first.
-type events struct {
-	queue []event
-	count uint64
-}
-
-func (e *events) Len() int { return len(e.queue) }
-
-func (e *events) Less(i, j int) bool {
-	a, b := &e.queue[i], &e.queue[j]
-	return a.at < b.at || a.at == b.at && a.order < b.order
-}
-
-func (e *events) Swap(i, j int) { e.queue[i], e.queue[j] = e.queue[j], e.queue[i] }
-
-// Push is for package heap.
-func (e *events) Push(x any) {
-	v, _ := x.(event)
-	e.queue = append(e.queue, v)
-}
-
-// Pop is for package heap.
-func (e *events) Pop() any {
-	last := len(e.queue) - 1
-	v := e.queue[last]
-	e.queue[last] = event{}
-	e.queue = e.queue[:last]
-	return v
 }

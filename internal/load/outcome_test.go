@@ -120,32 +120,36 @@ func TestConnectionClosedWhileIdleIsReplacedAndCostsNothing(t *testing.T) {
 	}
 }
 
-// A server may answer before it has read a large request, and hang up: the answer counts.
+// A server may answer before it has read a large request, and hang up on the rest: the answer counts, and the
+// connection is not used again.
 func TestEarlyAnswerToALargeRequest(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer listener.Close()
 	var serving sync.WaitGroup
 	defer serving.Wait()
+	defer listener.Close()
 	serving.Go(func() {
-		conn, err := listener.Accept()
-		if err != nil {
-			return
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = http.ReadRequest(bufio.NewReader(conn))
+			_, _ = io.WriteString(conn, "HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n")
+			_ = conn.Close()
 		}
-		defer conn.Close()
-		_, _ = http.ReadRequest(bufio.NewReader(conn))
-		_, _ = io.WriteString(conn, "HTTP/1.1 413 Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
-		_ = conn.(*net.TCPConn).CloseWrite()
-		_, _ = io.Copy(io.Discard, conn)
 	})
-	report, err := Run(t.Context(), Plan{URLs: []string{"http://" + listener.Addr().String()}, Requests: 1, Body: make([]byte, 8<<20)})
+	report, err := Run(t.Context(), Plan{
+		URLs: []string{"http://" + listener.Addr().String()}, Requests: 3, Connections: 1, Body: make([]byte, 16<<20),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if report.OK != 1 || report.Statuses[413] != 1 {
-		t.Errorf("got %d ok, statuses %v, losses %+v; want one 413", report.OK, report.Statuses, report.Lost)
+	if report.OK != 3 || report.Statuses[413] != 3 || report.Connects != 3 || report.IdleClosed != 0 {
+		t.Errorf("got %d ok, statuses %v, losses %+v, %d connections, %d closed idle; want three 413 on three",
+			report.OK, report.Statuses, report.Lost, report.Connects, report.IdleClosed)
 	}
 }
 

@@ -1,6 +1,7 @@
 package local
 
 import (
+	"net/netip"
 	"time"
 
 	"crossfade.dev/internal/fleet"
@@ -9,15 +10,17 @@ import (
 // A picture is what the newest snapshot says about the instances that we run.
 type picture struct {
 	*fleet.Snapshot
-	stages map[string][]fleet.Stage // of an incarnation's endpoints, in all services
+	stages map[string][]fleet.Stage     // of an incarnation's endpoints, in all services
+	at     map[netip.Addr][]fleet.Stage // of the endpoints at an address
 }
 
 func pictureOf(s *fleet.Snapshot) picture {
-	p := picture{s, map[string][]fleet.Stage{}}
+	p := picture{s, map[string][]fleet.Stage{}, map[netip.Addr][]fleet.Stage{}}
 	for i := range s.Services {
 		for j := range s.Services[i].Endpoints {
 			e := &s.Services[i].Endpoints[j]
 			p.stages[e.Incarnation] = append(p.stages[e.Incarnation], e.Stage)
+			p.at[e.Address.Addr()] = append(p.at[e.Address.Addr()], e.Stage)
 		}
 	}
 	return p
@@ -89,10 +92,16 @@ func (r *record) serves(p picture) bool {
 }
 
 // drained says whether nobody sends requests to a leaving instance any more. Control takes an endpoint away
-// only when every gateway has stopped sending and has none open. One that no snapshot has shown yet may be
-// in one that is under way.
+// only when every gateway has stopped sending and has none open. Until control has heard of a crash, what is
+// sent to the life before comes to this one. And one that is ready, but that no snapshot has shown yet, may be
+// in a snapshot that is on its way.
 func (r *record) drained(p picture, now time.Time) bool {
-	if r.incarnation == "" || !r.offered {
+	for _, stage := range p.at[r.home.public] {
+		if stage.Offered() || stage == fleet.Draining {
+			return false
+		}
+	}
+	if !r.offered {
 		return true
 	}
 	stages := p.stages[r.incarnation]
@@ -125,7 +134,7 @@ func (r *record) report() fleet.Instance {
 		Ports:       ports,
 		Labels:      r.workload.Labels,
 		Weight:      1,
-		Check:       checkOf(r.workload),
+		Check:       checkOf(r.workload, r.self),
 		Ready:       r.ready,
 		Leaving:     r.leaving,
 	}

@@ -277,7 +277,10 @@ func (r *runner) usable(h home, w *fleet.Workload) error {
 	for _, port := range inbound(w) {
 		errs = append(errs, r.machine.free(netip.AddrPortFrom(h.public, port)), r.machine.free(netip.AddrPortFrom(h.private, port)))
 	}
-	return errors.Join(append(errs, r.machine.free(netip.AddrPortFrom(h.public, adminPort)))...)
+	for _, port := range []uint16{adminPort, healthPort} {
+		errs = append(errs, r.machine.free(netip.AddrPortFrom(h.public, port)))
+	}
+	return errors.Join(errs...)
 }
 
 // dismiss tells an instance to leave.

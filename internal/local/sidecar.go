@@ -15,38 +15,54 @@ import (
 // adminPort is where each sidecar answers about itself, on its public address.
 const adminPort = 15000
 
-// inbound returns the ports that others may want to reach: those that the application names, and the one
-// where control checks it.
+// healthPort is where the sidecar passes checks on to the application, as Istio's does: apart from the ports of
+// the service, so that looking at a replica is not counted as using it.
+const healthPort = 15021
+
+// inbound returns the ports of the application that others may want to reach: those that it names.
 func inbound(w *fleet.Workload) []uint16 {
 	var ports []uint16
 	for _, p := range w.Ports {
 		ports = append(ports, uint16(p.Number))
 	}
-	if check := checkOf(w); check != nil && check.Port != 0 {
-		ports = append(ports, uint16(check.Port))
-	}
 	slices.Sort(ports)
 	return slices.Compact(ports)
 }
 
-// checkOf returns how control can see from outside that a replica serves: as its readiness probe does. What
-// cannot be seen from there, an initial delay and the outcome of a command, is for us to decide: see
-// fleet.Instance.Ready.
-func checkOf(w *fleet.Workload) *fleet.Check {
+// checkOf returns how control and gateways can see from outside that a replica serves: as its readiness probe
+// does, through the sidecar's health port where there is a sidecar. What cannot be seen from there, an initial
+// delay and the outcome of a command, is for us to decide: see fleet.Instance.Ready.
+func checkOf(w *fleet.Workload, self string) *fleet.Check {
 	if w.Readiness == nil || len(w.Readiness.Exec) > 0 {
 		return nil
 	}
 	check := rules(*w.Readiness).Check
 	check.InitialDelay = 0
+	switch {
+	case self == "":
+	case check.Path != "":
+		check.Port = healthPort
+	default:
+		check.Port = 0 // any port of the sidecar tells as much as another
+	}
 	return &check
 }
 
 // sidecar returns the command line of the replica's sidecar.
 func (in *instance) sidecar() process.Spec {
 	args := []string{"gateway"}
-	for _, port := range inbound(in.workload) {
+	pass := func(public, private uint16) {
 		args = append(args, "--inbound", fmt.Sprintf("%s=%s",
-			netip.AddrPortFrom(in.home.public, port), netip.AddrPortFrom(in.home.private, port)))
+			netip.AddrPortFrom(in.home.public, public), netip.AddrPortFrom(in.home.private, private)))
+	}
+	for _, port := range inbound(in.workload) {
+		pass(port, port)
+	}
+	if check := checkOf(in.workload, ""); check != nil && check.Path != "" {
+		if check.Port == 0 && len(in.workload.Ports) > 0 {
+			check.Port = in.workload.Ports[0].Number
+		}
+		pass(healthPort, uint16(check.Port))
 	}
 	args = append(args,
 		"--admin", netip.AddrPortFrom(in.home.public, adminPort).String(),

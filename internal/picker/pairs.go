@@ -33,20 +33,24 @@ func NewPairs(weights, stay []float64) *Pairs {
 
 // Draw returns two candidates, the first in proportion to the weights. They are the same when nobody else may
 // be drawn second, and -1 when there is nobody at all. except is an index that is drawn only when there is
-// nobody else; -1 excepts nobody. random is uniform over all 64 bits at each call.
-func (p *Pairs) Draw(random func() uint64, except int) (first, second int) {
-	first = p.all.Draw(random())
-	if first == except && except >= 0 {
+// nobody else; -1 excepts nobody. random is uniform over all 64 bits.
+func (p *Pairs) Draw(random uint64, except int) (first, second int) {
+	first = p.all.Draw(random)
+	if first < 0 {
+		return first, first
+	}
+	if first == except {
+		random = Mix(random)
 		if other := p.all.DrawOther(random, except); other >= 0 {
 			first = other
 		}
 	}
-	if first < 0 {
-		return first, first
-	}
+	random = Mix(^random)
 	second = p.all.DrawOther(random, first)
-	if p.warm != p.all && second >= 0 && p.stay[second] != always && random() >= p.stay[second] {
-		second = p.warm.DrawOther(random, first)
+	if p.warm != p.all && second >= 0 && p.stay[second] != always {
+		if random = Mix(^random); random >= p.stay[second] {
+			second = p.warm.DrawOther(Mix(^random), first)
+		}
 	}
 	if second < 0 || second == except {
 		second = first

@@ -12,14 +12,14 @@ func TestPairsAreDifferentWhereTheyCanBe(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	p := NewPairs([]float64{1, 2, 3}, []float64{1, 1, 1})
 	for range 1000 {
-		if first, second := p.Draw(random.Uint64, -1); first == second {
+		if first, second := p.Draw(random.Uint64(), -1); first == second {
 			t.Fatalf("got %d twice", first)
 		}
 	}
-	if first, second := NewPairs([]float64{0, 1}, []float64{1, 1}).Draw(random.Uint64, -1); first != 1 || second != 1 {
+	if first, second := NewPairs([]float64{0, 1}, []float64{1, 1}).Draw(random.Uint64(), -1); first != 1 || second != 1 {
 		t.Errorf("one alone: got %d, %d, want 1, 1", first, second)
 	}
-	if first, second := NewPairs(nil, nil).Draw(random.Uint64, -1); first != -1 || second != -1 {
+	if first, second := NewPairs(nil, nil).Draw(random.Uint64(), -1); first != -1 || second != -1 {
 		t.Errorf("nobody: got %d, %d, want -1, -1", first, second)
 	}
 }
@@ -34,7 +34,7 @@ func TestPairsFollowTheirOdds(t *testing.T) {
 	var first [3]float64
 	var coldSecond, warmFirst float64
 	for range n {
-		a, b := p.Draw(random.Uint64, -1)
+		a, b := p.Draw(random.Uint64(), -1)
 		first[a]++
 		if a != 2 {
 			warmFirst++
@@ -61,7 +61,7 @@ func TestColdSecondWithoutAWarmOneYieldsToTheFirst(t *testing.T) {
 	random := rand.New(rand.NewPCG(5, 6))
 	p := NewPairs([]float64{1, 0.01}, []float64{1, 0})
 	for range 10_000 {
-		switch first, second := p.Draw(random.Uint64, -1); {
+		switch first, second := p.Draw(random.Uint64(), -1); {
 		case first == 0 && second != 0:
 			t.Fatal("the cold one was second")
 		case first == 1 && second != 0:
@@ -81,7 +81,7 @@ func TestPairsExcept(t *testing.T) {
 		random := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0))
 		p := NewPairs(weights, stay)
 		for range 10 {
-			first, second := p.Draw(random.Uint64, except)
+			first, second := p.Draw(random.Uint64(), except)
 			for _, i := range []int{first, second} {
 				switch {
 				case i < 0 && sum(weights) > 0, i >= 0 && weights[i] == 0:

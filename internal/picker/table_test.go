@@ -91,7 +91,7 @@ func TestDrawOtherDrawsTheOthersByWeight(t *testing.T) {
 			const n = 20_000
 			got := make([]float64, len(weights))
 			for range n {
-				got[table.DrawOther(random.Uint64, except)]++
+				got[table.DrawOther(random.Uint64(), except)]++
 			}
 			for i, w := range weights {
 				p := w / rest
@@ -119,7 +119,7 @@ func TestDrawOtherNeverDrawsTheExcepted(t *testing.T) {
 		}
 		table := NewTable(weights)
 		for range 20 {
-			got := table.DrawOther(random.Uint64, except)
+			got := table.DrawOther(random.Uint64(), except)
 			switch {
 			case others == 0 && got != -1:
 				t.Fatalf("nobody else: got %d, want -1", got)

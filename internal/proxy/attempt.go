@@ -120,6 +120,9 @@ func (x *exchange) talk() outcome {
 	switch {
 	case err == nil:
 		x.feeder.sent.Store(x.feeder.whole.Load())
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		x.endpoint.timedOut()
+		return outcome{refused, 504, "the endpoint did not take the request in time"}
 	case n == 0 || n <= x.headLen && x.idempotent() && x.conn.Reused():
 		x.endpoint.cut()
 		return outcome{again, 502, "the endpoint cut the connection"}

@@ -145,17 +145,10 @@ func (c *Conn) serveOne(ctx context.Context) (again bool) {
 	return again
 }
 
-// await waits for the first byte of the next request. Empty lines between requests are not requests: old
-// clients send one after a body.
+// await waits for the first byte of the next request.
 func (c *Conn) await() bool {
 	limit := time.Now().Add(c.p.o.IdleTimeout)
-	for {
-		for bytes.HasPrefix(c.in.Bytes(), []byte("\r\n")) {
-			c.in.Skip(2)
-		}
-		if len(c.in.Bytes()) > 0 {
-			return true
-		}
+	for !c.pipelined() {
 		if err := c.fill(limit, c.p.o.MaxHead); err != nil {
 			if errors.Is(err, errTimeout) {
 				c.end = endLinger
@@ -163,6 +156,16 @@ func (c *Conn) await() bool {
 			return false
 		}
 	}
+	return true
+}
+
+// pipelined says whether something of the next request has been read. Empty lines are not a request: old
+// clients send one after a body.
+func (c *Conn) pipelined() bool {
+	for bytes.HasPrefix(c.in.Bytes(), []byte("\r\n")) {
+		c.in.Skip(2)
+	}
+	return len(c.in.Bytes()) > 0
 }
 
 var (

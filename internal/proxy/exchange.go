@@ -235,5 +235,5 @@ func (x *exchange) refuse(o *outcome) (another bool) {
 // leaving says whether the client is to be told that its connection ends with this answer. A client that has
 // sent the next request already gets that one answered too.
 func (x *exchange) leaving() bool {
-	return x.c.door.leaving.Load() && (x.feeder.running || len(x.c.in.Bytes()) == 0)
+	return x.c.door.leaving.Load() && (x.feeder.running || !x.c.pipelined())
 }

@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -290,5 +291,15 @@ func (c *client) wantEnd() {
 	c.t.Helper()
 	if b, err := c.r.ReadByte(); !errors.Is(err, io.EOF) {
 		c.t.Fatalf("got %q, %v, want the end", b, err)
+	}
+}
+
+// dialOrPanic is an upstream.Options.Dial that panics while armed.
+func dialOrPanic(armed *atomic.Bool, d *net.Dialer) func(context.Context, netip.AddrPort) (net.Conn, error) {
+	return func(ctx context.Context, addr netip.AddrPort) (net.Conn, error) {
+		if armed.Load() {
+			panic("armed")
+		}
+		return d.DialContext(ctx, "tcp", addr.String())
 	}
 }

@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	chaosRate = 60 // requests a second: three proxied hops each, and room for the machine to start processes
+	chaosRate = 100 // requests a second: three proxied hops each, and room for the machine to start processes
 	// skew bounds how far apart the load's clock and the schedule's may be; between two upheavals the load runs
 	// for longer than two of them, so that a loss belongs to one.
 	skew = 500 * time.Millisecond

@@ -68,6 +68,9 @@ func start(t *testing.T, edit func(m *mesh)) *mesh {
 	}()
 	t.Cleanup(func() { m.end(t) })
 	m.waitReady(t)
+	for _, deployment := range []string{"productpage-v1", "details-v1", "ratings-v1", "reviews-v1"} {
+		await(t, deployment, "Warming", "Serving")
+	}
 	eventually(t, soon, func() string {
 		if status := m.status(t, page); status != http.StatusOK {
 			return "productpage answers " + http.StatusText(status)

@@ -20,7 +20,7 @@ const (
 // load of the walk: the seed's hey made 163 requests a second; this keeps well below what two cores carry.
 const (
 	walkWorkers = 10
-	walkRate    = 20 // per worker and second
+	walkRate    = 40 // per worker and second
 )
 
 // window is the warm-up's length: the README's, or a tenth of it where time is short.

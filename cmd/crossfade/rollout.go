@@ -1,0 +1,108 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"crossfade.dev/internal/control"
+)
+
+// statusEvery is how often a rollout is looked at.
+const statusEvery = 200 * time.Millisecond
+
+func newRolloutCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "rollout", Short: "Replace the instances of a deployment, and see how far that is"}
+	cmd.AddCommand(newRolloutRestartCommand(), newRolloutStatusCommand())
+	return cmd
+}
+
+func newRolloutRestartCommand() *cobra.Command {
+	var c controlClient
+	cmd := &cobra.Command{
+		Use:     "restart deployment/NAME",
+		Short:   "Replace every instance, as the deployment's strategy says",
+		Example: "  crossfade rollout restart deployment/reviews-v1",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			name, err := deploymentName(args[0])
+			if err != nil {
+				return err
+			}
+			_, err = c.do(cmd.Context(), http.MethodPost, "/api/v1/restart", map[string]any{"namespace": c.namespace, "name": name})
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "deployment/%s restarted\n", name)
+			return err
+		},
+	}
+	c.add(cmd.Flags())
+	return cmd
+}
+
+func newRolloutStatusCommand() *cobra.Command {
+	var c controlClient
+	var timeout time.Duration
+	cmd := &cobra.Command{
+		Use:   "status deployment/NAME",
+		Short: "Wait until a deployment runs as wanted",
+		Long:  "status waits until every replica is of the newest revision and ready and no other is left; it fails when that takes longer than --timeout.",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			name, err := deploymentName(args[0])
+			if err != nil {
+				return err
+			}
+			ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
+			defer cancel()
+			return rolledOut(ctx, &c, name, cmd.OutOrStdout())
+		},
+	}
+	c.add(cmd.Flags())
+	cmd.Flags().DurationVar(&timeout, "timeout", 10*time.Minute, "how long to wait")
+	return cmd
+}
+
+// rolledOut waits until a deployment is as wanted, and writes a line whenever it comes nearer.
+func rolledOut(ctx context.Context, c *controlClient, name string, w io.Writer) error {
+	tick := time.NewTicker(statusEvery)
+	defer tick.Stop()
+	said := ""
+	for {
+		s, err := c.status(ctx, name)
+		if err != nil {
+			return err
+		}
+		line := progressLine(s)
+		if line != said {
+			said = line
+			if _, err := fmt.Fprintln(w, line); err != nil {
+				return err
+			}
+		}
+		if complete(s) {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("deployment/%s is not rolled out: %s: %w", name, line, context.Cause(ctx))
+		case <-tick.C:
+		}
+	}
+}
+
+func complete(s control.WorkloadStatus) bool {
+	return s.Updated == s.Replicas && s.Ready == s.Replicas && s.Total == s.Replicas
+}
+
+func progressLine(s control.WorkloadStatus) string {
+	if complete(s) {
+		return fmt.Sprintf("deployment/%s is rolled out: %d of %d ready", s.Name, s.Ready, s.Replicas)
+	}
+	return fmt.Sprintf("deployment/%s: %d of %d are new, %d ready, %d run", s.Name, s.Updated, s.Replicas, s.Ready, s.Total)
+}
