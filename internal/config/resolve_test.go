@@ -4,10 +4,12 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"go.yaml.in/yaml/v3"
 
 	"crossfade.dev/internal/fleet"
 	"crossfade.dev/internal/route"
@@ -31,9 +33,9 @@ func gatewayOn(name string, port int, hosts string) string {
 	return istio("Gateway", name, "default", fmt.Sprintf("servers: [{port: {number: %d, name: http, protocol: HTTP}, hosts: [%s]}]", port, hosts))
 }
 
-func mustParse(t *testing.T, yaml ...string) *fleet.Desired {
+func mustParse(t *testing.T, documents ...string) *fleet.Desired {
 	t.Helper()
-	d, findings := Parse([]File{{Name: "test.yaml", Data: []byte(strings.Join(yaml, ""))}}, options())
+	d, findings := Parse([]File{{Name: "test.yaml", Data: []byte(strings.Join(documents, ""))}}, options())
 	if d == nil {
 		t.Fatalf("does not load:\n%s", text(findings))
 	}
@@ -301,5 +303,77 @@ func BenchmarkParse(b *testing.B) {
 		if d, findings := Parse(files, options()); d == nil {
 			b.Fatal(text(findings))
 		}
+	}
+}
+
+func TestAnchorsAndMergeKeysAreWrittenOut(t *testing.T) {
+	d := mustParse(t, `
+apiVersion: v1
+kind: Service
+metadata: {name: a, labels: &labels {app: a}, annotations: &more {app: b, tier: web}}
+spec:
+  selector: {<<: [*labels, *more], tier: db}
+  ports: [{port: 80}]
+`)
+	// A key of the mapping itself goes before those merged in, and of these the first.
+	want := map[string]string{"app": "a", "tier": "db"}
+	if diff := cmp.Diff(want, d.Services[0].Selector); diff != "" {
+		t.Errorf("selector (-want +got):\n%s", diff)
+	}
+}
+
+func TestGatewayHostForItsOwnNamespace(t *testing.T) {
+	route := `gateways: [default/front], http: [{route: [{destination: {host: a.default.svc.cluster.local}}]}]`
+	d := mustParse(t, service("a", "default", 80), gatewayOn("front", 80, `"./*"`),
+		istio("VirtualService", "here", "default", "hosts: [here.com], "+route),
+		istio("VirtualService", "there", "prod", "hosts: [there.com], "+route),
+	)
+	checkSends(t, d, []request{{"http-80", "here.com", "/", "a:80"}, {"http-80", "there.com", "/", ""}})
+}
+
+func TestProbePathDefaultsToTheRoot(t *testing.T) {
+	d := mustParse(t, `
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: a}
+spec:
+  selector: {matchLabels: {app: a}}
+  template:
+    metadata: {labels: {app: a}}
+    spec:
+      containers:
+      - command: [a]
+        readinessProbe: {httpGet: {port: 80}}
+`)
+	want := fleet.Check{Path: "/", Port: 80, Interval: 10e9, Timeout: 1e9, Healthy: 1, Unhealthy: 3}
+	if diff := cmp.Diff(want, d.Workloads[0].Readiness.Check); diff != "" {
+		t.Errorf("check (-want +got):\n%s", diff)
+	}
+}
+
+func TestBooleansAreThoseOfKubernetes(t *testing.T) {
+	for text, want := range map[string]string{
+		"true": "true", "False": "false", "yes": "true", "On": "true", "no": "false", "off": "false",
+		`"yes"`: "none", "1": "none", "y": "none", `"true"`: "none",
+	} {
+		var doc yaml.Node
+		if err := yaml.Unmarshal([]byte(text), &doc); err != nil {
+			t.Fatal(err)
+		}
+		got := "none"
+		if value, ok := boolean(doc.Content[0]); ok {
+			got = strconv.FormatBool(value)
+		}
+		if got != want {
+			t.Errorf("%s: got %s, want %s", text, got, want)
+		}
+	}
+}
+
+func TestTwoObjectsWithOneNameForPeople(t *testing.T) {
+	_, findings := Parse([]File{{Name: "x.yaml", Data: []byte(service("a", "prod", 80) + istio("ServiceEntry", "e", "default",
+		"hosts: [a.prod], resolution: STATIC, ports: [{number: 80, name: http}], endpoints: [{address: 127.0.0.1}]"))}}, Options{})
+	if got := text(findings); !strings.Contains(got, "a.prod:80 is a name of") {
+		t.Errorf("got %s", got)
 	}
 }

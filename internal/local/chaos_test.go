@@ -52,16 +52,14 @@ func survive(t *testing.T, w fleet.Workload, lag time.Duration, scenes []scene) 
 		perform(t, s, func() {
 			for _, scene := range scenes {
 				s.direct(scene)
-				after(scene.pause)
+				s.after(scene.pause)
 			}
 			s.direct(scene{what: "back"})
 			for n := range 64 {
 				s.direct(scene{what: "heal", n: n})
 			}
-			after(3 * time.Minute) // the longest back-off, and a rollout
-			s.mu.Lock()
+			s.after(3 * time.Minute) // the longest back-off, and a rollout
 			want := s.workloads[0]
-			s.mu.Unlock()
 			if len(s.instances) != want.Replicas {
 				s.faults = append(s.faults, fmt.Sprintf("in the end got %q, want %d", s.shown(), want.Replicas))
 			}
@@ -92,13 +90,9 @@ func (s *theatre) direct(sc scene) {
 	case "crash sidecar":
 		s.crash(public, 1)
 	case "away", "back":
-		s.mu.Lock()
 		s.away = sc.what == "away"
 		s.ring()
-		s.mu.Unlock()
 	case "fail", "heal":
-		s.mu.Lock()
 		s.failing[private] = sc.what == "fail"
-		s.mu.Unlock()
 	}
 }

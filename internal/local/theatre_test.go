@@ -22,6 +22,7 @@ import (
 // A theatre is a machine and a control on virtual time. Everything that must never happen is written down
 // when it does, for a test to find.
 type theatre struct {
+	t       *testing.T
 	mu      sync.Mutex
 	curtain time.Time
 	log     []string // what happened to processes, with the time
@@ -47,13 +48,14 @@ type theatre struct {
 	lag       time.Duration // of a view and of a report on their way
 	events    []fleet.Event
 	bell      chan struct{} // closed at the next change
+	reports   chan struct{} // closed at the next report
 }
 
 func newTheatre(workloads ...fleet.Workload) *theatre {
 	return &theatre{
 		curtain: time.Now(), actors: map[string]*actor{}, boot: time.Second, linger: 100 * time.Millisecond,
 		failing: map[string]bool{}, taken: map[string]bool{}, drain: 500 * time.Millisecond,
-		workloads: workloads, stages: map[string]fleet.Stage{}, draining: map[string]time.Time{}, bell: make(chan struct{}),
+		workloads: workloads, stages: map[string]fleet.Stage{}, draining: map[string]time.Time{}, bell: make(chan struct{}), reports: make(chan struct{}),
 		services: []fleet.Service{{Name: "web:80", Namespace: "default", Selector: map[string]string{"app": "web"}}},
 	}
 }
@@ -253,6 +255,8 @@ func (s *theatre) Report(_ context.Context, r fleet.Report) error {
 	s.events = append(s.events, r.Events...)
 	s.instances = r.Instances
 	s.fold()
+	close(s.reports)
+	s.reports = make(chan struct{})
 	return nil
 }
 
@@ -299,11 +303,12 @@ func (s *theatre) ring() {
 }
 
 // play runs the runtime in a bubble while the script runs, then ends it and looks for faults.
-func play(t *testing.T, script func(t *testing.T, s *theatre), workloads ...fleet.Workload) {
+func play(t *testing.T, script func(s *theatre), workloads ...fleet.Workload) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		s := newTheatre(workloads...)
-		perform(t, s, func() { script(t, s) })
+		s.t = t
+		perform(t, s, func() { script(s) })
 		for _, fault := range s.faults {
 			t.Error(fault)
 		}
@@ -323,7 +328,9 @@ func perform(t *testing.T, s *theatre, script func()) {
 	rt := Runtime{Feed: s, Self: "/bin/crossfade", Env: []string{}, machine: s.machine()}
 	done := make(chan error, 1)
 	go func() { done <- rt.Run(ctx) }()
+	s.mu.Lock()
 	script()
+	s.mu.Unlock()
 	cancel()
 	if err := <-done; err != nil {
 		t.Error(err)
@@ -331,18 +338,19 @@ func perform(t *testing.T, s *theatre, script func()) {
 	synctest.Wait()
 }
 
-// The language of the scripts.
+// The language of the scripts, which run with mu held: nothing happens but in after.
 
-func after(d time.Duration) {
+// after lets time pass.
+func (s *theatre) after(d time.Duration) {
+	s.mu.Unlock()
 	time.Sleep(d)
 	synctest.Wait()
+	s.mu.Lock()
 }
 
 func (s *theatre) scale(replicas int) { s.change(func(w *fleet.Workload) { w.Replicas = replicas }) }
 
 func (s *theatre) change(f func(*fleet.Workload)) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.workloads = slices.Clone(s.workloads)
 	f(&s.workloads[0])
 	s.ring()
@@ -350,18 +358,15 @@ func (s *theatre) change(f func(*fleet.Workload)) {
 
 // crash ends whoever listens at an address.
 func (s *theatre) crash(address string, code int) {
-	s.mu.Lock()
-	a := s.actors[address]
-	s.mu.Unlock()
-	if a != nil {
+	if a := s.actors[address]; a != nil {
+		s.mu.Unlock()
 		a.end(process.Exit{Code: code})
+		s.mu.Lock()
 	}
 }
 
 // shown returns "name stage address" of those that control shows, sorted.
 func (s *theatre) shown() []string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	var list []string
 	for _, in := range s.instances {
 		list = append(list, fmt.Sprintf("%s %v %v", in.Name, s.stages[in.Incarnation], in.Address))
@@ -370,32 +375,28 @@ func (s *theatre) shown() []string {
 	return list
 }
 
-func (s *theatre) want(t *testing.T, want ...string) {
-	t.Helper()
+func (s *theatre) want(want ...string) {
+	s.t.Helper()
 	if got := s.shown(); !slices.Equal(got, want) {
-		t.Errorf("after %v got %q, want %q", time.Since(s.curtain), got, want)
+		s.t.Errorf("after %v got %q, want %q", time.Since(s.curtain), got, want)
 	}
 }
 
-// incarnation returns that of the instance at a public address.
-func (s *theatre) incarnation(address string) string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+// incarnation returns that of the instance at 127.1.0.1.
+func (s *theatre) incarnation() string {
 	for _, in := range s.instances {
-		if in.Address.String() == address {
+		if in.Address == homeAt(1).public {
 			return in.Incarnation
 		}
 	}
 	return ""
 }
 
-// told returns the kinds of the events that control has heard about an instance, in order, with the reasons.
-func (s *theatre) told(name string) []string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+// told returns the kinds of the events that control has heard about web-1, in order, with the reasons.
+func (s *theatre) told() []string {
 	var kinds []string
 	for _, e := range s.events {
-		if e.Endpoint == name {
+		if e.Endpoint == "web-1" {
 			kinds = append(kinds, strings.TrimSuffix(e.Kind+": "+e.Reason, ": "))
 		}
 	}

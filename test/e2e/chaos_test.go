@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"testing"
@@ -75,7 +76,11 @@ func TestChaos(t *testing.T) {
 	if full() {
 		rounds = 6
 	}
-	m := start(t, func(m *mesh) { m.setWindow(t, 2*time.Second) })
+	m := start(t, func(m *mesh) {
+		m.setWindow(t, 2*time.Second)
+		// Requests take their time, so that some are open everywhere whenever something happens.
+		m.rewrite(t, regexp.MustCompile(`"--listen"`), `"--latency", "30ms", "--listen"`)
+	})
 	c := &chaos{t: t, m: m, rng: rand.New(rand.NewPCG(seed, seed))}
 	for _, deployment := range []string{"productpage-v1", "reviews-v1"} {
 		scale(t, deployment, 2)
