@@ -4,6 +4,9 @@ VERSION := $(shell git describe --always --dirty 2>/dev/null || echo devel)
 LDFLAGS := -X main.version=$(VERSION)
 LINT    := .cache/bin/golangci-lint
 
+# Where the hot path is.
+BENCHED := ./internal/balancer ./internal/http1 ./internal/meter ./internal/proxy ./internal/route ./internal/upstream
+
 # Ages are counted on the monotonic clock and tests have their own bounds: these only end what hangs.
 UNIT_TIMEOUT := 5m
 E2E_TIMEOUT  := 12m
@@ -30,7 +33,7 @@ test: ## Everything, from a clean clone: set up, check, race detector, end-to-en
 	$(MAKE) check race e2e
 
 bench: ## Measure the hot paths: pick, codec, route; CPU time and allocations of each.
-	go test -run '^$$' -bench . -benchmem -count 3 ./internal/picker ./internal/balancer ./internal/http1 ./internal/route ./internal/meter
+	go test -run '^$$' -bench . -benchmem -count 3 $(BENCHED)
 
 soak: build ## The seed's walk at full length, and a longer random run (CROSSFADE_SEED repeats one).
 	CROSSFADE_FULL=1 go test -tags integration -count 1 -timeout $(SOAK_TIMEOUT) -v ./test/e2e

@@ -33,6 +33,7 @@ func (w *world) fold(now time.Time) []fleet.Event {
 	}
 	w.measure(next, now)
 	told := plain(w.told)
+	place(told, next.Services, w.view.Services)
 	next.Events = remember(w.view.Events, told)
 	w.told = nil
 	if len(told) > 0 || !same(w.view.Snapshot, next) {
@@ -268,6 +269,28 @@ func plain(told []fleet.Event) []fleet.Event {
 		out = append(out, e)
 	}
 	return out
+}
+
+// place names the service of each event about an incarnation: the first it is in, or was in until now.
+func place(told []fleet.Event, places ...[]fleet.Service) {
+	if len(told) == 0 {
+		return
+	}
+	service := map[string]string{}
+	for _, services := range places {
+		for i := range services {
+			for _, e := range services[i].Endpoints {
+				if service[e.Incarnation] == "" {
+					service[e.Incarnation] = services[i].Name
+				}
+			}
+		}
+	}
+	for i := range told {
+		if told[i].Service == "" {
+			told[i].Service = service[told[i].Incarnation]
+		}
+	}
 }
 
 // remember appends what happened to the history, and drops the oldest.

@@ -32,6 +32,7 @@ type instance struct {
 
 	// Closed by the runtime.
 	leave chan struct{} // finish; the runtime has set bound before
+	known chan struct{} // control knows that the instance leaves, or need not be waited for
 	quiet chan struct{} // nobody sends requests any more
 	bound time.Duration // of draining, and then of stopping
 

@@ -9,18 +9,12 @@ import (
 	"crossfade.dev/internal/process"
 )
 
-// retire ends the application so that no request is lost: it waits until nobody sends any, no longer than the
-// grace period; then comes preStop, then SIGTERM, then SIGKILL when a further grace period is over.
+// retire ends the application so that no request is lost: it waits until nobody sends any; then comes preStop,
+// then SIGTERM, then SIGKILL when the grace period is over.
 func (in *instance) retire(ctx context.Context, app process.Process) {
-	patience := time.NewTimer(in.bound)
-	defer patience.Stop()
-	select {
-	case <-app.Done():
+	if !in.awaitQuiet(app) {
 		in.end("instance.died", fmt.Sprintf("%v, while leaving", app.Exit()))
 		return
-	case <-in.quiet:
-	case <-patience.C:
-		in.tell("drain.overdue", fmt.Sprintf("requests may be open after %v; stops all the same", in.bound))
 	}
 	deadline := time.Now().Add(in.bound)
 	if in.preStop(ctx, app, deadline) {
@@ -32,6 +26,30 @@ func (in *instance) retire(ctx context.Context, app process.Process) {
 		return
 	}
 	in.end("instance.stopped", app.Exit().String())
+}
+
+// awaitQuiet waits until nobody sends requests any more, no longer than the grace period from when control
+// knows that the instance leaves: while control is away there is no hurry. It returns false when the
+// application has ended before.
+func (in *instance) awaitQuiet(app process.Process) bool {
+	known := in.known
+	patience := time.NewTimer(in.bound)
+	defer patience.Stop()
+	patience.Stop() // it does not run yet
+	for {
+		select {
+		case <-app.Done():
+			return false
+		case <-in.quiet:
+			return true
+		case <-known:
+			known = nil
+			patience.Reset(in.bound)
+		case <-patience.C:
+			in.tell("drain.overdue", fmt.Sprintf("requests may be open after %v; stops all the same", in.bound))
+			return true
+		}
+	}
 }
 
 // preStop does what the workload wants done before SIGTERM, and says whether there was anything.

@@ -9,7 +9,8 @@
 //
 // The rules are those of Kubernetes, with two differences. A replica without a readiness probe is not ready
 // before it accepts connections on its first port. And a replica that is asked to leave is stopped only after
-// control has said that nobody sends to it any more; preStop and SIGTERM come then.
+// control has shown that nobody sends to it any more, or has had a grace period for that; preStop and SIGTERM,
+// with a grace period of their own, come then.
 package local
 
 import (
@@ -29,7 +30,7 @@ type Runtime struct {
 	Env      []string      // what every application inherits, as "NAME=value"; Deployments' own variables win
 	Mesh     string        // address of the mesh port, the applications' HTTP proxy; "" is none
 	Output   io.Writer     // gets the applications' output, line by line, from several goroutines at once; nil discards
-	Quit     time.Duration // bounds draining, and stopping, when Run is told to end; 0 leaves it to the grace periods
+	Quit     time.Duration // bounds draining, and then stopping, when Run is told to end; 0 leaves it to the grace periods
 	Log      *slog.Logger  // nil is silent
 
 	machine *machine // nil is the real one

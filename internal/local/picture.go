@@ -51,7 +51,8 @@ type record struct {
 	state
 	started time.Time
 	leaving bool
-	told    bool      // quiet is closed
+	known   bool      // instance.known is closed
+	quiet   bool      // instance.quiet is closed
 	serving time.Time // since when it has served, as [record.serves]; zero when it does not
 
 	// Of the incarnation that runs.

@@ -78,20 +78,20 @@ type runner struct {
 
 // follow hands control's views to the runner until ctx ends, whatever happens to the link.
 func (r *runner) follow(ctx context.Context) {
-	short := 0
-	for {
-		begun := time.Now()
+	for short := 0; ; {
+		begun, linked := time.Now(), false
 		err := r.Feed.Follow(ctx, feed.Hello{ID: reporter, Role: reporter}, func(v fleet.View) {
+			linked = true
 			select {
 			case r.views <- v:
 			case <-ctx.Done():
 			}
 		})
-		var wait time.Duration
-		short, wait = backoffOfLink().After(short, time.Since(begun))
-		if short == 1 && ctx.Err() == nil {
+		if linked && ctx.Err() == nil {
 			r.Log.WarnContext(ctx, "control is away; everything goes on running", "error", err)
 		}
+		var wait time.Duration
+		short, wait = backoffOfLink().After(short, time.Since(begun))
 		if !pause(ctx, process.Jitter(wait)) {
 			return
 		}
@@ -262,6 +262,7 @@ func (r *runner) hire(ctx context.Context, w *fleet.Workload, now time.Time) {
 		output:    r.Output,
 		news:      r.news,
 		leave:     make(chan struct{}),
+		known:     make(chan struct{}),
 		quiet:     make(chan struct{}),
 	}
 	if r.Self == "" {
@@ -299,12 +300,19 @@ func (r *runner) dismiss(ctx context.Context, rec *record, why string) {
 	}, rec.instance)
 }
 
-// release lets those stop that nobody sends to any more.
+// release tells those who leave what they wait for.
 func (r *runner) release(now time.Time) {
 	for _, rec := range r.records {
-		if rec.leaving && !rec.told && r.picture.Snapshot != nil && rec.drained(r.picture, now) {
-			rec.told = true
-			close(rec.quiet)
+		if !rec.leaving {
+			continue
+		}
+		if !rec.known && (r.stopping || !rec.heard.IsZero()) {
+			rec.known = true
+			close(rec.instance.known)
+		}
+		if !rec.quiet && rec.drained(r.picture, now) {
+			rec.quiet = true
+			close(rec.instance.quiet)
 		}
 	}
 }

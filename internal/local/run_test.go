@@ -152,6 +152,25 @@ func TestDrainIsBounded(t *testing.T) {
 	}, web(1))
 }
 
+// Gateways send on by the last snapshot while control is away: who is to leave then has time.
+func TestNobodyStopsBeforeControlKnows(t *testing.T) {
+	play(t, func(s *theatre) {
+		s.after(5 * time.Second)
+		s.lag = 10 * time.Millisecond
+		s.scale(0)
+		s.after(15 * time.Millisecond) // we know, control does not
+		s.away = true
+		s.after(5 * time.Minute)
+		if got := countOf(s.log, "TERM web-1"); got != 0 {
+			s.t.Error("web-1 was stopped, want it to run on")
+		}
+		s.away = false
+		s.ring()
+		s.after(5 * time.Second)
+		s.want()
+	}, web(1))
+}
+
 func TestWhoWasNeverReadyLeavesAtOnce(t *testing.T) {
 	play(t, func(s *theatre) {
 		s.boot = time.Hour
