@@ -68,12 +68,12 @@ func runControl(ctx context.Context, f controlFlags, log *slog.Logger) error {
 	path := filepath.Join(f.state, "control.json")
 	last, _, err := file.Load(path, time.Now())
 	if err != nil && !errors.Is(err, file.ErrNone) {
-		log.Warn("the last snapshot cannot be used; ages start anew", "err", err)
+		log.WarnContext(ctx, "the last snapshot cannot be used; ages start anew", "err", err)
 	}
 	c := control.New(last, log)
 	checker := &health.Checker{OnVerdict: func(v health.Verdict) {
 		if err := c.Verdict(ctx, v.Key, v.Healthy, v.Reason); err != nil && ctx.Err() == nil {
-			log.Error("verdict", "err", err)
+			log.ErrorContext(ctx, "verdict", "err", err)
 		}
 	}}
 	watcher := config.Watcher{Dir: f.dir, Options: f.options(), Log: log}
@@ -106,7 +106,7 @@ func runControl(ctx context.Context, f controlFlags, log *slog.Logger) error {
 		return ended(ctx, c.Watch(ctx, func(v fleet.View) {
 			checker.Set(starting(v))
 			if err := file.Save(path, v, time.Now()); err != nil {
-				log.Error("the snapshot is not kept", "err", err)
+				log.ErrorContext(ctx, "the snapshot is not kept", "err", err)
 			}
 		}))
 	})
@@ -118,10 +118,10 @@ func configure(ctx context.Context, c *control.Control, d *fleet.Desired, findin
 	var reason string
 	for _, f := range findings {
 		if f.Severity == config.Error {
-			log.Error("configuration", "finding", f.String())
+			log.ErrorContext(ctx, "configuration", "finding", f.String())
 			reason = f.String()
 		} else {
-			log.Warn("configuration", "finding", f.String())
+			log.WarnContext(ctx, "configuration", "finding", f.String())
 		}
 	}
 	var err error
@@ -131,7 +131,7 @@ func configure(ctx context.Context, c *control.Control, d *fleet.Desired, findin
 		err = c.Reject(ctx, reason)
 	}
 	if err != nil && ctx.Err() == nil {
-		log.Error("configuration", "err", err)
+		log.ErrorContext(ctx, "configuration", "err", err)
 	}
 }
 
@@ -153,8 +153,8 @@ func starting(v fleet.View) []health.Target {
 
 // ended is nil when an error is only that ctx ended.
 func ended(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return nil
+	if ctx.Err() == nil {
+		return err
 	}
-	return err
+	return nil
 }

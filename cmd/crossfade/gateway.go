@@ -64,25 +64,28 @@ control. Told to stop, it drains; its exit code is 3 when something had to be cu
 func runGateway(ctx context.Context, f gatewayFlags, log *slog.Logger) error {
 	g := gateway.Gateway{ID: f.id, Drain: f.drain, Version: version, Log: log.With("id", f.id)}
 	g.Proxy.Seed = seed(f.id)
-	if f.feed != "" {
-		path, ok := strings.CutPrefix(f.feed, "unix:")
-		if !ok {
-			return exitError{2, fmt.Errorf("--feed %s: want unix:PATH", f.feed)}
-		}
-		link, err := feed.Dial(path)
-		if err != nil {
-			return err
-		}
-		defer link.Close() //nolint:errcheck // the program ends.
-		g.Control, g.State = link, f.state
-	} else {
+	if f.feed == "" {
 		fixed, err := inbound(f.inbound)
 		if err != nil {
 			return exitError{2, err}
 		}
 		g.Fixed = fixed
+		return serveGateway(ctx, &g, f.admin)
 	}
-	listener, err := admin.Listen(ctx, f.admin)
+	path, ok := strings.CutPrefix(f.feed, "unix:")
+	if !ok {
+		return exitError{2, fmt.Errorf("--feed %s: want unix:PATH", f.feed)}
+	}
+	link, err := feed.Dial(path)
+	if err != nil {
+		return err
+	}
+	g.Control, g.State = link, f.state
+	return errors.Join(serveGateway(ctx, &g, f.admin), link.Close())
+}
+
+func serveGateway(ctx context.Context, g *gateway.Gateway, address string) error {
+	listener, err := admin.Listen(ctx, address)
 	if err != nil {
 		return err
 	}

@@ -15,7 +15,7 @@ var version = "devel"
 // run executes one command line and returns its exit code: 0 done, 1 failed, 2 misused, or what the command
 // asked for with an exitError.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	root := newRoot()
+	root := newRoot() //nolint:contextcheck // commands get ctx when they run.
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
@@ -23,8 +23,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err == nil {
 		return 0
 	}
-	var exit exitError
-	if errors.As(err, &exit) {
+	if exit, ok := errors.AsType[exitError](err); ok {
 		if exit.err != nil {
 			fmt.Fprintln(stderr, "crossfade:", exit.err)
 		}

@@ -122,7 +122,7 @@ func keep(ctx context.Context, spec process.Spec, log *slog.Logger) error {
 		Backoff: process.Backoff{Min: 100 * time.Millisecond, Max: 10 * time.Second, Reset: 10 * time.Second},
 		Grace:   programGrace,
 		Exited: func(exit process.Exit, wait time.Duration) {
-			log.Error("a program ended and is started again", "name", spec.Name, "how", exit.String(), "in", wait)
+			log.ErrorContext(ctx, "a program ended and is started again", "name", spec.Name, "how", exit.String(), "in", wait)
 		},
 	}
 	return keeper.Run(ctx)

@@ -39,10 +39,15 @@ type Gateway struct {
 // endpoints that leave at the same time are waited for. It returns an error that wraps *serve.CutError when
 // something had to be cut.
 func (g *Gateway) Run(ctx context.Context) error {
-	g.Proxy.ID, g.Proxy.Log = g.ID, g.Log
-	l := newLoop(g)
-	if err := l.boot(ctx, time.Now()); err != nil {
+	if err := newLoop(g).serve(ctx); err != nil {
 		return fmt.Errorf("gateway %s: %w", g.ID, err)
+	}
+	return nil
+}
+
+func (l *loop) serve(ctx context.Context) error {
+	if err := l.boot(ctx, time.Now()); err != nil {
+		return err
 	}
 	behind, stop := context.WithCancel(context.WithoutCancel(ctx)) // ends when nothing is served any more
 	defer stop()
@@ -50,7 +55,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	group.Go(func() error { return l.run(behind) })
 	group.Go(func() error { return l.checker.Run(behind) })
 	group.Go(func() error { return l.console().Run(behind) })
-	if g.Control != nil {
+	if l.Control != nil {
 		group.Go(func() error { return l.follow(behind) })
 		group.Go(func() error { return l.report(behind) })
 	}
@@ -59,11 +64,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	defer context.AfterFunc(behind, quit)() // whoever fails behind ends what is in front
 	err := l.server.Run(front)
 	stop()
-	err = errors.Join(err, group.Wait())
-	if err != nil {
-		return fmt.Errorf("gateway %s: %w", g.ID, err)
-	}
-	return nil
+	return errors.Join(err, group.Wait())
 }
 
 func (l *loop) console() *admin.Server {

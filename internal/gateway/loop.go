@@ -35,6 +35,7 @@ type loop struct {
 }
 
 func newLoop(g *Gateway) *loop {
+	g.Proxy.ID, g.Proxy.Log = g.ID, g.Log
 	l := &loop{
 		Gateway:  g,
 		proxy:    proxy.New(g.Proxy),
