@@ -236,7 +236,7 @@ func (w *world) workloads() []fleet.Workload {
 func (w *world) gateways() []string {
 	var ids []string
 	for id, f := range w.followers {
-		if f.who.Role == "gateway" {
+		if f.role() == "gateway" {
 			ids = append(ids, id)
 		}
 	}

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -42,6 +43,8 @@ type follower struct {
 	seen      time.Time
 	report    fleet.Report
 }
+
+func (f *follower) role() string { return cmp.Or(f.who.Role, f.report.Role) }
 
 // A life is what control knows of one incarnation.
 type life struct {
@@ -159,8 +162,11 @@ func (w *world) tell(e fleet.Event, now time.Time) {
 func (w *world) join(who fleet.Hello, now time.Time) {
 	f := w.followers[who.ID]
 	if f == nil {
-		f = &follower{who: who}
+		f = &follower{}
 		w.followers[who.ID] = f
+	}
+	if f.who.ID == "" { // it may have reported already
+		f.who = who
 		if who.Role != observer {
 			w.tell(fleet.Event{Kind: "follower.joined", From: who.ID, Reason: who.Role}, now)
 		}
@@ -200,7 +206,7 @@ func (w *world) forget(now time.Time) {
 func (w *world) report(r fleet.Report, now time.Time) {
 	f := w.followers[r.From]
 	if f == nil {
-		f = &follower{who: fleet.Hello{ID: r.From, Role: r.Role}}
+		f = &follower{}
 		w.followers[r.From] = f
 	}
 	f.seen = now
@@ -243,7 +249,7 @@ func (w *world) clearOf(l *life) bool {
 		return false
 	}
 	for id, f := range w.followers {
-		if f.who.Role == "gateway" && l.clear[id] < 2 {
+		if f.role() == "gateway" && l.clear[id] < 2 {
 			return false
 		}
 	}

@@ -18,18 +18,22 @@ const (
 
 // follow takes views from control for as long as ctx lasts. While control is away, the last view stays in force.
 func (l *loop) follow(ctx context.Context) error {
-	away := false
+	away, met := false, false
 	for ctx.Err() == nil {
 		err := l.Control.Follow(ctx, feed.Hello{ID: l.ID, Role: "gateway"}, func(v fleet.View) {
 			if away {
 				l.Log.InfoContext(ctx, "control is back", "number", v.Number)
 			}
-			away = false
+			away, met = false, true
 			l.offer(v)
 		})
-		if ctx.Err() == nil && !away {
-			away = true
+		switch {
+		case ctx.Err() != nil || away:
+		case met:
 			l.Log.WarnContext(ctx, "control is away; serving on", "err", err)
+			away = true
+		default: // both start at the same time
+			l.Log.DebugContext(ctx, "control does not answer yet", "err", err)
 		}
 		pause(ctx, retryAfter)
 	}

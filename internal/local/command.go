@@ -31,8 +31,9 @@ func environment(w *fleet.Workload, name string, place home, bind, mesh string) 
 		{"POD_NAMESPACE", w.Namespace},
 	}
 	if mesh != "" {
+		through := "http://" + name + ":@" + mesh // with its name, so that routes can tell who calls
 		told = append(told,
-			variable{"HTTP_PROXY", "http://" + mesh}, variable{"http_proxy", "http://" + mesh},
+			variable{"HTTP_PROXY", through}, variable{"http_proxy", through},
 			variable{"NO_PROXY", noProxy}, variable{"no_proxy", noProxy})
 	}
 	values := map[string]string{}

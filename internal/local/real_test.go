@@ -198,7 +198,7 @@ func TestRealProcesses(t *testing.T) {
 	first := s.await(serving)[0]
 	public := first.Address.String()
 	private := strings.Replace(public, "127.1.", "127.2.", 1)
-	wantTold := fmt.Sprintf("HOST=%s\nPORT=19080\nPOD_IP=%s\nPOD_NAME=web-1\nHTTP_PROXY=http://127.0.0.1:15001\n[web-1]\n", private, public)
+	wantTold := fmt.Sprintf("HOST=%s\nPORT=19080\nPOD_IP=%s\nPOD_NAME=web-1\nHTTP_PROXY=http://web-1:@127.0.0.1:15001\n[web-1]\n", private, public)
 	if diff := cmp.Diff(wantTold, ask(public+":19080/told")); diff != "" {
 		t.Errorf("what the application was told (-want +got):\n%s", diff)
 	}

@@ -114,10 +114,11 @@ func (a *actor) end(exit process.Exit) {
 	})
 }
 
-// offeredMustNotStop is the law of the house: whom requests may be sent to is not stopped in peace.
+// offeredMustNotStop is the law of the house: whom requests may be sent to is not stopped in peace. What is
+// sent to an application that does not listen yet, because control does not know of a crash, is lost anyway.
 func (s *theatre) offeredMustNotStop(a *actor) {
 	public, isApp := publicOf(a.address)
-	if !isApp || a.deaf {
+	if !isApp || a.deaf || time.Now().Before(a.up) {
 		return
 	}
 	for _, in := range s.instances {

@@ -53,7 +53,11 @@ func (x *exchange) choose(now time.Time) outcome {
 		if t := rule.Route.Timeout; t > 0 {
 			x.deadline = x.start.Add(t)
 		}
-		pool := c.listener.pools[rule.Number][rule.Destination(x.draw)]
+		pools := c.listener.pools[rule.Number]
+		if len(pools) == 0 {
+			return outcome{refused, 503, "the route leads nowhere"}
+		}
+		pool := pools[rule.Destination(x.draw)]
 		if pool == nil {
 			return outcome{refused, 503, "the route leads to a service that does not exist"}
 		}

@@ -110,7 +110,8 @@ func (c *Conn) Serve(ctx context.Context) (lost bool) {
 	c.traffic.ActiveConnects.Add(1)
 	c.in = c.p.buffers.Get()
 	defer c.finish(ctx, &lost)
-	for c.await() && c.serveOne(ctx) {
+	for again := true; again; {
+		again = c.await() && c.serveOne(ctx)
 	}
 	return c.lost
 }

@@ -2,10 +2,14 @@ package proxy
 
 import (
 	"bufio"
+	"context"
+	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -75,5 +79,101 @@ func TestHeads(t *testing.T) {
 	}
 	if got := resp.Header.Get("X-Crossfade-Endpoint"); got != "" {
 		t.Errorf("got the endpoint %q unasked", got)
+	}
+}
+
+// Between services, requests come in absolute form and have passed a gateway of ours before.
+func TestMeshHeads(t *testing.T) {
+	heads := make(chan []string, 1)
+	w := newWorld(t, Options{Reveal: RevealAlways}, script(t, func(_ int, c *net.TCPConn, r *bufio.Reader) {
+		head, _ := readHead(r)
+		heads <- head
+		fmt.Fprint(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX-Crossfade-Endpoint: inner\r\n\r\n")
+	}))
+	v := w.view(w.p.State().services[0].Endpoints[0].Address.String())
+	v.Listeners[0].Mesh = true
+	w.apply(v)
+	c := w.dial()
+	c.say("GET http://reviews:9080/r?x=1 HTTP/1.1\r\nHost: ignored\r\nX-Forwarded-Proto: https\r\n\r\n")
+	if got := c.wantAnswer("GET", 200, "").Header.Values("X-Crossfade-Endpoint"); len(got) != 1 || got[0] != "app-0" {
+		t.Errorf("got the endpoints %q, want ours only", got)
+	}
+	head := strings.Join(<-heads, "\n")
+	if !strings.HasPrefix(head, "GET /r?x=1 HTTP/1.1\nHost: reviews:9080\n") || !strings.Contains(head, "X-Forwarded-Proto: https") {
+		t.Errorf("got %q, want the origin form, the target's host, and what the gateway before said", head)
+	}
+}
+
+func TestRequestIDs(t *testing.T) {
+	form := regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`)
+	seen := map[[36]byte]bool{}
+	for range 1000 {
+		var id [36]byte
+		newID(&id)
+		if !form.Match(id[:]) || seen[id] {
+			t.Fatalf("got %s, want a new UUID of version 4", id)
+		}
+		seen[id] = true
+	}
+}
+
+// The access log tells of failures only, unless it is asked for everything.
+func TestAccessLog(t *testing.T) {
+	for _, everything := range []bool{false, true} {
+		r, log := io.Pipe()
+		w := newWorld(t, Options{AccessLog: everything, Log: slog.New(slog.NewJSONHandler(log, nil))}, handle(t, echo))
+		t.Cleanup(func() { _ = log.Close(); _, _ = io.Copy(io.Discard, r) })
+		lines := bufio.NewReader(r)
+		c := w.dial()
+		c.say("GET /fine HTTP/1.1\r\nHost: app\r\n\r\n")
+		c.wantAnswer("GET", 200, "GET /fine ")
+		c.say("GET /nowhere HTTP/1.1\r\nHost: app\r\nX-Request-Id: mine\r\n\r\n")
+		if resp, _ := c.answer("GET"); resp.StatusCode != 503 {
+			t.Fatalf("got %d, want 503", resp.StatusCode)
+		}
+		type line struct {
+			Level, Listener, Method, Path, Service, Endpoint, End, Reason string
+			RequestID                                                     string `json:"request_id"`
+			Status                                                        int
+		}
+		next := func() (l line) {
+			b, err := lines.ReadBytes('\n')
+			if err == nil {
+				err = json.Unmarshal(b, &l)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			return l
+		}
+		if everything {
+			got := next()
+			got.RequestID = ""
+			if want := (line{Level: "INFO", Listener: "test", Method: "GET", Path: "/fine", Service: "app:80", Endpoint: "app-0", End: "answered", Status: 200}); got != want {
+				t.Errorf("got %+v, want %+v", got, want)
+			}
+		}
+		want := line{
+			Level: "WARN", Listener: "test", Method: "GET", Path: "/nowhere", RequestID: "mine", End: "answered",
+			Reason: "the route leads to a service that does not exist", Status: 503,
+		}
+		if got := next(); got != want {
+			t.Errorf("got %+v, want %+v", got, want)
+		}
+	}
+}
+
+// A log that does not keep up costs lines, not requests.
+func TestASlowLogIsNotWaitedFor(t *testing.T) {
+	j := newJournal()
+	for range 2 * cap(j.records) {
+		j.put(record{})
+	}
+	if got, want := j.dropped.Load(), uint64(cap(j.records)); got != want {
+		t.Errorf("got %d dropped, want %d", got, want)
+	}
+	j.flush(context.Background(), slog.New(slog.DiscardHandler))
+	if got := j.dropped.Load(); got != 0 {
+		t.Errorf("got %d still to be reported, want 0", got)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -109,24 +110,13 @@ func TestEndpointDies(t *testing.T) {
 			})
 			w := newWorld(t, Options{}, addr)
 			c := w.dial()
-			if tc.status != 0 {
+			if tc.status == 0 {
+				c.say("GET / HTTP/1.%d\r\nHost: app\r\n\r\n", tc.minor)
+				c.wantHalf(heard)
+			} else {
 				c.say("GET / HTTP/1.1\r\nHost: app\r\n\r\n")
 				if resp, body := c.answer("GET"); resp.StatusCode != tc.status || resp.Header.Get("Server") != "crossfade" {
 					t.Errorf("got %d %q from %q, want %d from crossfade", resp.StatusCode, body, resp.Header.Get("Server"), tc.status)
-				}
-			} else {
-				c.say("GET / HTTP/1.%d\r\nHost: app\r\n\r\n", tc.minor)
-				resp, err := http.ReadResponse(c.r, nil)
-				if err != nil {
-					t.Fatal(err)
-				}
-				half := make([]byte, 4)
-				if _, err := io.ReadFull(resp.Body, half); err != nil || string(half) != "half" {
-					t.Fatalf("got %q, %v, want half", half, err)
-				}
-				close(heard)
-				if rest, err := io.ReadAll(resp.Body); err == nil {
-					t.Errorf("the answer ended cleanly with %q, want an error", rest)
 				}
 			}
 			w.wantConserved()
@@ -134,6 +124,23 @@ func TestEndpointDies(t *testing.T) {
 				t.Errorf("got %d cut, want 1", n)
 			}
 		})
+	}
+}
+
+// wantHalf reads an answer whose body is "half" and then breaks, and closes heard in between.
+func (c *client) wantHalf(heard chan struct{}) {
+	c.t.Helper()
+	resp, err := http.ReadResponse(c.r, nil)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	half := make([]byte, 4)
+	if _, err := io.ReadFull(resp.Body, half); err != nil || string(half) != "half" {
+		c.t.Fatalf("got %q, %v, want half", half, err)
+	}
+	close(heard)
+	if rest, err := io.ReadAll(resp.Body); err == nil {
+		c.t.Errorf("the answer ended cleanly with %q, want an error", rest)
 	}
 }
 
@@ -331,7 +338,7 @@ func TestEventsArriveOneByOne(t *testing.T) {
 	}
 	events := bufio.NewReader(resp.Body)
 	for i := range 10 {
-		next <- fmt.Sprint(i) // the one before has been seen
+		next <- strconv.Itoa(i) // the one before has been seen
 		line, err := events.ReadString('\n')
 		if want := fmt.Sprintf("data: %d\n", i); err != nil || line != want {
 			t.Fatalf("got %q, %v, want %q", line, err, want)

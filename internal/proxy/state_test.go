@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -33,6 +34,18 @@ func TestNothingComesAfterOpenIsZero(t *testing.T) {
 		}))
 	}
 	w := newWorld(t, Options{}, addresses...)
+	// Between the moment at which a request looks at the state and its pick, a slow match leaves time for a swap.
+	slow := func() fleet.View {
+		v := w.view(addresses...)
+		routes := &v.Listeners[0].Hosts[0].Routes
+		*routes = append([]fleet.Route{{
+			Matches:      []fleet.Match{{Path: fleet.StringMatch{Regex: "/(x+x+)+y"}}},
+			Destinations: (*routes)[0].Destinations,
+		}}, *routes...)
+		return v
+	}
+	w.apply(slow())
+	request := []byte("GET /" + strings.Repeat("x", 6000) + " HTTP/1.1\r\nHost: app\r\n\r\n")
 	done := make(chan struct{})
 	var clients sync.WaitGroup
 	for range 4 {
@@ -44,7 +57,7 @@ func TestNothingComesAfterOpenIsZero(t *testing.T) {
 					return
 				default:
 				}
-				if _, err := c.Write([]byte("GET / HTTP/1.1\r\nHost: app\r\n\r\n")); err != nil {
+				if _, err := c.Write(request); err != nil {
 					return
 				}
 				resp, err := http.ReadResponse(c.r, nil)
@@ -56,9 +69,9 @@ func TestNothingComesAfterOpenIsZero(t *testing.T) {
 		})
 	}
 	total := &w.listener().Traffic.Requests.Total
-	for round := range 100 {
+	for round := range 50 {
 		leaver := round % 2
-		v := w.view(addresses...)
+		v := slow()
 		v.Services[0].Endpoints[leaver].Stage = fleet.Draining
 		w.apply(v)
 		name := v.Services[0].Endpoints[leaver].Incarnation
@@ -67,7 +80,7 @@ func TestNothingComesAfterOpenIsZero(t *testing.T) {
 		before := total.Load()
 		eventually(t, "requests go on", func() bool { return total.Load() > before+20 })
 		stopped[leaver].Store(false)
-		w.apply(w.view(addresses...))
+		w.apply(slow())
 	}
 	close(done)
 	clients.Wait()

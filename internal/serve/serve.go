@@ -50,6 +50,7 @@ func (o Options) withDefaults() Options {
 	if o.Listen == nil {
 		o.Listen = func(ctx context.Context, address string) (net.Listener, error) {
 			var lc net.ListenConfig
+			lc.SetMultipathTCP(false) // Go's default; it costs, and takes none of the options that a drain sets
 			return lc.Listen(ctx, "tcp", address)
 		}
 	}
@@ -187,7 +188,9 @@ func (s *Server) advance(work context.Context, tasks *sync.WaitGroup) {
 	s.fresh, s.retired = nil, nil
 	s.mu.Unlock()
 	for _, k := range fresh {
-		tasks.Go(func() { k.accept(work) })
+		ctx, cancel := context.WithCancel(work)
+		k.force = cancel
+		tasks.Go(func() { k.accept(ctx) })
 	}
 	for _, k := range retired {
 		tasks.Go(func() { k.drain() })

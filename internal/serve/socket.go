@@ -17,6 +17,7 @@ type socket struct {
 	door    *proxy.Door
 	leaving chan struct{} // closed when the socket is to be left
 	left    chan struct{} // closed when nothing is accepted any more
+	force   func()        // ends what Cut does not reach: waits for connections to endpoints
 
 	mu    sync.Mutex
 	conns map[*proxy.Conn]struct{}
@@ -30,6 +31,9 @@ func newSocket(s *Server, nl net.Listener, listener string) *socket {
 		conns: map[*proxy.Conn]struct{}{},
 	}
 }
+
+// errEmpty says that nobody waits in a socket's queue.
+var errEmpty = errors.New("the queue is empty")
 
 // Between two tries to accept when the machine cannot: no descriptors, no memory.
 const (
@@ -63,18 +67,38 @@ func (k *socket) accept(work context.Context) {
 	}
 }
 
-// acceptQueued accepts what is in the queue and closes the socket. What the kernel completes between the last
-// look and the close is reset: without a successor that holds the same socket, that moment cannot be made
-// shorter.
+// acceptQueued accepts what is in the queue and closes the socket.
+//
+// A connection that the kernel completed between the last look and the close would be reset, and its client,
+// who believes it open, would lose a request. So no handshake may begin any more while we look, and those that
+// have begun get a moment to end. A client that tries in that moment hears nothing, tries again after a second,
+// and is refused as by any socket that is gone.
 func (k *socket) acceptQueued(work context.Context) {
-	for {
-		nc, err := acceptNow(k.nl)
-		if err != nil {
-			break
-		}
-		k.admit(work, nc)
+	const handshake = 20 * time.Millisecond
+	if err := deafen(k.nl); err != nil {
+		k.s.o.Log.WarnContext(work, "clients that connect now may be lost", "listener", k.door.Name(), "error", err)
+	} else {
+		k.acceptAll(work)
+		time.Sleep(handshake)
 	}
+	k.acceptAll(work)
 	_ = k.nl.Close()
+}
+
+// acceptAll accepts until the queue is empty. When the machine cannot, it waits for a while until it can.
+func (k *socket) acceptAll(work context.Context) {
+	for tries := 0; tries < 100; {
+		nc, err := acceptNow(k.nl)
+		switch {
+		case err == nil:
+			k.admit(work, nc)
+		case errors.Is(err, errEmpty):
+			return
+		default:
+			tries++
+			time.Sleep(firstPause)
+		}
+	}
 }
 
 // admit serves nc, unless there are too many already.
@@ -122,11 +146,13 @@ func (k *socket) drain() {
 	const look = 20 * time.Millisecond
 	tick := time.NewTicker(look)
 	defer tick.Stop()
-	for now := began; !k.safe(now, began); now = <-tick.C {
+	for now := began; !k.safe(now, began); {
+		now = <-tick.C
 	}
 	for _, c := range k.open() {
 		c.Cut()
 	}
+	k.force()
 	k.gone.Wait()
 }
 
