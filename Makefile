@@ -33,7 +33,7 @@ test: ## Everything, from a clean clone: set up, check, race detector, end-to-en
 	$(MAKE) check race e2e
 
 bench: ## Measure the hot paths: pick, codec, route; CPU time and allocations of each.
-	go test -run '^$$' -bench . -benchmem -count 3 $(BENCHED)
+	go test -run '^$$' -bench . -benchmem -benchtime 300ms -count 3 $(BENCHED)
 
 soak: build ## The seed's walk at full length, and a longer random run (CROSSFADE_SEED repeats one).
 	CROSSFADE_FULL=1 go test -tags integration -count 1 -timeout $(SOAK_TIMEOUT) -v ./test/e2e
