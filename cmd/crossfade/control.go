@@ -16,6 +16,7 @@ import (
 	"crossfade.dev/internal/feed"
 	"crossfade.dev/internal/fleet"
 	"crossfade.dev/internal/health"
+	"crossfade.dev/internal/registry/dns"
 	"crossfade.dev/internal/registry/file"
 )
 
@@ -25,6 +26,7 @@ type controlFlags struct {
 	socket     string
 	state      string
 	admin      string
+	address    string
 	mesh       string
 	privileged bool
 	logs       logFlags
@@ -49,6 +51,7 @@ good configuration.`,
 	flags.StringVar(&f.socket, "socket", "", "path of the feed's Unix socket")
 	flags.StringVar(&f.state, "state", defaultState(), "directory for the last good snapshot")
 	flags.StringVar(&f.admin, "admin", "127.0.0.1:15014", "address of the admin API")
+	flags.StringVar(&f.address, "gateway-address", "0.0.0.0", "address on which gateways serve their ports")
 	flags.StringVar(&f.mesh, "mesh", "127.0.0.1:15001", "address on which gateways serve calls between services")
 	flags.BoolVar(&f.privileged, "privileged-ports", false, "serve gateway ports below 1024 as they are, not at +8000")
 	f.logs.add(flags)
@@ -57,7 +60,7 @@ good configuration.`,
 }
 
 func (f controlFlags) options() config.Options {
-	o := config.Options{MeshAddress: f.mesh, PortOffset: portOffset}
+	o := config.Options{Address: f.address, MeshAddress: f.mesh, PortOffset: portOffset}
 	if f.privileged {
 		o.PortOffset = 0
 	}
@@ -77,6 +80,7 @@ func runControl(ctx context.Context, f controlFlags, log *slog.Logger) error {
 		}
 	}}
 	watcher := config.Watcher{Dir: f.dir, Options: f.options(), Log: log}
+	names := dns.Watcher{Known: known(last.Snapshot)}
 	server := feed.Server{Control: c, Path: f.socket, Log: log}
 	listener, err := admin.Listen(ctx, f.admin)
 	if err != nil {
@@ -96,6 +100,9 @@ func runControl(ctx context.Context, f controlFlags, log *slog.Logger) error {
 	group.Go(func() error { return c.Run(ctx) })
 	group.Go(func() error { return checker.Run(ctx) })
 	group.Go(func() error { return server.Run(ctx) })
+	group.Go(func() error {
+		return names.Run(ctx, func(results []dns.Result) { resolve(ctx, c, results, log) })
+	})
 	group.Go(func() error { return console.Run(ctx) })
 	group.Go(func() error {
 		return watcher.Run(ctx, func(d *fleet.Desired, findings []config.Finding) {
@@ -105,6 +112,7 @@ func runControl(ctx context.Context, f controlFlags, log *slog.Logger) error {
 	group.Go(func() error {
 		return ended(ctx, c.Watch(ctx, func(v fleet.View) {
 			checker.Set(starting(v))
+			names.Set(queries(v))
 			if err := file.Save(path, v, time.Now()); err != nil {
 				log.ErrorContext(ctx, "the snapshot is not kept", "err", err)
 			}
@@ -149,6 +157,40 @@ func starting(v fleet.View) []health.Target {
 		}
 	}
 	return targets
+}
+
+// queries lists the names to look up.
+func queries(v fleet.View) []dns.Query {
+	var list []dns.Query
+	for i := range v.Services {
+		for _, r := range v.Services[i].Resolve {
+			list = append(list, dns.Query{Name: r.Host, First: r.One})
+		}
+	}
+	return list
+}
+
+// known is what the last snapshot knew of names, held until something better is known.
+func known(s *fleet.Snapshot) []dns.Result {
+	var list []dns.Result
+	for _, r := range control.Known(s) {
+		list = append(list, dns.Result{Query: dns.Query{Name: r.Host, First: r.One}, Addresses: r.Addresses})
+	}
+	return list
+}
+
+// resolve hands control the addresses of names.
+func resolve(ctx context.Context, c *control.Control, results []dns.Result, log *slog.Logger) {
+	list := make([]control.Resolved, len(results))
+	for i, r := range results {
+		list[i] = control.Resolved{Host: r.Name, One: r.First, Addresses: r.Addresses}
+		if r.Err != nil {
+			list[i].Reason = r.Err.Error()
+		}
+	}
+	if err := c.Resolve(ctx, list); err != nil && ctx.Err() == nil {
+		log.ErrorContext(ctx, "names", "err", err)
+	}
 }
 
 // ended is nil when an error is only that ctx ended.

@@ -24,6 +24,9 @@ import (
 // programGrace is what control and the gateway have to end in.
 const programGrace = 40 * time.Second
 
+// localGrace bounds draining and stopping the local instances when everything is told to stop.
+const localGrace = 10 * time.Second
+
 type upFlags struct {
 	controlFlags
 	gatewayAdmin string
@@ -48,6 +51,7 @@ everything drains before it ends.`,
 	flags.StringVar(&f.state, "state", defaultState(), "directory for what survives a restart")
 	flags.StringVar(&f.admin, "control", "127.0.0.1:15014", "address of control's admin API")
 	flags.StringVar(&f.gatewayAdmin, "admin", "127.0.0.1:15000", "address of the gateway's admin API")
+	flags.StringVar(&f.address, "gateway-address", "127.0.0.1", "address on which gateways serve their ports")
 	flags.StringVar(&f.mesh, "mesh", "127.0.0.1:15001", "address for calls between services")
 	flags.BoolVar(&f.privileged, "privileged-ports", false, "serve gateway ports below 1024 as they are, not at +8000")
 	f.logs.add(flags)
@@ -90,10 +94,10 @@ func supervise(ctx context.Context, f upFlags, self string, link *feed.Client, s
 	log := f.logs.logger(stderr)
 	level := "--log-level=" + f.logs.level.String()
 	runtime := local.Runtime{
-		Feed: link, Self: self, PathDirs: []string{filepath.Dir(self)}, Mesh: f.mesh, Env: os.Environ(), Output: stderr, Log: log,
+		Feed: link, Self: self, PathDirs: []string{filepath.Dir(self)}, Mesh: f.mesh, Env: os.Environ(), Output: stderr, Quit: localGrace, Log: log,
 	}
 	control := process.Spec{Name: "control", Path: self, Stdout: stderr, Stderr: stderr, Args: []string{
-		"control", "--file", f.dir, "--socket", f.socket, "--state", f.state, "--admin", f.admin, "--mesh", f.mesh,
+		"control", "--file", f.dir, "--socket", f.socket, "--state", f.state, "--admin", f.admin, "--mesh", f.mesh, "--gateway-address", f.address,
 		fmt.Sprintf("--privileged-ports=%t", f.privileged), level,
 	}}
 	gateway := process.Spec{Name: "gateway-1", Path: self, Stdout: stderr, Stderr: stderr, Args: []string{

@@ -27,7 +27,7 @@ func (b *builder) addGatewayListeners() {
 			if l == nil {
 				l = &fleet.Listener{
 					Name:    fmt.Sprintf("http-%d", s.port),
-					Address: net.JoinHostPort("0.0.0.0", strconv.Itoa(int(b.bound(s.port)))),
+					Address: net.JoinHostPort(cmp.Or(b.options.Address, "0.0.0.0"), strconv.Itoa(int(b.bound(s.port)))),
 					Port:    s.port,
 					Origin:  g.object.origin(s.path),
 				}

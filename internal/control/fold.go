@@ -83,8 +83,7 @@ func (w *world) live(instances []fleet.Instance, now time.Time) {
 		w.step(in.Incarnation, in.Name, in.Ready || configured(*in), in.Leaving, now)
 	}
 	for i := range w.desired.Services {
-		for j := range w.desired.Services[i].Endpoints {
-			e := &w.desired.Services[i].Endpoints[j]
+		for _, e := range w.listed(&w.desired.Services[i]) {
 			present[e.Incarnation] = true
 			w.step(e.Incarnation, e.Name, true, false, now)
 		}
@@ -141,7 +140,7 @@ func (w *world) advance(l *life, incarnation string, e lifecycle.Event, reason s
 func (w *world) service(want *fleet.Service, instances []fleet.Instance, now time.Time) fleet.Service {
 	s := *want
 	s.Endpoints = nil
-	for _, e := range want.Endpoints {
+	for _, e := range w.listed(want) {
 		s.Endpoints = w.endpoint(s.Endpoints, e, now)
 	}
 	for i := range instances {

@@ -3,6 +3,7 @@ package control
 import (
 	"cmp"
 	"slices"
+	"strings"
 	"time"
 
 	"crossfade.dev/internal/fleet"
@@ -33,6 +34,7 @@ type world struct {
 	lives     map[string]*life   // by incarnation
 	past      map[string]memento // incarnations that vanished
 	capacity  map[poolKey]*capacity
+	resolved  map[resolvedKey]Resolved
 	told      []fleet.Event // since the last fold
 }
 
@@ -74,6 +76,7 @@ func newWorld(last fleet.View, now time.Time) *world {
 		lives:     map[string]*life{},
 		past:      map[string]memento{},
 		capacity:  map[poolKey]*capacity{},
+		resolved:  recall(last.Services),
 	}
 	for _, i := range last.Instances {
 		if !configured(i) {
@@ -122,7 +125,7 @@ func remembered(s *fleet.Snapshot) *fleet.Desired {
 	}
 	for _, service := range s.Services {
 		service.Endpoints = slices.DeleteFunc(slices.Clone(service.Endpoints), func(e fleet.Endpoint) bool {
-			return listed[e.Incarnation]
+			return listed[e.Incarnation] || strings.HasPrefix(e.Incarnation, resolvedPrefix)
 		})
 		service.Pools = slices.Clone(service.Pools)
 		for i := range service.Pools {

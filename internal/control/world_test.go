@@ -391,6 +391,42 @@ func TestWithoutAWarmUpThereIsNoneToTellOf(t *testing.T) {
 	s.wantEvents("check.passed", "offered")
 }
 
+func TestNamesAreEndpointsForAsLongAsTheyHaveAddresses(t *testing.T) {
+	s := newStage(t)
+	d := reviews(linear)
+	d.Services[0].Resolve = []fleet.ResolveName{{Name: "pay", Host: "pay.example.com", Port: 80, Weight: 1}}
+	s.configure(d)
+	s.events = nil
+	one, two := netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.2")
+	answer := func(reason string, addresses ...netip.Addr) {
+		s.w.resolve(Resolved{Host: "pay.example.com", Addresses: addresses, Reason: reason}, s.now)
+		s.fold()
+	}
+	first, second := "dns/reviews:9080/pay/10.0.0.1", "dns/reviews:9080/pay/10.0.0.2"
+	answer("", one)
+	s.wantEvents("dns.resolved")
+	s.wantStage(first, fleet.Starting) // it must pass a check, as everybody
+	s.pass(first)
+	s.wantStage(first, fleet.Warming)
+	s.after(time.Minute)
+	answer("", one, two)
+	s.wantStage(second, fleet.Starting)
+	s.events = nil
+	answer("servers fail", one, two)
+	s.wantEvents("dns.failed")
+	s.wantStage(first, fleet.Warming)
+
+	again := &stage{t: t, now: s.now, w: newWorld(s.w.view, s.now)}
+	again.fold()
+	again.wantStage(first, fleet.Warming) // a restart of control forgets nobody
+	if got := again.progress("", first); got != 0.5 {
+		t.Errorf("progress after a restart of control = %v, want 0.5", got)
+	}
+	s.after(time.Second)
+	answer("", two)
+	s.wantStage(first, fleet.Gone)
+}
+
 func TestNothingNewIsNoSnapshot(t *testing.T) {
 	s := newStage(t)
 	s.configure(reviews(linear))

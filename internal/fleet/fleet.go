@@ -55,7 +55,19 @@ type Service struct {
 	Selector  map[string]string `json:"selector,omitempty"` // labels of the instances that belong to it; nil selects none
 	Pools     []Pool            `json:"pools"`              // Pools[0] holds all endpoints; the others are its subsets
 	Endpoints []Endpoint        `json:"endpoints,omitempty"`
+	Resolve   []ResolveName     `json:"resolve,omitempty"` // names whose addresses are endpoints too
 	Origin    Origin            `json:"origin,omitzero"`
+}
+
+// A ResolveName is a name in the DNS whose addresses are endpoints of a service, for as long as it has them.
+type ResolveName struct {
+	Name     string            `json:"name"` // what its endpoints are called, with the address behind it: "pay-1"
+	Host     string            `json:"host"` // to look up, in lower case
+	Port     uint32            `json:"port"` // of the endpoints
+	Weight   uint32            `json:"weight"`
+	Labels   map[string]string `json:"labels,omitempty"`
+	Locality Locality          `json:"locality,omitzero"`
+	One      bool              `json:"one,omitempty"` // new connections go to the first address of the latest answer (DNS_ROUND_ROBIN); otherwise each is an endpoint
 }
 
 // A Pool is the part of a service's endpoints that one policy applies to: all of them, or a subset.

@@ -13,6 +13,7 @@ const (
 	maxTimeout  = 30
 	maxAttempts = 5
 	maxDots     = 15
+	maxSearch   = 32 // Kubernetes' bound; resolv.conf(5) has none any more
 )
 
 // A conf says whom to ask, and for what.
@@ -72,7 +73,7 @@ func (c *conf) addServer(text string) {
 func searchList(domains []string) []string {
 	var list []string
 	for _, domain := range domains {
-		if domain = strings.TrimSuffix(domain, "."); domain != "" && asked(domain) {
+		if domain = strings.TrimSuffix(domain, "."); askable(domain) && len(list) < maxSearch {
 			list = append(list, domain)
 		}
 	}
@@ -100,7 +101,7 @@ func (c *conf) set(option string) {
 
 // candidates are the absolute names that name may stand for, in the order in which they are asked for. A name
 // that ends in a dot stands for itself only.
-func (c conf) candidates(name string) []string {
+func (c *conf) candidates(name string) []string {
 	if strings.HasSuffix(name, ".") {
 		return []string{name}
 	}
@@ -111,7 +112,7 @@ func (c conf) candidates(name string) []string {
 		list = append(list, itself)
 	}
 	for _, domain := range c.search {
-		if long := itself + domain; asked(long) {
+		if long := itself + domain; askable(long) {
 			list = append(list, long+".")
 		}
 	}
@@ -121,9 +122,9 @@ func (c conf) candidates(name string) []string {
 	return list
 }
 
-// asked says whether a name can be asked for: labels of 1 to 63 printable ASCII characters, 253 in all, a dot at
+// askable says whether a name can be asked for: labels of 1 to 63 printable ASCII characters, 253 in all, a dot at
 // the end or none (RFC 1035, section 2.3.4). Names in other scripts must come in their xn-- form.
-func asked(name string) bool {
+func askable(name string) bool {
 	name = strings.TrimSuffix(name, ".")
 	if len(name) > 253 {
 		return false

@@ -34,6 +34,14 @@ func parseHosts(data []byte) hosts {
 	return table
 }
 
+// of returns the addresses of a plain name; nil has none.
+func (h *hosts) of(name string) []netip.Addr {
+	if h == nil {
+		return nil
+	}
+	return (*h)[name]
+}
+
 // plain is a name as the table of hosts knows it.
 func plain(name string) string {
 	return strings.ToLower(strings.TrimSuffix(name, "."))

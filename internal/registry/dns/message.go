@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"strings"
 	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
@@ -85,13 +84,23 @@ func unpack(msg []byte, id uint16, q dnsmessage.Question) (reply, error) {
 }
 
 // unread says that the server did not understand the message, as those do that know no EDNS.
-func (r reply) unread() bool {
+func (r *reply) unread() bool {
 	return r.code == dnsmessage.RCodeFormatError || r.code == dnsmessage.RCodeNotImplemented
 }
 
 func echoed(questions []dnsmessage.Question, q dnsmessage.Question) bool {
 	return len(questions) == 1 && questions[0].Type == q.Type && questions[0].Class == q.Class &&
-		strings.EqualFold(questions[0].Name.String(), q.Name.String())
+		lower(questions[0].Name) == lower(q.Name)
+}
+
+// lower is a name with its ASCII letters in lower case; no others are the same letter to DNS (RFC 4343).
+func lower(name dnsmessage.Name) string {
+	for i, c := range name.Data[:name.Length] {
+		if 'A' <= c && c <= 'Z' {
+			name.Data[i] += 'a' - 'A'
+		}
+	}
+	return name.String()
 }
 
 // Records are an answer's addresses and aliases by their owner, in lower case.
@@ -124,7 +133,7 @@ func readAnswers(p *dnsmessage.Parser) (records, error) {
 }
 
 func (all records) read(p *dnsmessage.Parser, h dnsmessage.ResourceHeader) error {
-	owner, r := strings.ToLower(h.Name.String()), record{ttl: seconds(h.TTL)}
+	owner, r := lower(h.Name), record{ttl: seconds(h.TTL)}
 	switch {
 	case h.Class != dnsmessage.ClassINET:
 		return p.SkipAnswer()
@@ -147,7 +156,7 @@ func (all records) read(p *dnsmessage.Parser, h dnsmessage.ResourceHeader) error
 		if err != nil {
 			return err
 		}
-		r.alias = strings.ToLower(body.CNAME.String())
+		r.alias = lower(body.CNAME)
 		all.aliases[owner] = r
 	default:
 		return p.SkipAnswer()
@@ -158,7 +167,7 @@ func (all records) read(p *dnsmessage.Parser, h dnsmessage.ResourceHeader) error
 // follow walks from the question's name along the aliases to the addresses at their end. Records beside that
 // way do not count, whoever put them there.
 func (r *reply) follow(all records, q dnsmessage.Question) error {
-	at := strings.ToLower(q.Name.String())
+	at := lower(q.Name)
 	ttl, limited := time.Duration(0), false
 	shorten := func(d time.Duration) {
 		if !limited || d < ttl {

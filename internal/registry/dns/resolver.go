@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -21,6 +22,7 @@ const (
 	defaultMinTTL = 5 * time.Second
 	defaultMaxTTL = time.Hour
 	penalty       = 30 * time.Second // for how long a silent server is asked after the others
+	patience      = time.Second      // how long one family is waited for when the other has answered
 )
 
 // A Resolver asks recursive servers for the addresses of names. The zero value does as the system does: the
@@ -60,7 +62,7 @@ func (r *Resolver) Lookup(ctx context.Context, name string) (Answer, error) {
 	if addr, err := netip.ParseAddr(name); err == nil {
 		return Answer{Addresses: []netip.Addr{addr.Unmap()}, TTL: r.maxTTL()}, nil
 	}
-	if !asked(name) {
+	if !askable(name) {
 		return Answer{}, &LookupError{Name: name, Reason: BadName}
 	}
 	if known := r.inHosts(name); len(known) > 0 {
@@ -93,12 +95,8 @@ func (r *Resolver) Lookup(ctx context.Context, name string) (Answer, error) {
 
 // inHosts returns the addresses that the hosts file has for name, of the families that are asked for.
 func (r *Resolver) inHosts(name string) []netip.Addr {
-	table := r.hostsTable()
-	if table == nil {
-		return nil
-	}
 	var found []netip.Addr
-	for _, addr := range (*table)[plain(name)] {
+	for _, addr := range r.hostsTable().of(plain(name)) {
 		if r.Network != "ip4" && !addr.Is4() || r.Network != "ip6" && addr.Is4() {
 			found = append(found, addr)
 		}
@@ -107,23 +105,27 @@ func (r *Resolver) inHosts(name string) []netip.Addr {
 	return found
 }
 
-// hostsTable is the hosts file as it is now, nil for one that was never readable: names are then asked for.
+// hostsTable is the hosts file as it is now, or was when it could last be read; nil for one that never could:
+// names are then asked for.
 func (r *Resolver) hostsTable() *hosts {
-	table, err := r.hosts.get(cmp.Or(r.HostsFile, "/etc/hosts"), parseHosts)
-	if err != nil {
-		return table // as it was before
-	}
+	table, _ := r.hosts.get(cmp.Or(r.HostsFile, "/etc/hosts"), parseHosts)
 	return table
 }
 
+// confFile is resolv.conf as it is now, or was when it could last be read; nil and why for one that never could.
+func (r *Resolver) confFile() (*conf, error) {
+	return r.conf.get(cmp.Or(r.ResolvConf, "/etc/resolv.conf"), parseConf)
+}
+
+// configuration is whom to ask now, and how.
 func (r *Resolver) configuration() (conf, error) {
 	c := defaultConf()
 	if r.Servers == nil {
-		read, err := r.conf.get(cmp.Or(r.ResolvConf, "/etc/resolv.conf"), parseConf)
+		read, err := r.confFile()
 		if read == nil {
 			return c, err
 		}
-		c = *read // as it was before when it cannot be read now
+		c = *read
 	} else {
 		for _, s := range r.Servers {
 			c.servers = append(c.servers, netip.AddrPortFrom(s.Addr().Unmap(), cmp.Or(s.Port(), 53)))
@@ -143,7 +145,7 @@ func (r *Resolver) bounded(ttl time.Duration) time.Duration {
 }
 
 // lookupBoth asks for both families of an absolute name at once. When one has answered with addresses, the other
-// gets one more timeout: there are networks that swallow queries for AAAA.
+// is waited for a little longer only: there are networks that swallow queries for AAAA.
 func (r *Resolver) lookupBoth(ctx context.Context, c conf, name string) (Answer, *LookupError) {
 	types := []dnsmessage.Type{dnsmessage.TypeA, dnsmessage.TypeAAAA}
 	switch r.Network {
@@ -158,6 +160,8 @@ func (r *Resolver) lookupBoth(ctx context.Context, c conf, name string) (Answer,
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	enough := time.AfterFunc(math.MaxInt64, cancel)
+	defer enough.Stop()
 	replies := make([]reply, len(types))
 	failures := make([]*LookupError, len(types))
 	var both sync.WaitGroup
@@ -166,8 +170,7 @@ func (r *Resolver) lookupBoth(ctx context.Context, c conf, name string) (Answer,
 			q := dnsmessage.Question{Name: encoded, Type: t, Class: dnsmessage.ClassINET}
 			replies[i], failures[i] = r.ask(ctx, c, q)
 			if failures[i] == nil {
-				stop := time.AfterFunc(c.timeout, cancel)
-				context.AfterFunc(ctx, func() { stop.Stop() })
+				enough.Reset(patience)
 			}
 		})
 	}
@@ -248,16 +251,16 @@ func (r *Resolver) askServer(ctx context.Context, c conf, server netip.AddrPort,
 	failure := &LookupError{Name: q.Name.String(), TTL: got.ttl}
 	switch {
 	case err != nil && limited.Err() != nil:
-		failure.Reason, failure.Err = TimedOut, fmt.Errorf("%s, asked for %s, is silent", server, q.Type)
+		failure.Reason, failure.Err = TimedOut, fmt.Errorf("%s, asked for %s of %s, is silent", server, q.Type, q.Name)
 	case err != nil:
-		failure.Reason, failure.Err = ServerFailed, fmt.Errorf("ask %s for %s: %w", server, q.Type, err)
+		failure.Reason, failure.Err = ServerFailed, fmt.Errorf("ask %s for %s of %s: %w", server, q.Type, q.Name, err)
 	default:
+		r.note(server, time.Time{})
 		if failure.Reason, err = got.verdict(); failure.Reason == "" {
-			r.note(server, time.Time{})
 			return got, nil
 		}
 		if err != nil {
-			failure.Err = fmt.Errorf("ask %s for %s: %w", server, q.Type, err)
+			failure.Err = fmt.Errorf("ask %s for %s of %s: %w", server, q.Type, q.Name, err)
 		}
 	}
 	if failure.Reason == TimedOut && ctx.Err() == nil {
@@ -267,7 +270,7 @@ func (r *Resolver) askServer(ctx context.Context, c conf, server netip.AddrPort,
 }
 
 // verdict says what a reply is worth: "" for addresses.
-func (r reply) verdict() (Reason, error) {
+func (r *reply) verdict() (Reason, error) {
 	switch {
 	case r.code == dnsmessage.RCodeNameError:
 		return NoName, nil
