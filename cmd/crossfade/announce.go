@@ -14,16 +14,14 @@ import (
 
 // announce waits until the gateway is ready and says where everything is and what to try.
 func announce(ctx context.Context, f upFlags, link *feed.Client, stdout io.Writer) error {
-	for !answers(ctx, "http://"+f.gatewayAdmin+"/ready") {
+	var view fleet.View
+	for view.Snapshot == nil || !answers(ctx, "http://"+f.gatewayAdmin+"/ready") {
+		view = newest(ctx, link)
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-time.After(100 * time.Millisecond):
 		}
-	}
-	view, err := newest(ctx, link)
-	if err != nil {
-		return ended(ctx, err)
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "\ncrossfade %s is up with %s\n\n", version, f.dir)
@@ -43,7 +41,7 @@ func announce(ctx context.Context, f upFlags, link *feed.Client, stdout io.Write
 		fmt.Fprintf(&b, "  %s\n", try)
 	}
 	fmt.Fprintf(&b, "\nCtrl-C drains and stops everything.\n\n")
-	_, err = io.WriteString(stdout, b.String())
+	_, err := io.WriteString(stdout, b.String())
 	return err
 }
 
@@ -96,17 +94,22 @@ func answers(ctx context.Context, url string) bool {
 	return resp.Body.Close() == nil && resp.StatusCode == http.StatusOK
 }
 
-// newest returns control's newest view.
-func newest(ctx context.Context, link *feed.Client) (fleet.View, error) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+// newest returns control's newest view; without a snapshot when control does not answer.
+func newest(ctx context.Context, link *feed.Client) fleet.View {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	var view fleet.View
-	err := link.Follow(ctx, feed.Hello{ID: "up", Role: "observer"}, func(v fleet.View) {
-		view = v
+	views := make(chan fleet.View, 1)
+	_ = link.Follow(ctx, feed.Hello{ID: "up", Role: "observer"}, func(v fleet.View) { // it ends with ctx or is tried again
+		select {
+		case views <- v:
+		default:
+		}
 		cancel()
 	})
-	if view.Snapshot == nil {
-		return view, err
+	select {
+	case v := <-views:
+		return v
+	default:
+		return fleet.View{}
 	}
-	return view, nil
 }

@@ -78,7 +78,7 @@ func walk(t *testing.T, v1, v2 endpoint, length time.Duration) (byV2, sent int, 
 	if byV1+byV2 != len(offsets) {
 		t.Errorf("the sidecars counted %d and %d answers, hey %d: want the sum", byV1, byV2, len(offsets))
 	}
-	if least := int(length.Seconds() * walkWorkers * walkRate / 2); len(offsets) < least {
+	if least := int(length.Seconds() * walkWorkers * walkRate / 3); len(offsets) < least {
 		t.Fatalf("hey made %d requests in %v, want %d at least: the walk shows nothing", len(offsets), length, least)
 	}
 	var sum float64
