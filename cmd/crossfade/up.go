@@ -85,7 +85,12 @@ func runUp(ctx context.Context, f upFlags, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(supervise(ctx, f, self, link, stdout, stderr), link.Close())
+	out := newOutput(stderr)
+	err = errors.Join(supervise(ctx, f, self, link, stdout, out), link.Close())
+	patience, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	out.Close(patience.Done())
+	return err
 }
 
 // supervise runs the programs. They end in the order of the laws of draining: instances leave while the

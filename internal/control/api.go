@@ -32,6 +32,9 @@ func (c *Control) Scale(ctx context.Context, namespace, name string, replicas in
 	if replicas < 0 {
 		return fmt.Errorf("scale %s/%s: replicas is %d, it must be 0 or more", namespace, name, replicas)
 	}
+	if replicas > fleet.MaxReplicas {
+		return fmt.Errorf("scale %s/%s: replicas is %d, it must be %d or less", namespace, name, replicas, fleet.MaxReplicas)
+	}
 	return c.command(ctx, namespace, name, func(w *world, now time.Time) {
 		w.scaled[key(namespace, name)] = replicas
 		w.tell(fleet.Event{Kind: "workload.scaled", Endpoint: name, Reason: fmt.Sprintf("%d replicas", replicas)}, now)

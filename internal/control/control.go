@@ -111,11 +111,14 @@ func (c *Control) publish(view fleet.View) {
 }
 
 // Watch calls apply with the newest view at once and after every change until ctx ends, one call at a time.
-// Views that were overtaken while apply ran are skipped.
+// Views that were overtaken while apply ran are skipped, and so are those before there is any configuration: a
+// control that lost its state must not take away what others still serve by.
 func (c *Control) Watch(ctx context.Context, apply func(fleet.View)) error {
 	for {
 		view, changed := c.latest()
-		apply(view)
+		if view.Config != "" {
+			apply(view)
+		}
 		select {
 		case <-changed:
 		case <-c.done:

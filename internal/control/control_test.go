@@ -101,6 +101,37 @@ func TestFollowSkipsWhatWasOvertaken(t *testing.T) {
 	})
 }
 
+// A control that has lost its state says nothing before it has a configuration: what others serve by stays.
+func TestNothingIsSaidBeforeThereIsAConfiguration(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, stop := running(t)
+		defer stop()
+		ctx, cancel := context.WithCancel(t.Context())
+		var seen []string
+		followed := make(chan error, 1)
+		go func() {
+			followed <- c.Follow(ctx, fleet.Hello{ID: "g", Role: "gateway"}, func(v fleet.View) { seen = append(seen, v.Config) })
+		}()
+		synctest.Wait()
+		if err := c.Reject(ctx, "broken"); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if len(seen) != 0 {
+			t.Errorf("saw %q before there was a configuration", seen)
+		}
+		if err := c.Configure(ctx, &fleet.Desired{Digest: "one"}); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		cancel()
+		<-followed
+		if len(seen) == 0 || seen[len(seen)-1] != "one" {
+			t.Errorf("saw %q, want one", seen)
+		}
+	})
+}
+
 func TestCommands(t *testing.T) {
 	c, stop := running(t)
 	defer stop()
@@ -122,6 +153,7 @@ func TestCommands(t *testing.T) {
 		{"/api/v1/scale", `{"name":"reviews-v2","replicas":3}`, http.StatusOK, "accepted"},
 		{"/api/v1/scale", `{"name":"reviews-v2"}`, http.StatusBadRequest, "replicas is missing"},
 		{"/api/v1/scale", `{"name":"reviews-v2","replicas":-1}`, http.StatusBadRequest, "must be 0 or more"},
+		{"/api/v1/scale", `{"name":"reviews-v2","replicas":1001}`, http.StatusBadRequest, "must be 1000 or less"},
 		{"/api/v1/scale", `{"name":"review","replicas":1}`, http.StatusNotFound, "there are: default/reviews-v2"},
 		{"/api/v1/scale", `{"nam":"x"}`, http.StatusBadRequest, `unknown field "nam"`},
 		{"/api/v1/restart", `{"name":"reviews-v2"}`, http.StatusOK, "accepted"},

@@ -91,6 +91,9 @@ func newWorld(last fleet.View, now time.Time) *world {
 			w.restarted[key(l.Namespace, l.Name)] = l.Restarted
 		}
 	}
+	for _, id := range last.Gateways { // they may be sending still: drains wait for them
+		w.followers[id] = &follower{who: fleet.Hello{ID: id, Role: "gateway"}, seen: now}
+	}
 	for i := range last.Services {
 		for j := range last.Services[i].Endpoints {
 			w.restore(&last.Services[i].Endpoints[j], now)
@@ -103,11 +106,12 @@ func newWorld(last fleet.View, now time.Time) *world {
 func (w *world) restore(e *fleet.Endpoint, now time.Time) {
 	l := w.life(e.Incarnation)
 	l.name = e.Name
-	if e.Stage == fleet.Starting {
+	l.Stage = e.Stage
+	if e.Stage == fleet.Starting && e.Age == 0 {
 		return
 	}
-	l.State = lifecycle.State{Stage: e.Stage, Offered: now.Add(-w.view.Age(e, now))}
-	l.healthy, l.ready = true, true
+	l.Offered = now.Add(-w.view.Age(e, now))
+	l.healthy, l.ready = e.Stage != fleet.Starting, e.Stage != fleet.Starting
 	if e.Stage == fleet.Draining {
 		l.drained = w.view.Number
 	}
@@ -264,15 +268,28 @@ func (w *world) configure(d *fleet.Desired, now time.Time) {
 		w.desired = d
 		return
 	}
-	for _, l := range d.Workloads { // a scale command holds until configuration says something new
-		for _, old := range w.desired.Workloads {
-			if old.Name == l.Name && old.Namespace == l.Namespace && old.Replicas != l.Replicas {
-				delete(w.scaled, key(l.Namespace, l.Name))
-			}
-		}
-	}
+	w.supersede(d)
 	w.desired = d
 	w.tell(fleet.Event{Kind: "config.applied", Reason: d.Digest}, now)
+}
+
+// supersede drops what commands said about workloads of which configuration now says something new: another
+// number of replicas, or that there is none.
+func (w *world) supersede(d *fleet.Desired) {
+	next := map[string]int{}
+	for _, l := range d.Workloads {
+		next[key(l.Namespace, l.Name)] = l.Replicas
+	}
+	for _, old := range w.desired.Workloads {
+		k := key(old.Namespace, old.Name)
+		replicas, stays := next[k]
+		if !stays {
+			delete(w.restarted, k)
+		}
+		if !stays || replicas != old.Replicas {
+			delete(w.scaled, k)
+		}
+	}
 }
 
 func (w *world) verdict(incarnation string, healthy bool, reason string, now time.Time) {

@@ -210,6 +210,63 @@ func TestNobodyDrainsBeforeEveryGatewayHasLetGo(t *testing.T) {
 	s.wantStage("x", fleet.Gone) // b has been away for too long to wait for
 }
 
+// A control that is killed in the middle of a drain comes back knowing no follower; the gateways of its last
+// snapshot may be sending still.
+func TestARestartInTheMiddleOfADrainWaitsForTheGateways(t *testing.T) {
+	s := newStage(t)
+	s.configure(reviews(linear))
+	s.join("gateway-1", "gateway")
+	s.run("v2-1", "x", "v2")
+	s.pass("x")
+	s.change(func(i *fleet.Instance) { i.Leaving = true })
+
+	again := &stage{t: t, now: s.now, runs: s.runs, w: newWorld(s.w.view, s.now)}
+	again.fold()
+	again.join("local", "local")
+	again.report()
+	again.after(time.Second)
+	again.wantStage("x", fleet.Draining)
+	again.join("gateway-1", "gateway")
+	n := again.w.view.Number
+	again.gateway("gateway-1", n, map[string]int{"x": 1})
+	again.gateway("gateway-1", n, nil)
+	again.wantStage("x", fleet.Draining)
+	again.gateway("gateway-1", n, nil)
+	again.wantStage("x", fleet.Gone)
+}
+
+func TestABlipAcrossARestartOfControlResumes(t *testing.T) {
+	s := newStage(t)
+	s.configure(reviews(linear))
+	s.run("v2-1", "x", "v2")
+	s.pass("x")
+	s.after(time.Minute)
+	s.change(func(i *fleet.Instance) { i.Ready = false })
+	again := &stage{t: t, now: s.now, runs: s.runs, w: newWorld(s.w.view, s.now)}
+	again.fold()
+	again.wantStage("x", fleet.Starting)
+	again.join("local", "local")
+	again.change(func(i *fleet.Instance) { i.Ready = true })
+	again.pass("x")
+	if got := again.progress("", "x"); got != 0.5 {
+		t.Errorf("progress after the blip = %v, want 0.5", got)
+	}
+}
+
+func TestCommandsEndWithTheirWorkload(t *testing.T) {
+	s := newStage(t)
+	s.configure(reviews(linear))
+	s.w.scaled["default/reviews-v2"], s.w.restarted["default/reviews-v2"] = 5, "now"
+	s.fold()
+	gone := reviews(linear)
+	gone.Digest, gone.Workloads = "gone", nil
+	s.configure(gone)
+	s.configure(reviews(linear))
+	if got := s.w.view.Workloads[0]; got.Replicas != 1 || got.Revision != "a" {
+		t.Errorf("the deployment that came back has %d replicas at revision %q, want 1 at a: as configured", got.Replicas, got.Revision)
+	}
+}
+
 func TestNumbersOfAnotherLifeSayNothing(t *testing.T) {
 	s := newStage(t)
 	s.configure(reviews(linear))

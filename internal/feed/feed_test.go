@@ -96,11 +96,12 @@ func TestSnapshotsGoDownAndReportsComeUp(t *testing.T) {
 			}
 		}
 	}
-	want("the gateway itself is known", func(v fleet.View) bool { return len(v.Gateways) == 1 })
 	if err := s.control.Configure(ctx, &fleet.Desired{Digest: "one"}); err != nil {
 		t.Fatal(err)
 	}
-	want("the configuration is in force", func(v fleet.View) bool { return v.Config == "one" })
+	want("the configuration is in force and the gateway itself is known", func(v fleet.View) bool {
+		return v.Config == "one" && len(v.Gateways) == 1
+	})
 	err := client.Report(ctx, fleet.Report{From: "gateway-1", Role: "gateway", Events: []fleet.Event{{Kind: "endpoint.ejected"}}})
 	if err != nil {
 		t.Fatal(err)
@@ -123,6 +124,9 @@ func TestSnapshotsGoDownAndReportsComeUp(t *testing.T) {
 func TestControlGoesAwayAndComesBack(t *testing.T) {
 	path := socket(t)
 	first := newSite(t, path)
+	if err := first.control.Configure(t.Context(), &fleet.Desired{Digest: "one"}); err != nil {
+		t.Fatal(err)
+	}
 	client := dial(t, path)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()

@@ -2,6 +2,9 @@ package fleet
 
 import "time"
 
+// MaxReplicas bounds the replicas of one workload.
+const MaxReplicas = 1000
+
 // A Workload is a Deployment: an application that people want to run in a number of replicas.
 type Workload struct {
 	Name           string            `json:"name"`

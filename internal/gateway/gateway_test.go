@@ -311,3 +311,38 @@ func TestReportsWhatIsOpenWhileSomebodyDrains(t *testing.T) {
 	}
 	g.wait("it is drained", drained)
 }
+
+// An address that is taken is told of once, and served as soon as it is free.
+func TestATakenAddressIsToldOnceAndTriedAgain(t *testing.T) {
+	w := newTown(t, 0)
+	taken, err := net.Listen("tcp", w.desired.Listeners[0].Address)
+	w.ok(err)
+	a := newApp(t, "a")
+	w.run(a)
+	g := w.gateway("", true)
+	failures := func() int {
+		n := 0
+		for _, e := range w.control.View().Events {
+			if e.Kind == "listener.failed" {
+				n++
+			}
+		}
+		return n
+	}
+	g.wait("control was told", func() bool { return failures() > 0 })
+	if world := g.loop.world(); world.Ready || !strings.Contains(world.ReadyReason, "address already in use") {
+		t.Errorf("ready %v (%s), want not ready and why", world.Ready, world.ReadyReason)
+	}
+	numbers := map[uint64]bool{}
+	for range 5 { // changes that have nothing to do with it
+		w.run(a, newApp(t, "b"))
+		n := w.control.View().Number
+		g.wait("the change is applied", func() bool { return g.loop.proxy.State().View().Number >= n })
+		numbers[n] = true
+	}
+	if n := failures(); n != 1 || len(numbers) != 5 {
+		t.Errorf("%d events after %d changes, want 1", n, len(numbers))
+	}
+	w.ok(taken.Close())
+	g.wait("the address is served", func() bool { got := g.get(); return got == "a" || got == "b" })
+}

@@ -63,9 +63,9 @@ func (l *loop) run(ctx context.Context) error {
 			err = l.apply(ctx, v, time.Now())
 		case v := <-l.verdicts:
 			l.mark(ctx, v, time.Now())
-			err = l.recompile(time.Now())
+			err = l.recompile(ctx, time.Now())
 		case <-tick.C:
-			err = l.recompile(time.Now())
+			err = l.recompile(ctx, time.Now())
 		}
 		if err != nil {
 			l.Log.ErrorContext(ctx, "a snapshot cannot be applied; the last one stays in force", "number", l.view.Number, "err", err)
@@ -97,14 +97,7 @@ func (l *loop) apply(ctx context.Context, v fleet.View, now time.Time) error {
 		return err
 	}
 	l.view = v
-	l.bound.Store(nil)
-	switch err := l.server.Apply(ctx, state); {
-	case errors.Is(err, serve.ErrStopped): // draining: what is open still goes by what is true
-		l.proxy.Swap(state)
-	case err != nil:
-		l.bound.Store(&err)
-		l.notice(ctx, fleet.Event{Kind: "listener.failed", Reason: err.Error()}, now)
-	}
+	l.bind(ctx, state, now)
 	if l.Control == nil {
 		return nil
 	}
@@ -122,13 +115,31 @@ func (l *loop) apply(ctx context.Context, v fleet.View, now time.Time) error {
 	return nil
 }
 
+// bind serves the state's listeners. What cannot be bound is told once, and tried again at every tick.
+func (l *loop) bind(ctx context.Context, state *proxy.State, now time.Time) {
+	err := l.server.Apply(ctx, state)
+	switch before := l.bound.Load(); {
+	case errors.Is(err, serve.ErrStopped): // draining: what is open still goes by what is true
+		l.proxy.Swap(state)
+	case err == nil:
+		l.bound.Store(nil)
+	case before == nil || (*before).Error() != err.Error():
+		l.bound.Store(&err)
+		l.notice(ctx, fleet.Event{Kind: "listener.failed", Reason: err.Error()}, now)
+	}
+}
+
 // recompile puts the shares of this moment and what was noted since in force.
-func (l *loop) recompile(now time.Time) error {
+func (l *loop) recompile(ctx context.Context, now time.Time) error {
 	if l.view.Snapshot == nil {
 		return nil
 	}
 	state, err := l.compile(l.view, now)
-	if err == nil {
+	switch {
+	case err != nil:
+	case l.bound.Load() != nil:
+		l.bind(ctx, state, now)
+	default:
 		l.proxy.Swap(state)
 	}
 	return err
@@ -139,10 +150,15 @@ func (l *loop) compile(v fleet.View, now time.Time) (*proxy.State, error) {
 	return proxy.Compile(l.proxy.State(), v, maps.Clone(l.overlay), l.Gateway.Proxy, now)
 }
 
+// bindEvery is how often an address that could not be bound is tried again.
+const bindEvery = time.Second
+
 // tick is how soon shares must be computed again: a hundredth of the shortest window that somebody is in.
 func (l *loop) tick() time.Duration {
-	const idle = time.Hour
-	wait := idle
+	wait := time.Hour
+	if l.bound.Load() != nil {
+		wait = bindEvery
+	}
 	state := l.proxy.State()
 	if state == nil {
 		return wait

@@ -204,7 +204,9 @@ func (r *runner) decide(ctx context.Context, now time.Time) {
 			r.dismiss(ctx, r.records[k], reason(r.records[k].workload, w))
 		}
 		for range d.start {
-			r.hire(ctx, w, now)
+			if !r.hire(ctx, w, now) {
+				break // there is no place for more; later
+			}
 		}
 	}
 	for _, rec := range r.sorted() {
@@ -234,15 +236,15 @@ func reason(had, want *fleet.Workload) string {
 }
 
 // hire starts a replica of a workload.
-func (r *runner) hire(ctx context.Context, w *fleet.Workload, now time.Time) {
+func (r *runner) hire(ctx context.Context, w *fleet.Workload, now time.Time) bool {
 	if now.Before(r.retry) {
-		return
+		return false
 	}
 	place, err := r.homes.take(func(h home) error { return r.usable(h, w) })
 	if err != nil {
 		r.Log.ErrorContext(ctx, "start a replica", "workload", keyOf(w), "error", err)
 		r.retry = now.Add(beat)
-		return
+		return false
 	}
 	key := keyOf(w)
 	r.born[key]++
@@ -270,6 +272,7 @@ func (r *runner) hire(ctx context.Context, w *fleet.Workload, now time.Time) {
 	}
 	r.records[in.key] = &record{instance: in, started: now}
 	r.others.Go(func() { in.run(ctx) })
+	return true
 }
 
 // usable says whether nobody listens where a replica of the workload and its sidecar will.

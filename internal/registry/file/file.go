@@ -81,7 +81,7 @@ func aged(services []fleet.Service, d time.Duration) []fleet.Service {
 		endpoints := make([]fleet.Endpoint, len(out[i].Endpoints))
 		copy(endpoints, out[i].Endpoints)
 		for j := range endpoints {
-			if endpoints[j].Stage != fleet.Starting {
+			if endpoints[j].Stage != fleet.Starting || endpoints[j].Age > 0 { // it was offered before
 				endpoints[j].Age += max(0, d)
 			}
 		}
