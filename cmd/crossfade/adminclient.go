@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -25,7 +26,20 @@ const adminTimeout = 10 * time.Second
 const maxLine = 1 << 20
 
 // An adminClient asks the admin API of a running program.
-type adminClient struct{ address string }
+type adminClient struct {
+	address  string
+	patience time.Duration // how long a stream waits for a program that went away; 0 is watchPatience
+	notes    io.Writer     // is told when a stream breaks and goes on; nil for nobody
+}
+
+// watchPatience is how long somebody who watches waits for a program that is started again.
+const watchPatience = 30 * time.Second
+
+// Between two attempts to go on with a stream.
+const (
+	reopenFirst = 100 * time.Millisecond
+	reopenMost  = 2 * time.Second
+)
 
 func (c *adminClient) add(flags *pflag.FlagSet) {
 	flags.StringVar(&c.address, "admin", "http://127.0.0.1:15000", "admin API to ask: a gateway's, a sidecar's or control's")
@@ -93,26 +107,74 @@ func ask[T any](ctx context.Context, c *adminClient, path string, query url.Valu
 }
 
 // follow asks for path as a stream and calls show with each of its lines, until ctx ends; then it returns nil.
-func follow[T any](ctx context.Context, c *adminClient, path string, query url.Values, show func(line []byte, value T) error) (err error) {
+// A stream that breaks is opened again, and begins again with what there is then; whoever was there once may be
+// away for as long as the client's patience.
+func follow[T any](ctx context.Context, c *adminClient, path string, query url.Values, show func(line []byte, value T) error) error {
 	query.Set("watch", "1")
 	body, err := c.open(ctx, path, query)
 	if err != nil {
 		return ended(ctx, err)
 	}
-	defer func() { err = errors.Join(err, body.Close()) }()
+	for {
+		broken, err := readStream(body, show)
+		switch {
+		case err != nil:
+			return ended(ctx, fmt.Errorf("stream of %s%s: %w", c.address, path, err))
+		case ctx.Err() != nil:
+			return nil
+		}
+		c.note("%s went away (%v); asking for it again", c.address, broken)
+		if body, err = c.reopen(ctx, path, query); err != nil {
+			return ended(ctx, err)
+		}
+		c.note("%s is back", c.address)
+	}
+}
+
+// readStream calls show with each line until the stream breaks, which it does sooner or later, or until show or
+// the line is in error.
+func readStream[T any](body io.ReadCloser, show func(line []byte, value T) error) (broken, err error) {
+	defer func() { _ = body.Close() }() // it was read as far as it goes
 	lines := bufio.NewScanner(body)
 	lines.Buffer(nil, maxLine)
 	for lines.Scan() {
 		var value T
 		if err := json.Unmarshal(lines.Bytes(), &value); err != nil {
-			return fmt.Errorf("line of %s%s: %w", c.address, path, err)
+			if lines.Scan() {
+				return nil, err
+			}
+			return err, nil // it was cut within its last line
 		}
 		if err := show(lines.Bytes(), value); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	if ctx.Err() != nil {
-		return nil
+	return cmp.Or(lines.Err(), io.EOF), nil
+}
+
+// reopen asks for a stream until there is an answer, ever more slowly, or until the client's patience is over.
+func (c *adminClient) reopen(ctx context.Context, path string, query url.Values) (io.ReadCloser, error) {
+	patience := cmp.Or(c.patience, watchPatience)
+	over := time.Now().Add(patience)
+	for wait := reopenFirst; ; wait = min(2*wait, reopenMost) {
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(min(wait, time.Until(over))):
+		}
+		body, err := c.open(ctx, path, query)
+		switch {
+		case err == nil:
+			return body, nil
+		case !time.Now().Before(over):
+			return nil, fmt.Errorf("%s went away and has not come back within %v: %w", c.address, patience, err)
+		}
 	}
-	return errors.Join(fmt.Errorf("%s went away", c.address), lines.Err())
+}
+
+// note tells people what becomes of a stream.
+func (c *adminClient) note(format string, args ...any) {
+	if c.notes != nil {
+		fmt.Fprintf(c.notes, "crossfade: "+format+"\n", args...)
+	}
 }

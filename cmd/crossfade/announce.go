@@ -36,13 +36,68 @@ func announce(ctx context.Context, f upFlags, link *feed.Client, stdout io.Write
 		first = url
 	}
 	fmt.Fprintf(&b, "  gateway's admin   http://%s\n  control's admin   http://%s\n  feed              %s\n", f.gatewayAdmin, f.admin, f.socket)
+	fmt.Fprintf(&b, "  state             %s (remove it to start anew)\n", f.state)
+	for _, l := range view.Workloads {
+		if l.Replicas != l.Declared {
+			fmt.Fprintf(&b, "\n  deployment/%s has %d replicas: it was scaled; the configuration says %d\n", l.Name, l.Replicas, l.Declared)
+		}
+	}
 	fmt.Fprintf(&b, "\nTry, in another terminal:\n\n")
 	for _, try := range tries(view, first) {
 		fmt.Fprintf(&b, "  %s\n", try)
 	}
 	fmt.Fprintf(&b, "\nCtrl-C drains and stops everything.\n\n")
-	_, err := io.WriteString(stdout, b.String())
-	return err
+	if _, err := io.WriteString(stdout, b.String()); err != nil {
+		return err
+	}
+	narrate(ctx, link, view, stdout)
+	return nil
+}
+
+// narrate says what becomes of edits of the configuration, until ctx ends.
+func narrate(ctx context.Context, link *feed.Client, last fleet.View, stdout io.Writer) {
+	told := latest(last.Events)
+	for ctx.Err() == nil {
+		_ = link.Follow(ctx, feed.Hello{ID: "up", Role: "observer"}, func(v fleet.View) { // it is followed again
+			for _, e := range v.Events {
+				if !e.Time.After(told) {
+					continue
+				}
+				if line := sentence(e); line != "" {
+					_, _ = fmt.Fprintf(stdout, "%s  %s\n", e.Time.Format(time.TimeOnly), line) // nobody is left to tell
+				}
+			}
+			told = latest(v.Events)
+		})
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+func latest(events []fleet.Event) time.Time {
+	var t time.Time
+	for _, e := range events {
+		if e.Time.After(t) {
+			t = e.Time
+		}
+	}
+	return t
+}
+
+// sentence is what an event about the configuration means to who edits it; "" for other events.
+func sentence(e fleet.Event) string {
+	switch e.Kind {
+	case "config.applied":
+		return "configuration applied (" + e.Reason + ")"
+	case "config.rejected":
+		return "configuration not applied, what was in force stays so: " + e.Reason
+	case "listener.failed":
+		return "not everything is served: " + e.Reason
+	default:
+		return ""
+	}
 }
 
 // tries are three things to do with what runs.

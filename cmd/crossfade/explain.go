@@ -51,6 +51,9 @@ func runExplain(cmd *cobra.Command, f *explainFlags, args []string) error {
 // printExplanation writes one paragraph for each pool, with an indented one for each of its endpoints.
 func printExplanation(w io.Writer, x admin.Explanation) error {
 	var text strings.Builder
+	if x.Rejected != nil {
+		text.WriteString(rejectionLine(x.Rejected) + "\n\n")
+	}
 	for i, p := range x.Pools {
 		if i > 0 {
 			text.WriteString("\n")
@@ -63,7 +66,7 @@ func printExplanation(w io.Writer, x admin.Explanation) error {
 		}
 	}
 	if len(x.Pools) == 0 {
-		text.WriteString("There are no services yet.\n")
+		text.WriteString("There are no services yet." + seeEvents + "\n")
 	}
 	_, err := io.WriteString(w, text.String())
 	return err

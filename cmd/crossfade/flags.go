@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -22,7 +23,19 @@ func (f *logFlags) add(flags *pflag.FlagSet) {
 }
 
 func (f *logFlags) logger(w io.Writer) *slog.Logger {
-	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: f.level}))
+	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: f.level, ReplaceAttr: withUnits}))
+}
+
+// withUnits writes durations as "95.5ms", to three digits, where JSON would have 95544513.
+func withUnits(_ []string, a slog.Attr) slog.Attr {
+	if a.Value.Kind() == slog.KindDuration {
+		d, digit := a.Value.Duration(), time.Duration(1)
+		for (d / digit).Abs() >= 1000 {
+			digit *= 10
+		}
+		a.Value = slog.StringValue(d.Round(digit).String())
+	}
+	return a
 }
 
 // defaultState is where programs keep what must survive a restart.

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"crossfade.dev/internal/admin"
+	"crossfade.dev/internal/config"
 	"crossfade.dev/internal/feed"
 	"crossfade.dev/internal/fleet"
 	"crossfade.dev/internal/gateway"
@@ -81,6 +82,7 @@ func runGateway(ctx context.Context, f gatewayFlags, log *slog.Logger) error {
 		return err
 	}
 	g.Control, g.State = link, f.state
+	g.Proxy.Labels = config.DefaultLabels() // by which control has chosen what it serves
 	return errors.Join(serveGateway(ctx, &g, f.admin), link.Close())
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -15,6 +16,7 @@ import (
 
 	"crossfade.dev/internal/admin"
 	"crossfade.dev/internal/fleet"
+	"crossfade.dev/internal/warmup"
 )
 
 // getFlags are what the commands that look have in common.
@@ -31,6 +33,8 @@ func newGetCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "get services|endpoints|events",
 		Short: "Show what a running gateway, sidecar or control sees",
+		Long: `get shows services, endpoints or events as tables or JSON. With --watch it goes on and prints every row that
+changes; when the program that it asks is started again, it waits for that, 30 s at most, and goes on.`,
 	}
 	flags := cmd.PersistentFlags()
 	f.client.add(flags)
@@ -92,7 +96,9 @@ func completeServices(client *adminClient) cobra.CompletionFunc {
 		if len(args) > 0 {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
-		list, err := ask[admin.ServiceList](cmd.Context(), client, "/api/v1/services", nil)
+		ctx, cancel := context.WithTimeout(cmd.Context(), completionTimeout)
+		defer cancel()
+		list, err := ask[admin.ServiceList](ctx, client, "/api/v1/services", nil)
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveNoFileComp // nobody to ask: nothing to offer
 		}
@@ -104,11 +110,16 @@ func completeServices(client *adminClient) cobra.CompletionFunc {
 	}
 }
 
+// seeEvents is where to look when there is nothing: what does not come up says why.
+const seeEvents = ` What happened so far: "crossfade get events".`
+
 // A view says how things are shown: L is the answer that lists them, T one of them.
 type view[L, T any] struct {
 	head  func() []string
 	list  func(L) []T
 	rows  func(T) [][]string
+	once  bool     // what was shown is not shown again, though a stream begins anew
+	empty string   // what to do where there is nothing
 	width []string // cells as wide as they become while something is watched; nil where they stay as they are
 }
 
@@ -118,12 +129,13 @@ func get[L, T any](cmd *cobra.Command, f *getFlags, path string, query url.Value
 	if !slices.Contains([]string{"table", "wide", "json"}, f.output) {
 		return exitError{2, fmt.Errorf("--output %s: want table, wide or json", f.output)}
 	}
+	f.client.notes = cmd.ErrOrStderr()
 	switch {
 	case f.watch && f.output == "json":
-		return follow(cmd.Context(), &f.client, path, query, func(line []byte, _ T) error {
+		return follow(cmd.Context(), &f.client, path, query, v.shown(func(line []byte, _ T) error {
 			_, err := fmt.Fprintf(out, "%s\n", line)
 			return err
-		})
+		}))
 	case f.watch:
 		return watchTable(cmd, f, path, query, v)
 	}
@@ -134,9 +146,12 @@ func get[L, T any](cmd *cobra.Command, f *getFlags, path string, query url.Value
 	if f.output == "json" {
 		return printJSON(out, answer)
 	}
+	if list, ok := any(answer).(admin.ServiceList); ok && list.Rejected != nil {
+		fmt.Fprintln(cmd.ErrOrStderr(), rejectionLine(list.Rejected)) // beside the table: that is for scripts, too
+	}
 	items := v.list(answer)
 	if len(items) == 0 {
-		fmt.Fprintln(cmd.ErrOrStderr(), "Nothing yet.")
+		fmt.Fprintln(cmd.ErrOrStderr(), "Nothing yet."+v.empty)
 		return nil
 	}
 	rows := [][]string{v.head()}
@@ -166,7 +181,45 @@ func watchTable[L, T any](cmd *cobra.Command, f *getFlags, path string, query ur
 	if err := t.write(v.head()); err != nil {
 		return err
 	}
-	return follow(cmd.Context(), &f.client, path, query, func(_ []byte, item T) error { return t.write(v.rows(item)...) })
+	return follow(cmd.Context(), &f.client, path, query, v.shown(func(_ []byte, item T) error { return t.write(v.rows(item)...) }))
+}
+
+// shown returns show, without what it has shown before where that is to be shown once.
+func (v view[L, T]) shown(show func([]byte, T) error) func([]byte, T) error {
+	if !v.once {
+		return show
+	}
+	var before memory
+	return func(line []byte, item T) error {
+		if before.has(string(line)) {
+			return nil
+		}
+		return show(line, item)
+	}
+}
+
+// A memory knows the last lines that it was asked about: at least generation of them.
+type memory struct{ young, old map[string]bool }
+
+// generation is more than the events that there are at a time.
+const generation = 4096
+
+// has says whether it was asked about line before.
+func (m *memory) has(line string) bool {
+	if m.young[line] || m.old[line] {
+		return true
+	}
+	if len(m.young) == generation || m.young == nil {
+		m.old, m.young = m.young, map[string]bool{}
+	}
+	m.young[line] = true
+	return false
+}
+
+// rejectionLine says that what is in force is not what is on disk.
+func rejectionLine(r *admin.Rejection) string {
+	return fmt.Sprintf("The newest configuration was not applied (%s), what was in force before stays so: %s",
+		r.Time.Local().Format(time.DateTime), r.Reason)
 }
 
 func printJSON(w io.Writer, value any) error {
@@ -185,7 +238,8 @@ func serviceView(wide bool) view[admin.ServiceList, admin.ServiceStatus] {
 			}
 			return head
 		},
-		list: func(l admin.ServiceList) []admin.ServiceStatus { return l.Services },
+		list:  func(l admin.ServiceList) []admin.ServiceStatus { return l.Services },
+		empty: seeEvents,
 		rows: func(s admin.ServiceStatus) (rows [][]string) {
 			if s.Removed {
 				return [][]string{{s.Name, "", "", "", "removed"}}
@@ -237,7 +291,8 @@ func endpointView(wide bool) view[admin.EndpointList, admin.EndpointStatus] {
 			}
 			return head
 		},
-		list: func(l admin.EndpointList) []admin.EndpointStatus { return l.Endpoints },
+		list:  func(l admin.EndpointList) []admin.EndpointStatus { return l.Endpoints },
+		empty: seeEvents,
 		rows: func(e admin.EndpointStatus) [][]string {
 			row := endpointRow(e)
 			if wide {
@@ -263,6 +318,9 @@ func endpointRow(e admin.EndpointStatus) []string {
 	if r := e.Ramp; r != nil && !e.Removed {
 		row[5], row[6] = admin.Percent(r.Share), admin.Percent(r.Fraction)
 		row[7], row[8], row[9] = strconv.FormatFloat(r.Expected, 'f', 1, 64), admin.Count(r.Actual), string(r.Reason)
+		if e.Forced() && r.Reason == warmup.Ejected {
+			row[9] = "ejected, but nobody else is left"
+		}
 	}
 	return row
 }
@@ -298,6 +356,7 @@ func eventView(wide bool) view[admin.EventList, fleet.Event] {
 			return head
 		},
 		list: func(l admin.EventList) []fleet.Event { return l.Events },
+		once: true,
 		rows: func(e fleet.Event) [][]string {
 			row := []string{e.Time.Local().Format(time.DateTime), e.Kind, e.Service, e.Endpoint, e.Reason}
 			if wide {

@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -104,7 +106,7 @@ TIME                  KIND             SERVICE        ENDPOINT       REASON
 		{"explain reviews", `
 reviews:9080: ROUND_ROBIN over 2 endpoints: 1 warming, 1 serving.
 Warm-up takes 2 m, from 10 % to 100 % in a straight line (DestinationRule default/reviews, bookinfo.yaml:41).
-340 requests since the last reset: 340 × 200; half within 2 ms, 99 % within 2.1 ms; 0 failed, 0 in flight.
+340 requests since the last reset: 340 × 200; half within 2 ms, 99 % within 2.1 ms; 0 of them failed, 0 in flight.
   • reviews-v1-1 (127.1.0.3:9080) is Serving: 3 h old. Its share is 100 %, so it should get 90.7 % of the requests now. Since it joined 308 were due to it; it got 309 (100.2 %).
   • reviews-v2-1 (127.1.0.4:9080) is Warming: 12.3 s old, 10.2 % of the way through 2 m. Its share is 10.2 %, so it should get 9.3 % of the requests now. Since it joined 31.6 were due to it; it got 31 (98.1 %). Reason: new: it is on its first way up. Full in 1 m 48 s.
 
@@ -183,7 +185,7 @@ func TestGetSaysWhatIsWrong(t *testing.T) {
 func TestGetOfNothingSaysSo(t *testing.T) {
 	at := gatewayFor(t, func() admin.World { return admin.World{} })
 	code, stdout, stderr := crossfade(t.Context(), "get", "endpoints", "--admin", at)
-	if code != 0 || stdout != "" || stderr != "Nothing yet.\n" {
+	if code != 0 || stdout != "" || stderr != "Nothing yet. What happened so far: \"crossfade get events\".\n" {
 		t.Errorf("exit code %d, stdout %q, stderr %q", code, stdout, stderr)
 	}
 }
@@ -233,20 +235,122 @@ reviews:9080   reviews-v2-1   127.1.0.4:9080   Warming    12.3 s      75 %     9
 	}
 }
 
-func TestGetWatchSaysThatTheGatewayWentAway(t *testing.T) {
-	server := httptest.NewServer(admin.Handler(admin.Config{World: still}))
-	out := &screen{lines: make(chan string, 100)}
-	var stderr bytes.Buffer
-	done := make(chan int, 1)
-	go func() {
-		done <- run(t.Context(), []string{"get", "services", "-w", "-o", "json", "--admin", server.URL}, out, &stderr)
-	}()
-	<-out.lines
-	server.CloseClientConnections()
-	if code := <-done; code != 1 || !strings.Contains(stderr.String(), "went away") {
-		t.Errorf("exit code %d: %s", code, &stderr)
+// adminAt serves the world at an address, and returns what ends it, connections included.
+func adminAt(t *testing.T, address string) (at string, stop func()) {
+	t.Helper()
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", address)
+	if err != nil {
+		t.Fatal(err)
 	}
-	server.Close()
+	server := &http.Server{Handler: admin.Handler(admin.Config{World: still}), ReadHeaderTimeout: time.Minute}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = server.Serve(listener) // until it is closed
+	}()
+	return listener.Addr().String(), sync.OnceFunc(func() {
+		_ = server.Close()
+		<-done
+	})
+}
+
+func TestWatchOutlivesARestartOfTheGateway(t *testing.T) {
+	for _, tt := range []struct {
+		what  string
+		again bool // what there was is shown again
+	}{{"services", true}, {"events", false}} {
+		at, stop := adminAt(t, "127.0.0.1:0")
+		ctx, cancel := context.WithCancel(t.Context())
+		out, errs := &screen{lines: make(chan string, 100)}, &screen{lines: make(chan string, 100)}
+		done := make(chan int, 1)
+		go func() { done <- run(ctx, []string{"get", tt.what, "-w", "-o", "json", "--admin", at}, out, errs) }()
+		<-out.lines
+		stop()
+		if got := <-errs.lines; !strings.Contains(got, at+" went away") {
+			t.Errorf("%s: got %q, want that it went away", tt.what, got)
+		}
+		_, stop = adminAt(t, at)
+		if got := <-errs.lines; !strings.Contains(got, at+" is back") {
+			t.Errorf("%s: got %q, want that it is back", tt.what, got)
+		}
+		if tt.again {
+			<-out.lines
+		}
+		cancel()
+		if code := <-done; code != 0 || len(out.lines) != 0 {
+			t.Errorf("%s: exit code %d and %d lines more, want 0 and none", tt.what, code, len(out.lines))
+		}
+		stop()
+	}
+}
+
+func TestWatchGivesUp(t *testing.T) {
+	at, stop := adminAt(t, "127.0.0.1:0")
+	defer stop()
+	client := &adminClient{address: at, patience: 300 * time.Millisecond}
+	err := follow(t.Context(), client, "/api/v1/services", url.Values{}, func([]byte, admin.ServiceStatus) error {
+		go stop()
+		return nil
+	})
+	if err == nil || !strings.Contains(err.Error(), at+" went away and has not come back within 300ms") {
+		t.Errorf("got %v, want that it went away", err)
+	}
+}
+
+func TestMemoryKnowsTheLastLines(t *testing.T) {
+	var m memory
+	for i := range 3 * generation {
+		if m.has(strconv.Itoa(i)) {
+			t.Fatalf("got line %d known, want it new", i)
+		}
+	}
+	for i := 2 * generation; i < 3*generation; i++ {
+		if !m.has(strconv.Itoa(i)) {
+			t.Fatalf("got line %d new, want it known", i)
+		}
+	}
+	if len(m.young)+len(m.old) > 2*generation {
+		t.Errorf("got %d lines kept, want at most %d", len(m.young)+len(m.old), 2*generation)
+	}
+}
+
+func TestRejectedConfigurationIsSaid(t *testing.T) {
+	at := gatewayFor(t, func() admin.World {
+		w := still()
+		w.View.Events = append(w.View.Events, fleet.Event{
+			Time: time.Date(2026, 1, 2, 15, 5, 0, 0, time.Local), Kind: "config.rejected", Reason: "reviews.yaml:12: no such subset",
+		})
+		return w
+	})
+	const want = "The newest configuration was not applied (2026-01-02 15:05:00), what was in force before stays so: reviews.yaml:12: no such subset\n"
+	if _, _, stderr := crossfade(t.Context(), "get", "services", "--admin", at); stderr != want {
+		t.Errorf("get services: got %q, want %q", stderr, want)
+	}
+	if _, stdout, _ := crossfade(t.Context(), "explain", "--admin", at); !strings.HasPrefix(stdout, want+"\nreviews:9080: ") {
+		t.Errorf("explain: got %q, want %q first", stdout, want)
+	}
+}
+
+func TestEjectedButNobodyElseIsLeft(t *testing.T) {
+	at := gatewayFor(t, func() admin.World {
+		w := still()
+		w.Overlay = fleet.Overlay{}
+		for i := range w.Pools[0].Shares {
+			s := &w.Pools[0].Shares[i]
+			s.Reason, s.Share, s.Fraction = warmup.Ejected, 1, 0.5
+			w.Overlay[s.Endpoint.Incarnation] = fleet.Mark{Ejected: true, Reason: "3 failed checks"}
+		}
+		return w
+	})
+	_, stdout, _ := crossfade(t.Context(), "get", "endpoints", "--admin", at)
+	if got := strings.Count(stdout, "ejected, but nobody else is left"); got != 2 {
+		t.Errorf("got it %d times, want 2:\n%s", got, stdout)
+	}
+	_, stdout, _ = crossfade(t.Context(), "explain", "--admin", at)
+	const want = "This program has ejected it: 3 failed checks. But nobody else is left, so it gets 50 % of the requests all the same."
+	if !strings.Contains(stdout, want) || strings.Contains(stdout, "Its share is 100 %, so") {
+		t.Errorf("got\n%s\nwant %q and no other share", stdout, want)
+	}
 }
 
 func TestCompletionOffersServices(t *testing.T) {

@@ -52,5 +52,7 @@ func TestOutputDoesNotWaitForEverAtTheEnd(t *testing.T) {
 	over := make(chan struct{})
 	close(over)
 	o.Close(over)
-	fmt.Fprintln(o, "nor this, and it does no harm")
+	if n, err := fmt.Fprintln(o, "nor this, and it does no harm"); n == 0 || err != nil {
+		t.Errorf("write after the end: %d bytes, %v, want no error", n, err)
+	}
 }

@@ -42,6 +42,7 @@ func newRolloutRestartCommand() *cobra.Command {
 		},
 	}
 	c.add(cmd.Flags())
+	cmd.ValidArgsFunction = c.complete
 	return cmd
 }
 
@@ -64,6 +65,7 @@ func newRolloutStatusCommand() *cobra.Command {
 		},
 	}
 	c.add(cmd.Flags())
+	cmd.ValidArgsFunction = c.complete
 	cmd.Flags().DurationVar(&timeout, "timeout", 10*time.Minute, "how long to wait")
 	return cmd
 }

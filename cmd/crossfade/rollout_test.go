@@ -75,7 +75,7 @@ func TestScaleAndRestart(t *testing.T) {
 		{args: []string{"scale", "reviews-v1", "--replicas=1"}, code: 2, err: "want deployment/NAME"},
 		{args: []string{"scale", "service/reviews", "--replicas=1"}, code: 2, err: "only deployments"},
 		{args: []string{"scale", "deployment/reviews-v1", "--replicas=-1"}, code: 2, err: "want 0 or more"},
-		{args: []string{"scale", "deployment/reviews-v1"}, code: 1, err: `"replicas" not set`},
+		{args: []string{"scale", "deployment/reviews-v1"}, code: 2, err: `"replicas" not set`},
 	} {
 		var out, errs bytes.Buffer
 		code := run(t.Context(), append(tt.args, "--control", api), &out, &errs)

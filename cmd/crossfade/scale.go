@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -61,15 +62,24 @@ func (c *controlClient) do(ctx context.Context, method, path string, body any) (
 	return answer, nil
 }
 
-// status says how far a deployment is.
-func (c *controlClient) status(ctx context.Context, name string) (control.WorkloadStatus, error) {
+// workloads returns all deployments.
+func (c *controlClient) workloads(ctx context.Context) ([]control.WorkloadStatus, error) {
 	answer, err := c.do(ctx, http.MethodGet, "/api/v1/workloads", nil)
 	if err != nil {
-		return control.WorkloadStatus{}, err
+		return nil, err
 	}
 	var all []control.WorkloadStatus
 	if err := json.Unmarshal(answer, &all); err != nil {
-		return control.WorkloadStatus{}, fmt.Errorf("answer of %s: %w", c.address, err)
+		return nil, fmt.Errorf("answer of %s: %w", c.address, err)
+	}
+	return all, nil
+}
+
+// status says how far a deployment is.
+func (c *controlClient) status(ctx context.Context, name string) (control.WorkloadStatus, error) {
+	all, err := c.workloads(ctx)
+	if err != nil {
+		return control.WorkloadStatus{}, err
 	}
 	var names []string
 	for _, w := range all {
@@ -79,6 +89,26 @@ func (c *controlClient) status(ctx context.Context, name string) (control.Worklo
 		names = append(names, w.Namespace+"/"+w.Name)
 	}
 	return control.WorkloadStatus{}, fmt.Errorf("%s/%s: %w; there are: %s", c.namespace, name, control.ErrUnknown, strings.Join(names, ", "))
+}
+
+// completionTimeout is how long a shell waits for names.
+const completionTimeout = time.Second
+
+// complete offers the deployments to the shell.
+func (c *controlClient) complete(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	ctx, cancel := context.WithTimeout(cmd.Context(), completionTimeout)
+	defer cancel()
+	all, err := c.workloads(ctx)
+	if err != nil || len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp // nobody to ask: nothing to offer
+	}
+	var names []string
+	for _, w := range all {
+		if w.Namespace == c.namespace {
+			names = append(names, "deployment/"+w.Name)
+		}
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
 // deploymentName reads "deployment/NAME" (or deploy/NAME, deployments/NAME), the only kind there is.
@@ -122,6 +152,7 @@ func newScaleCommand() *cobra.Command {
 	}
 	cmd.Flags().IntVar(&replicas, "replicas", 0, "how many")
 	c.add(cmd.Flags())
+	cmd.ValidArgsFunction = c.complete
 	require(cmd, "replicas")
 	return cmd
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"io"
 	"log/slog"
 	"net"
@@ -24,7 +25,7 @@ import (
 // programGrace is what control and the gateway have to end in.
 const programGrace = 40 * time.Second
 
-// localGrace bounds draining and stopping the local instances when everything is told to stop.
+// localGrace bounds draining the gateway, and then the local instances, when everything is told to stop.
 const localGrace = 10 * time.Second
 
 type upFlags struct {
@@ -48,7 +49,7 @@ everything drains before it ends.`,
 	}
 	flags := cmd.Flags()
 	flags.StringVarP(&f.dir, "file", "f", "", "directory (or file) of configuration")
-	flags.StringVar(&f.state, "state", defaultState(), "directory for what survives a restart")
+	flags.StringVar(&f.state, "state", "", "directory for what survives a restart (default: one for this configuration, below "+defaultState()+")")
 	flags.StringVar(&f.admin, "control", "127.0.0.1:15014", "address of control's admin API")
 	flags.StringVar(&f.gatewayAdmin, "admin", "127.0.0.1:15000", "address of the gateway's admin API")
 	flags.StringVar(&f.address, "gateway-address", "127.0.0.1", "address on which gateways serve their ports")
@@ -70,6 +71,9 @@ func runUp(ctx context.Context, f upFlags, stdout, stderr io.Writer) error {
 	}
 	if err := free(ctx, f, desired.Listeners); err != nil {
 		return err
+	}
+	if f.state == "" {
+		f.state = stateOf(f.dir)
 	}
 	self, err := os.Executable()
 	if err != nil {
@@ -93,8 +97,8 @@ func runUp(ctx context.Context, f upFlags, stdout, stderr io.Writer) error {
 	return err
 }
 
-// supervise runs the programs. They end in the order of the laws of draining: instances leave while the
-// gateway and control still serve, then the gateway, control last.
+// supervise runs the programs. They end from the front to the back: the gateway drains while everything behind
+// it still serves, then the instances leave, control last.
 func supervise(ctx context.Context, f upFlags, self string, link *feed.Client, stdout, stderr io.Writer) error {
 	log := f.logs.logger(stderr)
 	level := "--log-level=" + f.logs.level.String()
@@ -106,20 +110,21 @@ func supervise(ctx context.Context, f upFlags, self string, link *feed.Client, s
 		fmt.Sprintf("--privileged-ports=%t", f.privileged), level,
 	}}
 	gateway := process.Spec{Name: "gateway-1", Path: self, Stdout: stderr, Stderr: stderr, Args: []string{
-		"gateway", "--id", "gateway-1", "--feed", "unix:" + f.socket, "--state", f.state, "--admin", f.gatewayAdmin, level,
+		"gateway", "--id", "gateway-1", "--feed", "unix:" + f.socket, "--state", f.state, "--admin", f.gatewayAdmin,
+		"--drain", localGrace.String(), level,
 	}}
 	var group errgroup.Group
-	controlCtx, stopControl := context.WithCancel(context.WithoutCancel(ctx))
-	gatewayCtx, stopGateway := context.WithCancel(context.WithoutCancel(ctx))
-	group.Go(func() error { return keep(controlCtx, control, log) })
+	instances, stopInstances := context.WithCancel(context.WithoutCancel(ctx))
+	writer, stopWriter := context.WithCancel(context.WithoutCancel(ctx))
 	group.Go(func() error {
-		defer stopControl()
-		return keep(gatewayCtx, gateway, log)
+		defer stopInstances()
+		return keep(ctx, gateway, log)
 	})
 	group.Go(func() error {
-		defer stopGateway()
-		return runtime.Run(ctx)
+		defer stopWriter()
+		return runtime.Run(instances)
 	})
+	group.Go(func() error { return keep(writer, control, log) })
 	group.Go(func() error { return announce(ctx, f, link, stdout) })
 	return group.Wait()
 }
@@ -135,6 +140,17 @@ func keep(ctx context.Context, spec process.Spec, log *slog.Logger) error {
 		},
 	}
 	return keeper.Run(ctx)
+}
+
+// stateOf is where what belongs to one configuration survives a restart.
+func stateOf(dir string) string {
+	path, err := filepath.Abs(dir)
+	if err != nil {
+		path = dir
+	}
+	h := fnv.New32a()
+	h.Write([]byte(path))
+	return filepath.Join(defaultState(), fmt.Sprintf("%s-%08x", filepath.Base(path), h.Sum32()))
 }
 
 // free says which address is taken, before anything is started.

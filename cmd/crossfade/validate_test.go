@@ -21,7 +21,10 @@ func TestValidateExitCodes(t *testing.T) {
 		{[]string{"validate", "nowhere"}, 1},
 		{[]string{"validate"}, 2},
 		{[]string{"validate", "a", "b"}, 2},
-		{[]string{"validate", "--strict", file}, 2},
+		{[]string{"validate", "--strikt", file}, 2},
+		{[]string{"validate", "--output", "xml", file}, 2},
+		{[]string{"validate", "--output", "json", file}, 1},
+		{[]string{"validate", "--output", "sarif", "../../examples/bookinfo"}, 0},
 	} {
 		var stdout, stderr bytes.Buffer
 		if got := run(t.Context(), c.args, &stdout, &stderr); got != c.want {

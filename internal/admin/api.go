@@ -65,7 +65,7 @@ func (a *api) apiServices(w http.ResponseWriter, r *http.Request) {
 		})
 		return
 	}
-	writeJSON(w, http.StatusOK, ServiceList{Snapshot: world.View.Number, Services: world.services(name)})
+	writeJSON(w, http.StatusOK, ServiceList{Snapshot: world.View.Number, Rejected: world.rejection(), Services: world.services(name)})
 }
 
 func (a *api) apiEndpoints(w http.ResponseWriter, r *http.Request) {

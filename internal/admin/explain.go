@@ -15,6 +15,7 @@ import (
 // An Explanation is the answer of /api/v1/explain: every number with the sentences that a person would ask for.
 type Explanation struct {
 	Snapshot uint64            `json:"snapshot"`
+	Rejected *Rejection        `json:"rejected,omitempty"`
 	ViewAge  time.Duration     `json:"view_age_ns"` // since the snapshot was taken
 	Pools    []PoolExplanation `json:"pools"`
 }
@@ -36,7 +37,7 @@ type EndpointExplanation struct {
 
 // explain explains the pools of the services that name means. An empty subset is explained by its whole.
 func (w World) explain(name string, now time.Time) Explanation {
-	x := Explanation{Snapshot: w.View.Number, ViewAge: w.viewAge(now), Pools: []PoolExplanation{}}
+	x := Explanation{Snapshot: w.View.Number, Rejected: w.rejection(), ViewAge: w.viewAge(now), Pools: []PoolExplanation{}}
 	for _, p := range w.poolsOf(name) {
 		pool := PoolExplanation{Service: p.Service.Name, Status: p.status(), Endpoints: []EndpointExplanation{}}
 		pool.Sentences = poolSentences(p.Service, pool.Status)
@@ -111,21 +112,41 @@ func originText(o fleet.Origin) string {
 	return " (" + strings.Join(parts, ", ") + ")"
 }
 
-// sentence says what passed: "3,260 requests since the last reset: 3,258 × 200, 2 × 503; half within 2.1 ms, …".
+// sentence says what passed, so that it adds up: "3,260 requests since the last reset: 3,257 × 200, 2 × 503, 1 cut
+// off; half within 2.1 ms, 99 % within 9 ms; 3 of them failed, 0 in flight.".
 func (t *TrafficStatus) sentence() string {
 	if t.Requests == 0 && t.Active == 0 && len(t.Answers) == 0 && t.Failed == 0 {
 		return "No requests since the last reset."
 	}
-	var text strings.Builder
-	fmt.Fprintf(&text, "%s requests since the last reset", Count(t.Requests))
-	answers := make([]string, 0, len(t.Answers))
+	var parts []string
+	answered := uint64(0)
 	for _, status := range slices.Sorted(maps.Keys(t.Answers)) {
-		answers = append(answers, Count(t.Answers[status])+" × "+status)
+		answered += t.Answers[status]
+		parts = append(parts, Count(t.Answers[status])+" × "+status)
 	}
-	if len(answers) > 0 {
-		fmt.Fprintf(&text, ": %s; half within %s, 99 %% within %s", strings.Join(answers, ", "), Span(t.P50), Span(t.P99))
+	known := answered + t.Timeouts + t.Cuts + t.Unsent + uint64(max(0, t.Active)) //nolint:gosec // not below 0
+	for _, rest := range []struct {
+		n    uint64
+		what string
+	}{
+		{t.Timeouts, "without an answer in time"},
+		{t.Cuts, "cut off"},
+		{t.Unsent, "could not be sent"},
+		{t.Requests - min(known, t.Requests), "given up by who asked"},
+	} {
+		if rest.n > 0 {
+			parts = append(parts, Count(rest.n)+" "+rest.what)
+		}
 	}
-	fmt.Fprintf(&text, "; %s failed, %s in flight.", Count(t.Failed), Count(t.Active))
+	var text strings.Builder
+	fmt.Fprintf(&text, "%s since the last reset", plural(int(t.Requests), "request")) //nolint:gosec // far below
+	if len(parts) > 0 {
+		text.WriteString(": " + strings.Join(parts, ", "))
+	}
+	if answered > 0 {
+		fmt.Fprintf(&text, "; half within %s, 99 %% within %s", Span(t.P50), Span(t.P99))
+	}
+	fmt.Fprintf(&text, "; %s of them failed, %s in flight.", Count(t.Failed), Count(t.Active))
 	return text.String()
 }
 
@@ -158,30 +179,61 @@ func endpointSentence(e EndpointStatus, p fleet.Policy) string {
 func rampSentences(e EndpointStatus, p fleet.Policy) string {
 	var text strings.Builder
 	r := e.Ramp
+	way := ""
 	if window := p.Warmup.Window; window > 0 && r.Progress < 1 {
-		fmt.Fprintf(&text, ", %s of the way through %s", Percent(r.Progress), Span(window))
+		way = fmt.Sprintf("%s of the way through %s", Percent(r.Progress), Span(window))
 	}
-	fmt.Fprintf(&text, ". Its share is %s", Percent(r.Share))
-	if e.Weight != 1 {
-		fmt.Fprintf(&text, " of weight %s", Count(uint64(e.Weight)))
-	}
-	fmt.Fprintf(&text, ", so it should get %s of the requests now. ", Percent(r.Fraction))
-	if r.Actual == 0 && r.Expected < 0.05 {
-		text.WriteString("Nothing was due to it since it joined.")
-	} else {
-		fmt.Fprintf(&text, "Since it joined %s were due to it; it got %s", amount(r.Expected), Count(r.Actual))
-		if r.Expected >= 1 {
-			fmt.Fprintf(&text, " (%s)", Percent(float64(r.Actual)/r.Expected))
+	alone := r.Reason == warmup.BypassSingle
+	switch {
+	case e.Forced():
+		left := "nobody else is left"
+		if r.Reason == warmup.Panic {
+			left = "too few others are left"
 		}
-		text.WriteString(".")
+		fmt.Fprintf(&text, ". This program has ejected it%s. But %s, so it gets %s of the requests all the same. ",
+			orNothing(": ", e.EjectedFor), left, Percent(r.Fraction))
+	case alone:
+		text.WriteString(", and alone (" + string(r.Reason) + "): there is nobody else to send to, so it gets all requests now" +
+			orNothing(", though it is only ", way) + ". ")
+	default:
+		text.WriteString(orNothing(", ", way) + ". Its share is " + Percent(r.Share))
+		if e.Weight != 1 {
+			fmt.Fprintf(&text, " of weight %s", Count(uint64(e.Weight)))
+		}
+		fmt.Fprintf(&text, ", so it should get %s of the requests now. ", Percent(r.Fraction))
 	}
-	if why := because(e, p); why != "" {
+	text.WriteString(account(r))
+	if why := because(e, p); why != "" && !alone && !e.Forced() {
 		fmt.Fprintf(&text, " Reason: %s.", why)
 	}
-	if r.Remaining > 0 && r.Progress < 1 && r.Reason != warmup.Ejected {
-		fmt.Fprintf(&text, " Full in %s.", Span(r.Remaining))
+	if r.Remaining > 0 && r.Progress < 1 && !e.Ejected {
+		if alone {
+			fmt.Fprintf(&text, " Beside others it would be full in %s.", Span(r.Remaining))
+		} else {
+			fmt.Fprintf(&text, " Full in %s.", Span(r.Remaining))
+		}
 	}
 	return text.String()
+}
+
+// account says what was due to an endpoint, and what it got.
+func account(r *Ramp) string {
+	if r.Actual == 0 && r.Expected < 0.05 {
+		return "Nothing was due to it since it joined."
+	}
+	text := fmt.Sprintf("Since it joined %s were due to it; it got %s", amount(r.Expected), Count(r.Actual))
+	if r.Expected >= 1 {
+		text += " (" + Percent(float64(r.Actual)/r.Expected) + ")"
+	}
+	return text + "."
+}
+
+// orNothing puts lead before text, if there is any.
+func orNothing(lead, text string) string {
+	if text == "" {
+		return ""
+	}
+	return lead + text
 }
 
 // reasonTable says in words what each reason means; a full share needs none.
@@ -190,10 +242,10 @@ var reasonTable = map[warmup.Reason]string{
 	warmup.Recovered:     "it is back after a failed check, on a shortened way up",
 	warmup.Baseline:      "it was there before warm-up was switched on, so it counts as warm",
 	warmup.Probe:         "it got a guaranteed probe",
-	warmup.BypassSingle:  "there is nobody else to send to",
 	warmup.BypassAllCold: "everybody is warming up, so shares are relative to the warmest",
 	warmup.Manual:        "set by hand",
 	warmup.Ejected:       "this program leaves it out",
+	warmup.Panic:         "ejected, but too few others are left",
 	warmup.Drained:       "its weight is 0 or it is leaving",
 }
 

@@ -38,5 +38,7 @@ var listenerTable = []field[evidence.Downstream]{
 	{envoy: "downstream_rq_total", prom: "requests_total", help: "Requests received.", value: func(d *evidence.Downstream) int64 { return int64(d.Requests.Total.Load()) }},
 	{envoy: "downstream_rq_active", prom: "requests_active", help: "Requests in flight.", gauge: true, value: func(d *evidence.Downstream) int64 { return d.Requests.Active.Load() }},
 	{envoy: "downstream_rq_rx_reset", prom: "aborts_total", help: "Requests whose client left before its answer was whole.", value: func(d *evidence.Downstream) int64 { return int64(d.Aborted.Load()) }},
+	{envoy: "ssl.handshake", prom: "tls_handshakes_total", help: "TLS connections made.", value: func(d *evidence.Downstream) int64 { return int64(d.Handshakes.Load()) }},
+	{envoy: "ssl.connection_error", prom: "tls_errors_total", help: "TLS connections that could not be made.", value: func(d *evidence.Downstream) int64 { return int64(d.TLSErrors.Load()) }},
 	{envoy: "no_route", prom: "no_route_total", help: "Requests that no route matched.", value: func(d *evidence.Downstream) int64 { return int64(d.NoRoute.Load()) }},
 }

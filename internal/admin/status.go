@@ -3,6 +3,7 @@ package admin
 import (
 	"math"
 	"net/netip"
+	"slices"
 	"time"
 
 	"crossfade.dev/internal/balancer"
@@ -14,7 +15,14 @@ import (
 // A ServiceList is the answer of /api/v1/services.
 type ServiceList struct {
 	Snapshot uint64          `json:"snapshot"`
+	Rejected *Rejection      `json:"rejected,omitempty"`
 	Services []ServiceStatus `json:"services"`
+}
+
+// A Rejection says that the newest configuration was not applied: what is in force is older than what is on disk.
+type Rejection struct {
+	Time   time.Time `json:"time"`
+	Reason string    `json:"reason"`
 }
 
 // A ServiceStatus is one service. With ?watch=1 each line of the answer is one of these.
@@ -52,11 +60,14 @@ type Stages struct {
 
 // A TrafficStatus is what was counted since the counters were last reset, and what is in flight.
 type TrafficStatus struct {
-	Requests uint64            `json:"requests"` // sent, retries included
+	Requests uint64            `json:"requests"` // attempts: retries and those that could not be sent included
 	Active   int64             `json:"active"`
 	Retries  uint64            `json:"retries"`
-	Answers  map[string]uint64 `json:"answers,omitempty"` // by status
-	Failed   uint64            `json:"failed"`            // answers 5xx, timeouts, cuts, refusals, nobody to send to
+	Answers  map[string]uint64 `json:"answers,omitempty"`  // by status
+	Timeouts uint64            `json:"timeouts,omitempty"` // no answer in time
+	Cuts     uint64            `json:"cuts,omitempty"`     // the endpoint closed before its answer was whole
+	Unsent   uint64            `json:"unsent,omitempty"`   // nobody to send to, no connection, too many waiting for one
+	Failed   uint64            `json:"failed"`             // of Requests: answers 5xx, timeouts, cuts, unsent
 	P50      time.Duration     `json:"p50_ns"`
 	P99      time.Duration     `json:"p99_ns"`
 }
@@ -110,6 +121,23 @@ type Problem struct {
 	Suggestions []string `json:"suggestions,omitempty"` // names that were perhaps meant
 }
 
+// Forced says that this program leaves the endpoint out, and that it gets requests all the same, for nobody else,
+// or too few others, are left.
+func (e EndpointStatus) Forced() bool { return e.Ejected && e.Ramp != nil && e.Ramp.Fraction > 0 }
+
+// rejection returns why the newest configuration was not applied; nil when it was.
+func (w World) rejection() *Rejection {
+	for _, e := range slices.Backward(w.View.Events) {
+		switch e.Kind {
+		case "config.applied":
+			return nil
+		case "config.rejected":
+			return &Rejection{Time: e.Time, Reason: e.Reason}
+		}
+	}
+	return nil
+}
+
 // services returns the status of the services that name means.
 func (w World) services(name string) []ServiceStatus {
 	list := []ServiceStatus{}
@@ -155,9 +183,11 @@ func trafficStatus(t *evidence.Traffic) *TrafficStatus {
 		return nil
 	}
 	c := t.Counts()
+	unsent := c.Overflow + c.NoEndpoint + c.ConnectFail
 	s := &TrafficStatus{
-		Requests: c.Total, Active: c.Active, Retries: c.Retry,
-		Failed: c.Class(5) + c.Timeout + c.Cut + c.Overflow + c.NoEndpoint,
+		Requests: c.Total + unsent, Active: c.Active, Retries: c.Retry,
+		Timeouts: c.Timeout, Cuts: c.Cut, Unsent: unsent,
+		Failed: c.Class(5) + c.Timeout + c.Cut + unsent,
 		P50:    c.Latency.Quantile(0.5), P99: c.Latency.Quantile(0.99),
 	}
 	for _, code := range c.Codes {

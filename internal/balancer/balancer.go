@@ -38,7 +38,10 @@ type Balancer struct {
 	lanes     []lane
 	pairs     *picker.Pairs  // LEAST_REQUEST
 	stride    *picker.Stride // ROUND_ROBIN
-	table     *picker.Table  // ROUND_ROBIN: who else, when the one to avoid has its turn
+	table     *picker.Table  // all others; for ROUND_ROBIN: who else, when the one to avoid has its turn
+	wheel     *wheel         // RING_HASH, MAGLEV; likewise doors and load
+	doors     []door
+	load      *load // nil without a bound
 	random    func() uint64
 	probes    *probes // nil while nobody warms
 	pace      *pace

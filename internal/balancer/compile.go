@@ -160,20 +160,28 @@ func (b *Balancer) prepare(prev *Balancer, from []int, seed uint64) {
 	for i := range b.members {
 		weights[i] = b.members[i].effective()
 	}
-	if b.algorithm == fleet.RoundRobin {
+	switch b.algorithm {
+	case fleet.RoundRobin:
 		positions := make([]uint64, len(b.members))
 		for i := range b.members {
 			positions[i] = b.members[i].position
 		}
 		b.table = picker.NewTable(weights)
 		b.stride = picker.NewStride(weights, positions, b.start(prev, from, seed))
-		return
+	case fleet.Random:
+		b.table = picker.NewTable(weights)
+	case fleet.RingHash, fleet.Maglev:
+		b.table = picker.NewTable(weights)
+		b.prepareKeys(prev)
+	case fleet.LeastRequest:
+		fallthrough
+	default:
+		stay := make([]float64, len(b.members))
+		for i := range stay {
+			stay[i] = b.budget.Stay(b.members[i].Share)
+		}
+		b.pairs = picker.NewPairs(weights, stay)
 	}
-	stay := make([]float64, len(b.members))
-	for i := range stay {
-		stay[i] = b.budget.Stay(b.members[i].Share)
-	}
-	b.pairs = picker.NewPairs(weights, stay)
 }
 
 // Start returns the index at which the rotation goes on: that of the endpoint whose turn it was, or of the

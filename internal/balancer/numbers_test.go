@@ -14,7 +14,7 @@ import (
 // These tests run the whole of a warm-up on virtual time and hold what arrived against the curve. Every run is
 // seeded: it gives the same figures on every machine.
 
-var algorithms = []fleet.Algorithm{fleet.RoundRobin, fleet.LeastRequest}
+var algorithms = []fleet.Algorithm{fleet.RoundRobin, fleet.LeastRequest, fleet.Random}
 
 func ramp(window time.Duration, minimum float64) fleet.Warmup {
 	return fleet.Warmup{Window: window, Minimum: minimum}
@@ -123,6 +123,9 @@ func TestEachTenthOfTheWindowFollowsTheCurve(t *testing.T) {
 		{"round robin, 1 + 1, linear", fleet.RoundRobin, 1, 1, 163, 0, 0.995, 1.005},
 		{"round robin, 1 + 1, quadratic", fleet.RoundRobin, 1, 0.5, 163, 0, 0.995, 1.005},
 		{"round robin, 10 + 1, linear", fleet.RoundRobin, 10, 1, 500, 0, 0.995, 1.005},
+		{"random, 1 + 1, linear", fleet.Random, 1, 1, 163, 0, 0.98, 1.02},
+		{"random, 1 + 1, quadratic", fleet.Random, 1, 0.5, 163, 0, 0.98, 1.02},
+		{"random, 10 + 1, linear", fleet.Random, 10, 1, 1000, 0, 0.98, 1.02},
 		{"least request, 1 + 1, idle", fleet.LeastRequest, 1, 1, 163, time.Millisecond, 0.88, 1.2},
 		{"least request, 1 + 1, busy", fleet.LeastRequest, 1, 1, 163, 100 * time.Millisecond, 0.88, 1.2},
 		{"least request, 10 + 1, idle", fleet.LeastRequest, 10, 1, 300, time.Millisecond, 0.88, 1.2},
@@ -154,7 +157,7 @@ func TestEachTenthOfTheWindowFollowsTheCurve(t *testing.T) {
 }
 
 // envoy#29259: two newcomers beside 130, a minimum of 1 %, 100 requests a second, a window of 180 s.
-func TestNobodyStarvesAmongManyOthers(t *testing.T) {
+func TestPitfall08StarvationAmongManyOthers(t *testing.T) {
 	t.Parallel()
 	const (
 		seeds = 100
@@ -251,7 +254,7 @@ func TestDeadlineSchedulerStarvesTheNewcomer(t *testing.T) {
 func TestManyGatewaysTogetherFollowTheCurve(t *testing.T) {
 	t.Parallel()
 	const seeds, window = 24, 120 * time.Second
-	for _, algorithm := range algorithms {
+	for _, algorithm := range []fleet.Algorithm{fleet.RoundRobin, fleet.LeastRequest} {
 		all := newTally(window/10, 11)
 		for seed := range uint64(seeds) {
 			l := fleetOf(10, lab.Config{
@@ -283,6 +286,8 @@ func TestShiftBudgetWhenNineOfTenAreReplaced(t *testing.T) {
 	}{
 		{fleet.RoundRobin, 2, 1.95, 2.02},
 		{fleet.RoundRobin, 1e9, 5.2, 5.4}, // control
+		{fleet.Random, 2, 1.9, 2.1},
+		{fleet.Random, 1e9, 5.1, 5.5}, // control
 		{fleet.LeastRequest, 2, 1.3, 2.02},
 		{fleet.LeastRequest, 1e9, 4.5, 5.5}, // control
 	} {
@@ -305,8 +310,8 @@ func TestShiftBudgetWhenNineOfTenAreReplaced(t *testing.T) {
 				t.Errorf("the last warm one carries %.2f times what it did, want %v to %v", r, tt.low, tt.high)
 			}
 			for k := range after.sent {
-				if r := after.points(k) / carried; tt.lambda == 2 && r > 2.02 {
-					t.Errorf("tenth %d: the last warm one carries %.2f times what it did, want at most 2", k, r)
+				if r := after.points(k) / carried; tt.lambda == 2 && r > tt.high {
+					t.Errorf("tenth %d: the last warm one carries %.2f times what it did, want at most %v", k, r, tt.high)
 				}
 			}
 		})
@@ -361,6 +366,9 @@ func TestExpectedAndActualAgree(t *testing.T) {
 			most := 5.0                          // round robin: one for each change, and a probe
 			if algorithm == fleet.LeastRequest { // which takes load into account as well
 				most = s.Expected / 10
+			}
+			if algorithm == fleet.Random {
+				most = 4 * math.Sqrt(s.Expected)
 			}
 			if math.Abs(s.Expected-float64(s.Actual)) > most {
 				t.Errorf("%v: %s expected %.1f and got %d, want them to agree to %.0f", algorithm, s.Endpoint.Name, s.Expected, s.Actual, most)

@@ -52,14 +52,19 @@ func (b *Balancer) Pick(now time.Time, avoid int) int {
 }
 
 func (b *Balancer) choose(avoid int) int {
-	if b.stride == nil {
+	if b.pairs != nil {
 		first, second := b.pairs.Draw(b.random(), avoid)
 		if first != second && b.lanes[second].less(&b.lanes[first]) {
 			first = second
 		}
 		return b.unless(first, avoid)
 	}
-	i := b.stride.Next()
+	var i int
+	if b.stride != nil {
+		i = b.stride.Next()
+	} else {
+		i = b.table.Draw(b.random())
+	}
 	if i >= 0 && i == avoid {
 		if other := b.table.DrawOther(b.random(), avoid); other >= 0 {
 			return other

@@ -24,7 +24,7 @@ func pool(algorithm fleet.Algorithm, n, warming int) balancer.Input {
 }
 
 func TestPickDoesNotAllocate(t *testing.T) {
-	for _, algorithm := range algorithms {
+	for _, algorithm := range everyAlgorithm {
 		for _, warming := range []int{0, 3, 10} {
 			b := balancer.Compile(nil, pool(algorithm, 10, warming), epoch)
 			now := epoch
@@ -42,8 +42,9 @@ func TestPickDoesNotAllocate(t *testing.T) {
 // Requests pick while the next balancer is made and swapped in; every pick is counted once.
 func TestPickWhileTheWorldChanges(t *testing.T) {
 	const goroutines, picks = 4, 5000
-	for _, algorithm := range algorithms {
+	for _, algorithm := range everyAlgorithm {
 		in := pool(algorithm, 20, 5)
+		in.Pool.Policy.Hash = &fleet.Hash{TableSize: 1021, Bound: 1.25}
 		var current atomic.Pointer[balancer.Balancer]
 		current.Store(balancer.Compile(nil, in, epoch))
 		var wg sync.WaitGroup
@@ -51,7 +52,7 @@ func TestPickWhileTheWorldChanges(t *testing.T) {
 			wg.Go(func() {
 				for k := range picks {
 					b := current.Load()
-					if i := b.Pick(epoch.Add(time.Duration(k)*time.Millisecond), g); i < 0 {
+					if i := b.PickKey(epoch.Add(time.Duration(k)*time.Millisecond), uint64(k), g); i < 0 { //nolint:gosec // an index
 						t.Errorf("Pick: got %d", i)
 						return
 					}
@@ -90,7 +91,7 @@ func BenchmarkPick(b *testing.B) {
 }
 
 func BenchmarkPickParallel(b *testing.B) {
-	for _, algorithm := range algorithms {
+	for _, algorithm := range everyAlgorithm {
 		b.Run(algorithm.String(), func(b *testing.B) {
 			p := balancer.Compile(nil, pool(algorithm, 100, 0), epoch)
 			b.RunParallel(func(pb *testing.PB) {
@@ -103,7 +104,7 @@ func BenchmarkPickParallel(b *testing.B) {
 }
 
 func BenchmarkCompile(b *testing.B) {
-	for _, algorithm := range algorithms {
+	for _, algorithm := range everyAlgorithm {
 		for _, n := range []int{100, 10_000} {
 			in := pool(algorithm, n, n/10)
 			first := balancer.Compile(nil, in, epoch)

@@ -13,6 +13,7 @@ import (
 	networking "istio.io/api/networking/v1alpha3"
 	apps "k8s.io/api/apps/v1"
 	core "k8s.io/api/core/v1"
+	discovery "k8s.io/api/discovery/v1"
 
 	"crossfade.dev/internal/fleet"
 	"crossfade.dev/internal/route"
@@ -23,14 +24,22 @@ type builder struct {
 	options  Options
 	findings []Finding
 
-	hosts     map[string]*host // by fully qualified name
-	named     map[string]*host // by the name of each of its services
-	rules     []*hostRule      // DestinationRules
-	gateways  map[string]*gateway
-	virtuals  []*virtual
-	listeners []fleet.Listener
-	workloads []fleet.Workload
-	instances []fleet.Instance
+	hosts      map[string]*host // by fully qualified name
+	named      map[string]*host // by the name of each of its services
+	rules      []*hostRule      // DestinationRules
+	gateways   map[string]*gateway
+	virtuals   []*virtual
+	byGateway  map[string][]*virtual // see through
+	pairs      int                   // of matches that were merged for delegates
+	delegates  map[string]*virtual   // VirtualServices without hosts, by key
+	regexes    map[string]fault      // those that were looked at
+	namespaces []string              // of all objects, sorted
+	groups     map[string]*group     // WorkloadGroups, by key
+	entries    []workloadEntry
+	sliced     []*endpointSlice
+	listeners  []fleet.Listener
+	workloads  []fleet.Workload
+	instances  []fleet.Instance
 }
 
 // build puts the objects of all files together. Their order does not matter.
@@ -38,11 +47,17 @@ func build(objects []*object, o Options) (*fleet.Desired, []Finding) {
 	if o.Labels == nil {
 		o.Labels = DefaultLabels()
 	}
-	b := &builder{options: o, hosts: map[string]*host{}, named: map[string]*host{}, gateways: map[string]*gateway{}}
+	b := &builder{
+		options: o, hosts: map[string]*host{}, named: map[string]*host{}, gateways: map[string]*gateway{},
+		delegates: map[string]*virtual{}, regexes: map[string]fault{}, groups: map[string]*group{},
+	}
 	objects = b.unique(objects)
+	b.namespaces = namespacesOf(objects)
 	for _, obj := range objects {
 		b.declare(obj)
 	}
+	b.addEntries()
+	b.addSlices()
 	b.applyRules()
 	b.resolveRoutes(objects)
 	b.addGatewayListeners()
@@ -64,22 +79,14 @@ func (b *builder) warn(o *object, path, format string, args ...any) {
 }
 
 func (b *builder) add(severity Severity, o *object, rule Rule, path, format string, args ...any) {
-	for p := range o.broken {
-		if within(p, path) || within(path, p) {
-			return
-		}
+	if o.faulty(path) {
+		return
 	}
 	at := o.at(path)
 	b.findings = append(b.findings, Finding{
 		File: o.file, Line: at.line, Column: at.column, Severity: severity, Rule: rule,
 		Object: o.id(), Field: path, Message: fmt.Sprintf(format, args...),
 	})
-}
-
-// within says whether a field is another one, or below it.
-func within(field, other string) bool {
-	rest, ok := strings.CutPrefix(field, other)
-	return ok && other != "" && (rest == "" || rest[0] == '.' || rest[0] == '[')
 }
 
 // unique sorts objects by kind, namespace and name, and keeps the first of each.
@@ -103,6 +110,19 @@ func (b *builder) unique(objects []*object) []*object {
 	})
 }
 
+func namespacesOf(objects []*object) []string {
+	var list []string
+	for _, o := range objects {
+		switch o.kind {
+		case "Gateway", "Namespace": // nobody in there calls a service by what is hidden
+		default:
+			list = append(list, o.meta.Namespace)
+		}
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
+}
+
 // declare takes in what an object says by itself.
 func (b *builder) declare(o *object) {
 	b.checkAnnotations(o)
@@ -118,20 +138,23 @@ func (b *builder) declare(o *object) {
 	case *istioObject[networking.VirtualService]:
 		b.addVirtual(o, spec(body))
 	case *istioObject[networking.WorkloadEntry]:
-		b.addInstance(o, spec(body))
+		b.entries = append(b.entries, workloadEntry{o, spec(body)})
+	case *istioObject[networking.WorkloadGroup]:
+		b.addGroup(o, spec(body))
+	case *core.Pod:
+		b.addPod(o, body)
+	case *discovery.EndpointSlice:
+		b.addSlice(o, body)
+	case *core.Endpoints: //nolint:staticcheck // older clusters still write them
+		b.addEndpoints(o, body)
 	case *apps.Deployment:
 		b.addWorkload(o, &body.Spec)
 	default: // Namespace and ServiceAccount: their tables say why nothing comes of them
 	}
 }
 
-// spec returns an object's spec, an empty one if it has none.
-func spec[T any](o *istioObject[T]) *T {
-	if o.Spec == nil {
-		return new(T)
-	}
-	return o.Spec
-}
+// spec returns an object's spec.
+func spec[T any](o *istioObject[T]) *T { return o.Spec }
 
 const shiftBudget = "crossfade.dev/shift-budget"
 
@@ -141,7 +164,7 @@ func (b *builder) checkAnnotations(o *object) {
 		domain, _, _ := strings.Cut(name, "/")
 		path := "metadata.annotations[" + name + "]"
 		switch {
-		case name == shiftBudget && o.kind == "DestinationRule":
+		case name == shiftBudget && o.kind == "DestinationRule", name == autoGroup && o.kind == "WorkloadEntry":
 		case name == shiftBudget:
 			b.report(o, Invalid, path, "belongs on a DestinationRule; move it there")
 		case domain == "crossfade.dev":

@@ -13,6 +13,7 @@ type Options struct {
 	PortOffset  uint32            // added to gateway ports below 1024: 8000, or 0 when they may be bound
 	Address     string            // where gateway listeners bind; empty means 0.0.0.0, every address
 	MeshAddress string            // where the mesh listener binds: "127.0.0.1:15001"; empty makes none
+	Lenient     bool              // what is not enforced yet (Unenforced) is a warning, not an error
 }
 
 // A File is one file of configuration.
@@ -30,28 +31,16 @@ func DefaultLabels() map[string]string {
 // nil if any finding is an error. Findings come in the order of files and lines. Files and directories whose
 // names begin with a dot are passed over.
 func Load(dir string, o Options) (*fleet.Desired, []Finding) {
-	files, findings := readDir(dir)
-	return parse(files, findings, o)
+	l := newLoader(o)
+	l.look(dir)
+	return l.build()
 }
 
 // Parse is Load for files that are in memory already.
 func Parse(files []File, o Options) (*fleet.Desired, []Finding) {
-	return parse(files, nil, o)
-}
-
-// parse puts files together; findings are those that came up when the files were read.
-func parse(files []File, findings []Finding, o Options) (*fleet.Desired, []Finding) {
-	r := newReader()
-	var objects []*object
+	l := newLoader(o)
 	for _, f := range files {
-		more, faults := r.file(f)
-		objects = append(objects, more...)
-		findings = append(findings, faults...)
+		l.add(l.parse(f))
 	}
-	desired, faults := build(objects, o)
-	findings = tidy(append(findings, faults...))
-	if HasErrors(findings) {
-		return nil, findings
-	}
-	return desired, findings
+	return l.build()
 }

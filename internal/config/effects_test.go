@@ -4,9 +4,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
+
+	"crossfade.dev/internal/fleet"
 )
 
 // An effect changes one field of testdata/good/everything.yaml and says what becomes of it.
@@ -111,38 +114,49 @@ var effects = []effect{
 }
 
 func TestEveryAppliedFieldHasAnEffect(t *testing.T) {
-	base, err := os.ReadFile("testdata/good/everything.yaml")
-	if err != nil {
-		t.Fatal(err)
+	for file, list := range map[string][]effect{"everything.yaml": effects, "routing.yaml": routingEffects} {
+		base, err := os.ReadFile("testdata/good/" + file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := outcome(base)
+		for _, e := range list {
+			t.Run(e.field, func(t *testing.T) { e.check(t, string(base), before) })
+		}
 	}
-	before := outcome(base)
-	for _, e := range effects {
-		t.Run(e.field, func(t *testing.T) {
-			if n := strings.Count(string(base), e.old); n != 1 {
-				t.Fatalf("%q stands %d times in everything.yaml, want once", e.old, n)
-			}
-			after := outcome([]byte(strings.Replace(string(base), e.old, e.new, 1)))
-			if e.look == "error" {
-				if got := look(after, "Findings"); !strings.Contains(got, strings.ReplaceAll(e.want, `"`, `\"`)) {
-					t.Errorf("got findings %s, want %q among them", got, e.want)
-				}
-				return
-			}
-			was, got := look(before, e.look), look(after, e.look)
-			if was == got {
-				t.Errorf("%s did not change: %s", e.look, got)
-			}
-			if e.want != "" && got != e.want {
-				t.Errorf("%s: got %s, want %s", e.look, got, e.want)
-			}
-		})
+}
+
+// check changes base, of which before is the outcome, and looks at what that changes.
+func (e effect) check(t *testing.T, base string, before any) {
+	t.Helper()
+	if n := strings.Count(base, e.old); n != 1 {
+		t.Fatalf("%q stands %d times in the file, want once", e.old, n)
+	}
+	e.compare(t, before, outcome([]byte(strings.Replace(base, e.old, e.new, 1))))
+}
+
+// compare looks at what became of a change.
+func (e effect) compare(t *testing.T, before, after any) {
+	t.Helper()
+	if e.look == "error" {
+		if got := look(after, "Findings"); !strings.Contains(got, strings.ReplaceAll(e.want, `"`, `\"`)) {
+			t.Errorf("got findings %s, want %q among them", got, e.want)
+		}
+		return
+	}
+	was, got := look(before, e.look), look(after, e.look)
+	if was == got {
+		t.Errorf("%s did not change: %s; findings: %s", e.look, got, look(after, "Findings"))
+	}
+	if e.want != "" && got != e.want {
+		t.Errorf("%s: got %s, want %s; findings: %s", e.look, got, e.want, look(after, "Findings"))
 	}
 }
 
 // TestEffectsAreComplete fails when a field is applied and no effect above shows it.
 func TestEffectsAreComplete(t *testing.T) {
 	shown := map[string]bool{}
-	for _, e := range effects {
+	for _, e := range slices.Concat(effects, routingEffects, tlsEffects) {
 		shown[e.field] = true
 	}
 	common := map[string]bool{}
@@ -161,7 +175,10 @@ func TestEffectsAreComplete(t *testing.T) {
 
 // outcome loads a file into JSON's types.
 func outcome(data []byte) any {
-	desired, findings := Parse([]File{{Name: "everything.yaml", Data: data}}, options())
+	return outcomeOf(Parse([]File{{Name: "everything.yaml", Data: data}}, options()))
+}
+
+func outcomeOf(desired *fleet.Desired, findings []Finding) any {
 	all := map[string]any{"Findings": text(findings)}
 	if desired != nil {
 		all["Services"], all["Listeners"] = desired.Services, desired.Listeners

@@ -25,6 +25,17 @@ func (s Severity) String() string {
 // MarshalText writes the severity's name.
 func (s Severity) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
+// UnmarshalText reads a severity's name.
+func (s *Severity) UnmarshalText(b []byte) error {
+	for _, severity := range []Severity{Error, Warning} {
+		if severity.String() == string(b) {
+			*s = severity
+			return nil
+		}
+	}
+	return fmt.Errorf("unknown severity %q", b)
+}
+
 // A Finding is one thing about the configuration that somebody should know, with the place it is about.
 type Finding struct {
 	File     string   `json:"file"`
@@ -46,12 +57,17 @@ const (
 	UnknownField Rule = "unknown-field" // no such field
 	UnknownKind  Rule = "unknown-kind"  // no such kind or apiVersion
 	Unsupported  Rule = "unsupported"   // valid, but crossfade does not apply it yet
+	NotEnforced  Rule = "not-enforced"  // valid, but crossfade does not do it yet; a warning under Options.Lenient
 	WrongType    Rule = "wrong-type"    // a string where a number belongs
 	Invalid      Rule = "invalid"       // the value breaks a rule of its field
 	Missing      Rule = "missing"       // a field that must be there is not
 	Reference    Rule = "reference"     // names something that does not exist
 	Conflict     Rule = "conflict"      // says something that another place contradicts
 	Unused       Rule = "unused"        // applied, but nothing comes of it
+	Shadowed     Rule = "shadowed"      // never reached, since something before it takes all of its requests
+	Costly       Rule = "costly"        // would cost every request too much
+	Doubtful     Rule = "doubtful"      // applied, but hardly what was meant
+	Certificate  Rule = "certificate"   // a certificate, key or authority that cannot be served with, or not for long
 	Unreadable   Rule = "unreadable"    // the file cannot be read
 )
 

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	networking "istio.io/api/networking/v1alpha3"
+
+	"crossfade.dev/internal/fleet"
 )
 
 // A gateway is a Gateway, read.
@@ -18,9 +20,41 @@ type gateway struct {
 
 // A server is one of a Gateway's: a port, and what may be asked for there.
 type server struct {
-	path  string
-	port  uint32
-	hosts []serverHost
+	path     string
+	port     uint32
+	hosts    []serverHost
+	redirect bool             // plaintext requests are sent to https
+	tls      *fleet.ServerTLS // nil serves plaintext
+
+	byName map[string][]serverHost // see near
+	wild   []serverHost
+}
+
+// protocol is what a server speaks: "http" or "https".
+func (s *server) protocol() string {
+	if s.tls != nil {
+		return "https"
+	}
+	return "http"
+}
+
+// near returns the hosts of a server that may have something in common with a name: all for a wildcard, otherwise
+// that name and the wildcards.
+func (s *server) near(name string) []serverHost {
+	if strings.HasPrefix(name, "*") {
+		return s.hosts
+	}
+	if s.byName == nil {
+		s.byName = map[string][]serverHost{}
+		for _, h := range s.hosts {
+			if strings.HasPrefix(h.name, "*") {
+				s.wild = append(s.wild, h)
+			} else {
+				s.byName[h.name] = append(s.byName[h.name], h)
+			}
+		}
+	}
+	return append(slices.Clip(s.byName[name]), s.wild...)
 }
 
 // A serverHost is a host name, maybe a wildcard, and the namespace whose VirtualServices may use it: "*" is any.
@@ -46,7 +80,9 @@ func (b *builder) addGateway(o *object, g *networking.Gateway) {
 	for i, s := range g.Servers {
 		path := fmt.Sprintf("spec.servers[%d]", i)
 		if b.checkServer(o, path, s) {
-			gw.servers = append(gw.servers, server{path: path, port: s.Port.Number, hosts: b.serverHosts(o, path, s.Hosts)})
+			own := server{path: path, port: s.Port.Number, hosts: b.serverHosts(o, path, s.Hosts)}
+			b.serverTLS(o, &own, s)
+			gw.servers = append(gw.servers, own)
 		}
 	}
 }
@@ -71,13 +107,13 @@ func (b *builder) checkServer(o *object, path string, s *networking.Server) bool
 		b.report(o, Missing, path+".port.name", "is missing; give the port a name")
 	}
 	switch protocol := s.Port.Protocol; strings.ToUpper(protocol) {
-	case "HTTP":
+	case "HTTP", "HTTPS":
 	case "":
-		b.report(o, Missing, path+".port.protocol", "is missing; write HTTP")
-	case "HTTPS", "HTTP2", "GRPC", "GRPC-WEB", "TCP", "TLS", "MONGO", "MYSQL", "REDIS", "UDP":
-		b.report(o, Unsupported, path+".port.protocol", "%s is not supported yet; crossfade serves HTTP", protocol)
+		b.report(o, Missing, path+".port.protocol", "is missing; write HTTP or HTTPS")
+	case "HTTP2", "GRPC", "GRPC-WEB", "TCP", "TLS", "MONGO", "MYSQL", "REDIS", "UDP":
+		b.report(o, Unsupported, path+".port.protocol", "%s is not supported yet; crossfade serves HTTP and HTTPS", protocol)
 	default:
-		b.report(o, Invalid, path+".port.protocol", "%q is no protocol; write HTTP", clip(protocol))
+		b.report(o, Invalid, path+".port.protocol", "%q is no protocol; write HTTP or HTTPS", clip(protocol))
 	}
 	return b.checkPort(o, path+".port.number", int64(s.Port.Number))
 }

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
@@ -12,42 +11,42 @@ import (
 	"crossfade.dev/internal/fleet"
 )
 
-// addInstance takes in a WorkloadEntry: an instance that somebody else runs.
-func (b *builder) addInstance(o *object, e *networking.WorkloadEntry) {
-	address, ok := b.address(o, "spec", e)
-	if !ok {
-		return
-	}
-	b.instances = append(b.instances, fleet.Instance{
-		Name:        o.meta.Name,
-		Namespace:   o.meta.Namespace,
-		Incarnation: fmt.Sprintf("entry/%s/%s", o.key(), address),
-		Address:     address,
-		Ports:       e.Ports,
-		Labels:      e.Labels,
-		Locality:    locality(e.Locality),
-		Weight:      max(1, e.Weight),
-		Origin:      o.origin(""),
-	})
-}
-
 // address reads the address of a WorkloadEntry, or of an endpoint that looks like one, and checks its ports.
 func (b *builder) address(o *object, path string, e *networking.WorkloadEntry) (netip.Addr, bool) {
+	named := b.entryPortNames(o, path, e)
+	address, ok := b.ip(o, path+".address", e.GetAddress())
+	return address, ok && named
+}
+
+// entryPortNames checks the ports of a WorkloadEntry, of a template of some, or of an endpoint that looks like one.
+func (b *builder) entryPortNames(o *object, path string, e *networking.WorkloadEntry) bool {
 	ok := true
 	for _, name := range slices.Sorted(maps.Keys(e.GetPorts())) {
-		ok = b.checkPort(o, path+".ports["+name+"]", int64(e.Ports[name])) && ok
+		field := path + ".ports[" + name + "]"
+		ok = b.checkPort(o, field, int64(e.Ports[name])) && ok
+		if !isPortName(name) {
+			b.report(o, Invalid, field, `%q is no name of a port: letters, digits and "-" only, 62 at most`, clip(name))
+		}
 	}
-	field := path + ".address"
-	switch text := e.GetAddress(); {
+	return ok
+}
+
+func isPortName(s string) bool {
+	return len(s) < 63 && isLabel(strings.ToLower(s))
+}
+
+// ip reads an IP address.
+func (b *builder) ip(o *object, field, text string) (netip.Addr, bool) {
+	switch {
 	case text == "":
 		b.report(o, Missing, field, "is missing; give an IP address")
 	case strings.HasPrefix(text, "unix://"):
 		b.report(o, Unsupported, field, "a Unix socket is not supported yet; give an IP address")
 	default:
 		if address, err := netip.ParseAddr(text); err == nil && address.Zone() == "" {
-			return address, ok
+			return address, true
 		}
-		b.report(o, Unsupported, field, "%q is no IP address, and names are not supported yet", clip(text))
+		b.report(o, Unsupported, field, "%q is no IP address; a name needs a ServiceEntry with resolution: DNS and endpoints", clip(text))
 	}
 	return netip.Addr{}, false
 }

@@ -26,14 +26,18 @@ func (b *builder) addGatewayListeners() {
 			l := ports[s.port]
 			if l == nil {
 				l = &fleet.Listener{
-					Name:    fmt.Sprintf("http-%d", s.port),
+					Name:    fmt.Sprintf("%s-%d", s.protocol(), s.port),
 					Address: net.JoinHostPort(cmp.Or(b.options.Address, "0.0.0.0"), strconv.Itoa(int(b.bound(s.port)))),
 					Port:    s.port,
 					Origin:  g.object.origin(s.path),
 				}
-				ports[s.port], fronts[s.port] = l, &front{gateway: g, server: s, say: map[string][]*virtual{}}
+				ports[s.port], fronts[s.port] = l, newFront(g, s)
 			}
 			l.Selector = union(l.Selector, g.selector)
+			if s.tls != nil {
+				l.TLS = append(l.TLS, *s.tls)
+			}
+			b.checkProtocol(fronts[s.port], g, s)
 			b.bind(fronts[s.port], key, s)
 		}
 		b.checkBound(g, key)
@@ -46,7 +50,16 @@ func (b *builder) addGatewayListeners() {
 	b.checkAddresses(fronts)
 }
 
-func union(a, b map[string]string) map[string]string {
+// checkProtocol names a server that wants TLS on a port that is served without, or the other way round.
+func (b *builder) checkProtocol(f *front, g *gateway, s *server) {
+	if first := f.server; first.protocol() != s.protocol() {
+		b.report(g.object, Conflict, s.path+".port.protocol", "%s at %s:%d serves port %d with %s; a port has one protocol",
+			f.gateway.object.id(), f.gateway.object.file, f.gateway.object.at(first.path).line, s.port, strings.ToUpper(first.protocol()))
+	}
+}
+
+// union holds what is in either map; a goes before b where keys are in both.
+func union[V any](a, b map[string]V) map[string]V {
 	if len(b) == 0 {
 		return a
 	}
@@ -88,21 +101,61 @@ func (b *builder) checkAddresses(fronts map[uint32]*front) {
 type front struct {
 	gateway *gateway // the first that serves the port
 	server  *server
-	say     map[string][]*virtual
+	say     map[string][]claim
+	https   map[string]bool // host names whose plaintext requests are sent to https
+}
+
+func newFront(g *gateway, s *server) *front {
+	return &front{gateway: g, server: s, say: map[string][]claim{}, https: map[string]bool{}}
+}
+
+// A claim is a VirtualService, and the Gateways through which requests for a host come to it.
+type claim struct {
+	virtual  *virtual
+	gateways []string
 }
 
 // bind gives each VirtualService that is bound to a Gateway the hosts that one of its servers lets it have.
 func (b *builder) bind(f *front, key string, s *server) {
-	for _, v := range b.virtuals {
-		if !slices.Contains(v.gateways, key) {
-			continue
-		}
+	for _, v := range b.through(key) {
 		for _, domain := range meet(v, s) {
-			if !slices.Contains(f.say[domain], v) {
-				f.say[domain] = append(f.say[domain], v)
+			f.add(domain, v, key)
+			f.https[domain] = f.https[domain] || s.redirect
+		}
+	}
+	for _, h := range s.hosts {
+		if _, ok := f.say[h.name]; s.redirect && !ok {
+			f.say[h.name] = nil // no routes, but the redirect
+			f.https[h.name] = true
+		}
+	}
+}
+
+func (f *front) add(domain string, v *virtual, key string) {
+	for i := range f.say[domain] {
+		if c := &f.say[domain][i]; c.virtual == v {
+			if !slices.Contains(c.gateways, key) {
+				c.gateways = append(c.gateways, key)
+			}
+			return
+		}
+	}
+	f.say[domain] = append(f.say[domain], claim{v, []string{key}})
+}
+
+// through returns the VirtualServices that are bound to a Gateway.
+func (b *builder) through(key string) []*virtual {
+	if b.byGateway == nil {
+		b.byGateway = map[string][]*virtual{}
+		for _, v := range b.virtuals {
+			for i, key := range v.gateways {
+				if !slices.Contains(v.gateways[:i], key) {
+					b.byGateway[key] = append(b.byGateway[key], v)
+				}
 			}
 		}
 	}
+	return b.byGateway[key]
 }
 
 // meet returns the hosts that a VirtualService and a server have in common: of two that overlap, the narrower.
@@ -113,7 +166,7 @@ func meet(v *virtual, s *server) []string {
 			continue
 		}
 		for _, name := range expand(host) {
-			for _, h := range s.hosts {
+			for _, h := range s.near(name) {
 				switch {
 				case h.namespace != "*" && h.namespace != v.object.meta.Namespace:
 				case covers(h.name, name):
@@ -129,19 +182,18 @@ func meet(v *virtual, s *server) []string {
 
 // checkBound names a Gateway that nothing is bound to, and VirtualServices that share no host with it.
 func (b *builder) checkBound(g *gateway, key string) {
-	bound := false
-	for _, v := range b.virtuals {
-		i := slices.Index(v.gateways, key)
-		if i < 0 {
-			continue
+	for _, v := range b.through(key) {
+		served := len(g.servers) == 0
+		for i := range g.servers {
+			served = served || len(meet(v, &g.servers[i])) > 0
 		}
-		bound = true
-		serves := func(s server) bool { return len(meet(v, &s)) > 0 }
-		if len(g.servers) > 0 && !slices.ContainsFunc(g.servers, serves) {
-			b.warn(v.object, fmt.Sprintf("spec.gateways[%d]", i), "%s serves none of the hosts of this VirtualService", g.object.id())
+		if !served {
+			b.warn(v.object, fmt.Sprintf("spec.gateways[%d]", slices.Index(v.gateways, key)),
+				"%s serves none of the hosts of this VirtualService", g.object.id())
 		}
 	}
-	if !bound {
+	redirects := slices.ContainsFunc(g.servers, func(s server) bool { return s.redirect })
+	if len(b.through(key)) == 0 && !redirects {
 		b.warn(g.object, "", "no VirtualService is bound to %s: it answers every request with 404", g.object.id())
 	}
 }
@@ -150,60 +202,75 @@ func (b *builder) checkBound(g *gateway, key string) {
 func (b *builder) virtualHosts(f *front, port uint32) []fleet.VirtualHost {
 	domains := map[string][]string{} // by who has a say
 	for domain, say := range f.say {
-		var keys []string
-		for _, v := range say {
-			keys = append(keys, v.object.key())
+		parts := []string{strconv.FormatBool(f.https[domain])}
+		for _, c := range say {
+			parts = append(append(parts, c.virtual.object.key()), c.gateways...)
 		}
-		key := strings.Join(keys, " ")
+		key := strings.Join(parts, " ")
 		domains[key] = append(domains[key], domain)
 	}
 	var hosts []fleet.VirtualHost
 	for _, list := range domains {
 		slices.Sort(list)
-		var routes []fleet.Route
-		for _, v := range f.say[list[0]] {
-			more := b.routes(v, port)
-			b.checkOverlap(v, list[0], routes, more)
-			routes = append(routes, more...)
-		}
-		if len(f.say[list[0]]) > 1 { // as Istio merges them: what catches everything goes last
-			slices.SortStableFunc(routes, func(x, y fleet.Route) int {
-				return cmp.Compare(rankOf(x), rankOf(y))
-			})
-		}
-		hosts = append(hosts, fleet.VirtualHost{Domains: list, Routes: routes})
+		say := f.say[list[0]]
+		hosts = append(hosts, fleet.VirtualHost{Domains: list, Routes: b.merged(say, list[0], port), HTTPS: f.https[list[0]]})
 	}
 	slices.SortFunc(hosts, func(x, y fleet.VirtualHost) int { return cmp.Compare(x.Domains[0], y.Domains[0]) })
 	return hosts
 }
 
-func rankOf(r fleet.Route) int {
+// merged puts the routes of all VirtualServices of a host behind each other.
+func (b *builder) merged(say []claim, domain string, port uint32) []fleet.Route {
+	var routes []fleet.Route
+	seen := map[string]fleet.Origin{}
+	for _, c := range say {
+		more := b.routes(c.virtual, arrival{c.gateways, port})
+		if len(say) > 1 {
+			b.checkOverlap(c.virtual, domain, seen, more)
+		}
+		routes = append(routes, more...)
+	}
+	if len(say) > 1 { // as Istio merges them: what catches everything goes last
+		slices.SortStableFunc(routes, func(x, y fleet.Route) int { return cmp.Compare(rankOf(&x), rankOf(&y)) })
+	}
+	return routes
+}
+
+func rankOf(r *fleet.Route) int {
 	if catchesAll(r) {
 		return 1
 	}
 	return 0
 }
 
-func catchesAll(r fleet.Route) bool {
+func catchesAll(r *fleet.Route) bool {
 	return len(r.Matches) == 0 || slices.ContainsFunc(r.Matches, func(m fleet.Match) bool {
-		return m.Path == fleet.StringMatch{} || m.Path.Prefix == "/"
+		all := fleet.Match{Path: m.Path, Origin: m.Origin, Name: m.Name, IgnoreCase: m.IgnoreCase}
+		return everyPath(m.Path) && conditions(&m) == conditions(&all)
 	})
 }
 
-// checkOverlap names routes of a VirtualService that match just what those of another one match already.
-func (b *builder) checkOverlap(v *virtual, domain string, before, more []fleet.Route) {
-	seen := map[fleet.StringMatch]fleet.Origin{}
-	for _, r := range before {
-		for _, m := range matchesOf(r) {
-			if _, ok := seen[m.Path]; !ok {
-				seen[m.Path] = m.Origin
-			}
+// conditions is a text that is the same for matches with the same conditions.
+func conditions(m *fleet.Match) string {
+	same := *m
+	same.Name, same.Origin = "", fleet.Origin{}
+	return digest(same)
+}
+
+// checkOverlap names routes of a VirtualService that match just what those of another one, in seen, match already.
+func (b *builder) checkOverlap(v *virtual, domain string, seen map[string]fleet.Origin, more []fleet.Route) {
+	own := map[string]fleet.Origin{}
+	for i := range more {
+		matches := more[i].Matches
+		if len(matches) == 0 {
+			matches = []fleet.Match{{Origin: more[i].Origin}}
 		}
-	}
-	for _, r := range more {
-		for _, m := range matchesOf(r) {
-			other, ok := seen[m.Path]
-			if !ok {
+		for j := range matches {
+			m := &matches[j]
+			key := conditions(m)
+			other, taken := seen[key]
+			if !taken {
+				own[key] = m.Origin
 				continue
 			}
 			b.findings = append(b.findings, Finding{
@@ -213,12 +280,5 @@ func (b *builder) checkOverlap(v *virtual, domain string, before, more []fleet.R
 			})
 		}
 	}
-}
-
-// matchesOf returns a route's matches; one that has none has one that matches everything.
-func matchesOf(r fleet.Route) []fleet.Match {
-	if len(r.Matches) == 0 {
-		return []fleet.Match{{Origin: r.Origin}}
-	}
-	return r.Matches
+	maps.Copy(seen, own)
 }

@@ -89,3 +89,9 @@ func text(findings []Finding) string {
 	}
 	return lines.String()
 }
+
+// within says whether a field is another one, or below it.
+func within(field, other string) bool {
+	rest, ok := strings.CutPrefix(field, other)
+	return ok && other != "" && (rest == "" || rest[0] == '.' || rest[0] == '[')
+}

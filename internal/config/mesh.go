@@ -22,17 +22,19 @@ func (b *builder) addMeshListener() {
 	for _, name := range slices.Sorted(maps.Keys(b.hosts)) {
 		h := b.hosts[name]
 		v := forHost(virtuals, name)
-		for _, s := range h.web() {
+		web := h.web()
+		for _, s := range web {
 			routes := []fleet.Route{{Destinations: []fleet.Destination{{Service: s.Name, Weight: 100}}, Origin: s.Origin}}
 			if v != nil {
-				routes = b.routes(v, s.Port)
+				routes = b.routes(v, arrival{[]string{""}, s.Port})
 			}
-			l.Hosts = append(l.Hosts, fleet.VirtualHost{Domains: b.meshDomains(h, s, taken), Routes: routes})
+			l.Hosts = append(l.Hosts, fleet.VirtualHost{Domains: b.meshDomains(h, s, len(web) == 1, taken), Routes: routes})
 		}
 	}
 	for _, host := range slices.Sorted(maps.Keys(virtuals)) {
 		if h := b.hosts[host]; h == nil { // a name that no service has; its routes say where to go
-			l.Hosts = append(l.Hosts, fleet.VirtualHost{Domains: expand(host), Routes: b.routes(virtuals[host], httpPort)})
+			routes := b.routes(virtuals[host], arrival{[]string{""}, httpPort})
+			l.Hosts = append(l.Hosts, fleet.VirtualHost{Domains: expand(host), Routes: routes})
 		}
 	}
 	slices.SortStableFunc(l.Hosts, func(x, y fleet.VirtualHost) int {
@@ -79,11 +81,11 @@ func forHost(virtuals map[string]*virtual, name string) *virtual {
 
 // meshDomains are the names of a service's port between services: every spelling with the port, and bare
 // where the port goes without saying.
-func (b *builder) meshDomains(h *host, s *fleet.Service, taken map[string]*host) []string {
+func (b *builder) meshDomains(h *host, s *fleet.Service, only bool, taken map[string]*host) []string {
 	var domains []string
 	for _, name := range s.Names {
 		spelled := []string{fmt.Sprintf("%s:%d", name, s.Port)}
-		if s.Port == httpPort || (len(h.web()) == 1) {
+		if s.Port == httpPort || only {
 			spelled = append(spelled, name)
 		}
 		for _, domain := range spelled {

@@ -2,8 +2,8 @@ package config
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 	"strings"
@@ -23,6 +23,39 @@ type object struct {
 	start  place
 	places map[string]place
 	broken map[string]Rule // fields that have findings already
+	above  map[string]bool // fields that hold such ones
+}
+
+// breaks notes that a field has a finding.
+func (o *object) breaks(field string, rule Rule) {
+	o.broken[field] = rule
+	for p := range parents(field) {
+		o.above[p] = true
+	}
+}
+
+// faulty says whether a field, one that it is part of or one that is part of it has a finding already.
+func (o *object) faulty(field string) bool {
+	if o.above[field] || o.broken[field] != "" {
+		return true
+	}
+	for p := range parents(field) {
+		if o.broken[p] != "" {
+			return true
+		}
+	}
+	return false
+}
+
+// parents yields the fields that a field is part of.
+func parents(field string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for i, c := range []byte(field) {
+			if (c == '.' || c == '[') && i > 0 && !yield(field[:i]) {
+				return
+			}
+		}
+	}
 }
 
 // id names an object for people: "DestinationRule default/reviews".
@@ -56,8 +89,9 @@ func (o *object) origin(path string) fleet.Origin {
 
 // A reader turns documents into objects.
 type reader struct {
-	shapes *shapes
-	kinds  map[string]*readerKind
+	shapes  *shapes
+	kinds   map[string]*readerKind
+	lenient bool
 }
 
 type readerKind struct {
@@ -66,8 +100,8 @@ type readerKind struct {
 	rules rules
 }
 
-func newReader() *reader {
-	r := &reader{shapes: newShapes(), kinds: map[string]*readerKind{}}
+func newReader(lenient bool) *reader {
+	r := &reader{shapes: newShapes(), kinds: map[string]*readerKind{}, lenient: lenient}
 	for _, k := range Kinds() {
 		r.kinds[k.Name] = &readerKind{Kind: k, shape: k.shape(r.shapes), rules: newRules(k.Decisions)}
 	}
@@ -114,11 +148,16 @@ func (r *reader) object(file string, root *yaml.Node) (*object, []Finding) {
 		finding.File = file
 		return nil, []Finding{*finding}
 	}
-	c := &checker{file: file, kind: &kind.Kind, rules: kind.rules, places: map[string]place{}}
+	c := &checker{
+		file: file, kind: &kind.Kind, rules: kind.rules, lenient: r.lenient,
+		places: map[string]place{}, read: map[string]bool{},
+	}
 	value, _ := c.object(root, kind.shape, spot{})
-	o := &object{file: file, kind: kind.Name, start: placeOf(root), places: c.places, broken: map[string]Rule{}}
+	o := &object{file: file, kind: kind.Name, start: placeOf(root), places: c.places, broken: map[string]Rule{}, above: map[string]bool{}}
 	for _, f := range c.findings {
-		o.broken[f.Field] = f.Rule
+		if !c.read[f.Field] || f.Rule != NotEnforced && f.Rule != Unsupported {
+			o.breaks(f.Field, f.Rule)
+		}
 	}
 	findings := c.findings
 	if c.stopped {
@@ -140,23 +179,20 @@ func (r *reader) object(file string, root *yaml.Node) (*object, []Finding) {
 	return o, findings
 }
 
-// decode fills in the typed object from its JSON form.
-func (o *object) decode(value any, read func([]byte) (any, error)) error {
-	data, err := json.Marshal(value)
-	if err != nil {
+// decode fills in the typed object from the plain values of its JSON form.
+func (o *object) decode(value any, read func(map[string]any) (any, error)) error {
+	fields, ok := value.(map[string]any)
+	if !ok {
+		return nil // the reader has named it
+	}
+	if err := readInto(fields["metadata"], &o.meta); err != nil {
 		return err
 	}
-	var head struct {
-		Metadata meta.ObjectMeta `json:"metadata"`
-	}
-	if err := json.Unmarshal(data, &head); err != nil {
-		return err
-	}
-	o.meta = head.Metadata
 	if o.meta.Namespace == "" {
 		o.meta.Namespace = defaultNamespace
 	}
-	o.body, err = read(data)
+	var err error
+	o.body, err = read(fields)
 	return err
 }
 

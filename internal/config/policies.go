@@ -1,12 +1,12 @@
 package config
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	networking "istio.io/api/networking/v1alpha3"
@@ -25,14 +25,41 @@ func defaultPolicy() fleet.Policy { return fleet.Policy{Algorithm: fleet.LeastRe
 // A hostRule is a DestinationRule, read.
 type hostRule struct {
 	object  *object
-	host    string // fully qualified, or a wildcard
-	policy  fleet.Policy
-	subsets []fleet.Pool
+	host    string            // fully qualified, or a wildcard
+	labels  map[string]string // of the data planes that it is for; nil is all
+	policy  portPolicy
+	subsets []subset
 }
 
-func (r *hostRule) subset(name string) *fleet.Pool {
+// A subset is one of a DestinationRule's.
+type subset struct {
+	name   string
+	path   string
+	labels map[string]string
+	policy portPolicy
+}
+
+// A portPolicy is a trafficPolicy, read.
+type portPolicy struct {
+	all   *fleet.Policy           // nil where it says nothing of its own
+	ports map[uint32]fleet.Policy // that replace all on single ports
+	paths map[uint32]string       // of their numbers, in the document
+}
+
+// at returns the policy of a port, and whether there is one.
+func (p *portPolicy) at(port uint32) (fleet.Policy, bool) {
+	if own, ok := p.ports[port]; ok {
+		return own, true
+	}
+	if p.all != nil {
+		return *p.all, true
+	}
+	return fleet.Policy{}, false
+}
+
+func (r *hostRule) subset(name string) *subset {
 	for i := range r.subsets {
-		if r.subsets[i].Subset == name {
+		if r.subsets[i].name == name {
 			return &r.subsets[i]
 		}
 	}
@@ -42,26 +69,23 @@ func (r *hostRule) subset(name string) *fleet.Pool {
 func (r *hostRule) names() []string {
 	var names []string
 	for i := range r.subsets {
-		names = append(names, r.subsets[i].Subset)
+		names = append(names, r.subsets[i].name)
 	}
 	return names
 }
 
 // addRule takes in a DestinationRule.
 func (b *builder) addRule(o *object, r *networking.DestinationRule) {
-	if r.Host == "" {
+	switch {
+	case r.Host == "":
 		b.report(o, Missing, "spec.host", "is missing; name the service that the rule is for")
-		return
-	}
-	if !isHost(r.Host) {
+	case !isHost(r.Host):
 		b.report(o, Invalid, "spec.host", "%q is no host name", clip(r.Host))
-		return
 	}
-	top := r.GetTrafficPolicy().GetLoadBalancer()
-	budget := b.shiftBudget(o)
-	rule := &hostRule{object: o, host: fqdn(r.Host, o.meta.Namespace)}
-	rule.policy = b.policy(o, "spec.trafficPolicy.loadBalancer", top)
-	rule.policy.ShiftBudget = budget
+	exported := b.exported(o, r.ExportTo)
+	rule := &hostRule{object: o, host: fqdn(r.Host, o.meta.Namespace), labels: r.GetWorkloadSelector().GetMatchLabels()}
+	b.checkWorkloads(o, rule.labels)
+	rule.policy = b.trafficPolicy(o, "spec.trafficPolicy", r.TrafficPolicy)
 	for i, s := range r.Subsets {
 		path := fmt.Sprintf("spec.subsets[%d]", i)
 		switch {
@@ -74,15 +98,62 @@ func (b *builder) addRule(o *object, r *networking.DestinationRule) {
 			b.report(o, Conflict, path+".name", "subset %q is there already; rename or remove one", s.Name)
 			continue
 		}
-		pool := fleet.Pool{Subset: s.Name, Labels: s.Labels, Policy: rule.policy, Origin: o.origin(path)}
-		if own := s.GetTrafficPolicy().GetLoadBalancer(); own != nil {
-			// As in Istio, a loadBalancer replaces the rule's whole: nothing of the latter shines through.
-			pool.Policy = b.policy(o, path+".trafficPolicy.loadBalancer", own)
-			pool.Policy.ShiftBudget = budget
-		}
-		rule.subsets = append(rule.subsets, pool)
+		rule.subsets = append(rule.subsets, subset{
+			name: s.Name, path: path, labels: s.Labels, policy: b.trafficPolicy(o, path+".trafficPolicy", s.TrafficPolicy),
+		})
 	}
-	b.rules = append(b.rules, rule)
+	if exported && isHost(r.Host) {
+		b.rules = append(b.rules, rule)
+	}
+}
+
+// checkWorkloads makes sure that a rule for some callers is for this data plane: it sends for all of them.
+func (b *builder) checkWorkloads(o *object, labels map[string]string) {
+	for _, name := range slices.Sorted(maps.Keys(labels)) {
+		field := "spec.workloadSelector.matchLabels[" + name + "]"
+		switch {
+		case name == "" || strings.Contains(name+labels[name], "*"):
+			b.report(o, Invalid, field, "a wildcard or an empty name cannot select; write the label out")
+		case b.options.Labels[name] != labels[name]:
+			b.report(o, Unsupported, field, "rules for some callers only are not supported yet; what sends for all of them here carries %s",
+				labelText(b.options.Labels))
+		}
+	}
+}
+
+// trafficPolicy reads a trafficPolicy; nil says nothing.
+func (b *builder) trafficPolicy(o *object, path string, t *networking.TrafficPolicy) portPolicy {
+	budget := b.shiftBudget(o)
+	var out portPolicy
+	if lb := t.GetLoadBalancer(); lb != nil || budget != 0 && !strings.HasPrefix(path, "spec.subsets") {
+		p := b.policy(o, path+".loadBalancer", lb)
+		p.ShiftBudget = budget
+		out.all = &p
+	}
+	b.checkPolicy(o, path, t.GetConnectionPool(), t.GetOutlierDetection(), t.GetTls())
+	for i, s := range t.GetPortLevelSettings() {
+		at := fmt.Sprintf("%s.portLevelSettings[%d]", path, i)
+		p := b.policy(o, at+".loadBalancer", s.GetLoadBalancer())
+		p.ShiftBudget = budget
+		b.checkPolicy(o, at, s.GetConnectionPool(), s.GetOutlierDetection(), s.GetTls())
+		if s.GetPort() == nil {
+			b.report(o, Missing, at+".port", "is missing; say which port of the service the settings are for")
+			continue
+		}
+		port := s.Port.Number
+		if !b.checkPort(o, at+".port.number", int64(port)) {
+			continue
+		}
+		if _, twice := out.ports[port]; twice {
+			b.report(o, Conflict, at+".port.number", "there are settings for port %d already; put both into one", port)
+			continue
+		}
+		if out.ports == nil {
+			out.ports, out.paths = map[uint32]fleet.Policy{}, map[uint32]string{}
+		}
+		out.ports[port], out.paths[port] = p, at+".port.number"
+	}
+	return out
 }
 
 // shiftBudget reads the annotation crossfade.dev/shift-budget; 0 means that there is none.
@@ -107,16 +178,15 @@ func (b *builder) policy(o *object, path string, lb *networking.LoadBalancerSett
 		return p
 	}
 	warms := lb.Warmup != nil || lb.WarmupDurationSecs != nil //nolint:staticcheck // the older field is still Istio's
-	simple := lb.GetSimple()
-	if simple == networking.LoadBalancerSettings_ROUND_ROBIN {
+	if lb.GetSimple() == networking.LoadBalancerSettings_ROUND_ROBIN {
 		p.Algorithm = fleet.RoundRobin
 	}
-	// What the reader refused does not arrive here, but the document shows that it was meant.
-	for _, other := range []string{"consistentHash", "simple"} {
-		if field := path + "." + other; warms && o.broken[field] == Unsupported {
-			b.addOver(o, Conflict, path+".warmup", "there is no warm-up with this balancer; use ROUND_ROBIN or LEAST_REQUEST")
-		}
+	// A balancer that the reader refused does not arrive here, but the document shows that it was meant.
+	if warms && (lb.GetConsistentHash() != nil || o.broken[path+".simple"] == Unsupported) {
+		b.addOver(o, Conflict, path+".warmup", "there is no warm-up with this balancer; use ROUND_ROBIN or LEAST_REQUEST")
 	}
+	b.checkHash(o, path+".consistentHash", lb.GetConsistentHash())
+	b.checkLocality(o, path+".localityLbSetting", lb.GetLocalityLbSetting())
 	p.Warmup = b.warmup(o, path, lb)
 	return p
 }
@@ -155,7 +225,20 @@ func (b *builder) warmup(o *object, path string, lb *networking.LoadBalancerSett
 	if w.Window < time.Millisecond {
 		b.report(o, Invalid, field, "%s is too short; it must be 1ms or more, or be left out for no warm-up", w.Window)
 	}
+	if first := w.Window.Seconds() * meanShare(w); first < 1 {
+		b.add(Warning, o, Doubtful, field, "an endpoint that gets one request a second once it is warm would get %.2g in all of a window of %s; "+
+			"it would be warm before its first", first, w.Window)
+	}
 	return w
+}
+
+// meanShare is the mean of a warm-up's share over its window, ∫₀¹ max(m, x^(1/a)) dx: how many of the requests
+// of a warm endpoint come while it warms up. How many those are is not known here; the rule above takes one a second.
+func meanShare(w fleet.Warmup) float64 {
+	// The curve leaves the minimum at x = m^a; behind it ∫ x^(1/a) dx = a/(a+1) · x^((a+1)/a).
+	at := math.Pow(w.Minimum, w.Aggression)
+	grown := w.Aggression / (w.Aggression + 1)
+	return w.Minimum*at + grown*(1-at*w.Minimum)
 }
 
 // curve reads where a warm-up starts and how it bends.
@@ -170,57 +253,6 @@ func (b *builder) curve(o *object, path string, from *networking.WarmupConfigura
 		w.Aggression = a.Value
 		if !(a.Value > 0) {
 			b.report(o, Invalid, path+".aggression", "%g must be above 0; 1 is a straight line", a.Value)
-		}
-	}
-}
-
-// applyRules gives every service the policy and the subsets of its DestinationRule: the one for exactly its
-// name, else the one with the longest wildcard.
-func (b *builder) applyRules() {
-	slices.SortStableFunc(b.rules, func(x, y *hostRule) int {
-		return cmp.Or(cmp.Compare(len(y.host), len(x.host)), cmp.Compare(x.host, y.host))
-	})
-	for i, r := range b.rules[:max(0, len(b.rules)-1)] {
-		if next := b.rules[i+1]; next.host == r.host {
-			b.report(next.object, Conflict, "spec.host", "%s at %s is for %s already; put both into one",
-				r.object.id(), r.object.where(), r.host)
-		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(b.hosts)) {
-		h := b.hosts[name]
-		exact := slices.IndexFunc(b.rules, func(r *hostRule) bool { return r.host == name })
-		if exact < 0 {
-			exact = slices.IndexFunc(b.rules, func(r *hostRule) bool { return covers(r.host, name) })
-		}
-		if exact >= 0 {
-			h.apply(b.rules[exact])
-		}
-	}
-	for _, r := range b.rules {
-		if b.anyCovered(r.host) {
-			continue
-		}
-		b.report(r.object, Reference, "spec.host", "%s", b.noService(r.host, r.object.meta.Namespace))
-	}
-}
-
-func (b *builder) anyCovered(pattern string) bool {
-	for name := range b.hosts {
-		if covers(pattern, name) {
-			return true
-		}
-	}
-	return false
-}
-
-func (h *host) apply(r *hostRule) {
-	h.rule = r
-	for i := range h.services {
-		s := &h.services[i]
-		s.Pools = []fleet.Pool{{Policy: r.policy, Origin: r.object.origin("")}}
-		for _, pool := range r.subsets {
-			pool.Labels = maps.Clone(pool.Labels)
-			s.Pools = append(s.Pools, pool)
 		}
 	}
 }

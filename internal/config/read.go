@@ -13,14 +13,14 @@ import (
 // extensionTable are the endings of files that are read.
 var extensionTable = []string{".yaml", ".yml", ".json"}
 
-// readDir reads the files of configuration in and below a directory, or the one file that path names.
-func readDir(path string) ([]File, []Finding) {
+// listDir names the files of configuration in and below a directory, or the one file that path names.
+func listDir(path string) ([]string, []Finding) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, []Finding{unreadable(path, err)}
 	}
 	if !info.IsDir() {
-		return readFiles([]string{path})
+		return []string{path}, nil
 	}
 	root := path + string(filepath.Separator) // so that a link to a directory is followed
 	var names []string
@@ -45,33 +45,17 @@ func readDir(path string) ([]File, []Finding) {
 	if err := filepath.WalkDir(root, walk); err != nil {
 		findings = append(findings, unreadable(path, err))
 	}
-	files, more := readFiles(names)
-	findings = append(findings, more...)
 	if len(names) == 0 && len(findings) == 0 {
 		findings = append(findings, Finding{
 			File: path, Rule: Missing, Message: "there is no " + strings.Join(extensionTable, ", ") + " file here",
 		})
 	}
-	return files, findings
+	return names, findings
 }
 
 func isDir(name string) bool {
 	info, err := os.Stat(name)
 	return err == nil && info.IsDir()
-}
-
-func readFiles(names []string) ([]File, []Finding) {
-	var files []File
-	var findings []Finding
-	for _, name := range names {
-		data, err := readFile(name)
-		if err != nil {
-			findings = append(findings, unreadable(name, err))
-			continue
-		}
-		files = append(files, File{Name: name, Data: data})
-	}
-	return files, findings
 }
 
 var errNotRegular = errors.New("it is no regular file")

@@ -53,7 +53,7 @@ func sends(t *testing.T, d *fleet.Desired, listener, host, path string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := table.Match([]byte(host), []byte(path))
+	r := table.Match(&route.Request{Method: []byte("GET"), Host: []byte(host), Path: []byte(path)}).Rule
 	if r == nil {
 		return ""
 	}

@@ -9,7 +9,6 @@ import (
 	networking "istio.io/api/networking/v1alpha3"
 
 	"crossfade.dev/internal/fleet"
-	"crossfade.dev/internal/route"
 )
 
 // A virtual is a VirtualService, read.
@@ -19,19 +18,44 @@ type virtual struct {
 	hosts    []string // fully qualified, or wildcards; parallel to spec.hosts
 	gateways []string // keys of Gateways; parallel to spec.gateways, "" for mesh
 	mesh     bool     // is for calls between services
+	plans    []plan
+	used     bool // of a delegate: somebody delegates to it
 }
+
+// delegate says whether a VirtualService holds routes for others: those that have no hosts do.
+func (v *virtual) delegate() bool { return len(v.spec.Hosts) == 0 }
 
 // addVirtual takes in a VirtualService.
 func (b *builder) addVirtual(o *object, s *networking.VirtualService) {
+	if !b.exported(o, s.ExportTo) {
+		return
+	}
 	v := &virtual{object: o, spec: s, mesh: len(s.Gateways) == 0}
 	for _, name := range s.Gateways {
 		v.mesh = v.mesh || name == meshGateway
 		v.gateways = append(v.gateways, gatewayKey(name, o.meta.Namespace))
 	}
-	if len(s.Hosts) == 0 {
-		b.report(o, Missing, "spec.hosts", "is missing; name the hosts that the routes are for")
+	if v.mesh && len(v.gateways) == 0 {
+		v.gateways = []string{""}
 	}
-	for i, text := range s.Hosts {
+	b.virtualHostNames(v)
+	if len(s.Http) == 0 && o.broken["spec.tcp"] == "" && o.broken["spec.tls"] == "" {
+		b.report(o, Missing, "spec.http", "is missing; without routes every request would be refused")
+	}
+	v.plans = b.plans(v)
+	if v.delegate() {
+		if len(s.Gateways) > 0 {
+			b.report(o, Invalid, "spec.gateways", "a VirtualService without hosts is a delegate, and belongs to the gateways of those that delegate to it; name hosts, or remove this")
+		}
+		b.delegates[o.key()] = v
+		return
+	}
+	b.virtuals = append(b.virtuals, v)
+}
+
+func (b *builder) virtualHostNames(v *virtual) {
+	o := v.object
+	for i, text := range v.spec.Hosts {
 		path := fmt.Sprintf("spec.hosts[%d]", i)
 		full := fqdn(text, o.meta.Namespace)
 		switch {
@@ -47,10 +71,6 @@ func (b *builder) addVirtual(o *object, s *networking.VirtualService) {
 		}
 		v.hosts = append(v.hosts, full)
 	}
-	if len(s.Http) == 0 && o.broken["spec.tcp"] == "" && o.broken["spec.tls"] == "" {
-		b.report(o, Missing, "spec.http", "is missing; without routes every request would be refused")
-	}
-	b.virtuals = append(b.virtuals, v)
 }
 
 // gatewayKey writes out a Gateway's name: "name", "namespace/name" or the older "name.namespace.svc.…"; "" is mesh.
@@ -70,97 +90,96 @@ func gatewayKey(name, namespace string) string {
 	}
 }
 
-// resolveRoutes holds every VirtualService against the services and Gateways that there are.
+// resolveRoutes holds every VirtualService against the delegates, services and Gateways that there are.
 func (b *builder) resolveRoutes(objects []*object) {
-	var names []string
+	names := []string{meshGateway}
 	for _, o := range objects {
 		if o.kind == "Gateway" {
 			names = append(names, o.key(), o.meta.Name)
 		}
 	}
 	for _, v := range b.virtuals {
-		for i, key := range v.gateways {
-			if key != "" && b.gateways[key] == nil {
-				b.report(v.object, Reference, fmt.Sprintf("spec.gateways[%d]", i), "there is no Gateway %s%s", key,
-					didYouMean(v.spec.Gateways[i], append(names, meshGateway)))
-			}
+		for i, name := range v.spec.Gateways {
+			b.checkGateway(v.object, fmt.Sprintf("spec.gateways[%d]", i), name, names)
 		}
-		b.routes(v, 0)
+		b.checkMatchGateways(v, names)
+		v.plans = b.withDelegates(v)
+		b.checkShadowed(v)
+		b.routes(v, arrival{})
+	}
+	b.checkDelegates()
+}
+
+func (b *builder) checkGateway(o *object, path, name string, names []string) {
+	if key := gatewayKey(name, o.meta.Namespace); key != "" && b.gateways[key] == nil {
+		b.report(o, Reference, path, "there is no Gateway %s%s", key, didYouMean(name, names))
 	}
 }
 
-// routes makes the routes of a VirtualService. port is the one that requests arrive on, which is where
-// a destination's port comes from when nothing else says; 0 when it is not known.
-func (b *builder) routes(v *virtual, port uint32) []fleet.Route {
+// An arrival is where requests come in. The zero value stands for anywhere.
+type arrival struct {
+	gateways []string // keys of Gateways whose servers let the request in, "" for mesh; nil is any
+	port     uint32   // as configuration names it; 0 is not known
+}
+
+func (a arrival) mesh() bool { return slices.Contains(a.gateways, "") }
+
+// routes makes the routes of a VirtualService for one place where requests arrive. Its port is where a
+// destination's comes from when nothing else says.
+func (b *builder) routes(v *virtual, at arrival) []fleet.Route {
 	var list []fleet.Route
-	for i, h := range v.spec.Http {
-		path := fmt.Sprintf("spec.http[%d]", i)
-		r := fleet.Route{Name: h.GetName(), Origin: v.object.origin(path), Timeout: h.GetTimeout().AsDuration()}
-		if r.Timeout < 0 {
-			b.report(v.object, Invalid, path+".timeout", "%s is below zero; leave it out for no timeout", r.Timeout)
-		}
-		for j, m := range h.GetMatch() {
-			r.Matches = append(r.Matches, b.match(v.object, fmt.Sprintf("%s.match[%d]", path, j), m))
-		}
-		if len(h.GetRoute()) == 0 {
-			if !b.hasOther(v.object, path) {
-				b.report(v.object, Missing, path+".route", "is missing; name at least one destination")
+	for i := range v.plans {
+		p := &v.plans[i]
+		r := p.route
+		r.Matches = nil
+		for j := range p.matches {
+			if m, ok := b.admit(&p.matches[j], at); ok {
+				r.Matches = append(r.Matches, m)
 			}
-			continue
 		}
-		r.Destinations = b.destinations(v.object, path+".route", h.Route, port)
-		if len(r.Destinations) > 0 {
+		if len(p.matches) > 0 && len(r.Matches) == 0 {
+			continue // it is for requests that arrive elsewhere
+		}
+		if len(p.to) > 0 {
+			r.Destinations = b.destinations(p, at.port)
+		}
+		if len(r.Destinations) > 0 || r.Redirect != nil || r.Respond != nil {
 			list = append(list, r)
 		}
 	}
 	return list
 }
 
-// hasOther says whether a route does something else than send requests to a service; the reader has named it.
-func (b *builder) hasOther(o *object, path string) bool {
-	for _, other := range []string{"redirect", "directResponse", "delegate"} {
-		if o.broken[path+"."+other] != "" {
-			return true
-		}
+// admit turns a match into what is left of it for the requests that arrive at a place; it is not ok when no
+// such request can match.
+func (b *builder) admit(m *planMatch, at arrival) (fleet.Match, bool) {
+	out := m.Match
+	if at.gateways == nil {
+		return out, true
 	}
-	return false
+	if m.gateways != nil && !slices.ContainsFunc(at.gateways, func(key string) bool { return slices.Contains(m.gateways, key) }) {
+		return out, false
+	}
+	if at.port != 0 && out.Port != 0 {
+		if out.Port != at.port {
+			return out, false
+		}
+		out.Port = 0
+	}
+	if !at.mesh() {
+		if !carries(b.options.Labels, out.SourceLabels) {
+			return out, false
+		}
+		out.SourceLabels = nil
+	}
+	return out, true
 }
 
-func (b *builder) match(o *object, path string, m *networking.HTTPMatchRequest) fleet.Match {
-	match := fleet.Match{Origin: o.origin(path)}
-	var field, text string
-	switch uri := m.GetUri().GetMatchType().(type) {
-	case *networking.StringMatch_Exact:
-		match.Path.Exact = uri.Exact
-		field, text = ".uri.exact", uri.Exact
-	case *networking.StringMatch_Prefix:
-		match.Path.Prefix = uri.Prefix
-		field, text = ".uri.prefix", uri.Prefix
-	case *networking.StringMatch_Regex:
-		match.Path.Regex = uri.Regex
-		field, text = ".uri.regex", uri.Regex
-		if _, err := route.CompileRegex(text); err != nil {
-			b.report(o, Invalid, path+field, "%s; see RE2's syntax", err)
-		}
-	default:
-		if m.GetUri() != nil {
-			b.report(o, Missing, path+".uri", "is empty; set exact, prefix or regex, or remove it")
-		}
-		return match
-	}
-	switch {
-	case text == "":
-		b.report(o, Invalid, path+field, "is empty; remove the match to match everything")
-	case match.Path.Regex == "" && text[0] != '/' && text != "*":
-		b.warn(o, path+field, "%q matches nothing: a path begins with \"/\"", clip(text))
-	}
-	return match
-}
-
-func (b *builder) destinations(o *object, path string, from []*networking.HTTPRouteDestination, port uint32) []fleet.Destination {
+func (b *builder) destinations(p *plan, port uint32) []fleet.Destination {
 	var list []fleet.Destination
+	o, path := p.object, p.path+".route"
 	sum := uint64(0)
-	for i, d := range from {
+	for i, d := range p.to {
 		at := fmt.Sprintf("%s[%d]", path, i)
 		weight := d.GetWeight()
 		if weight < 0 {
@@ -170,11 +189,13 @@ func (b *builder) destinations(o *object, path string, from []*networking.HTTPRo
 		sum += uint64(weight)
 		service, ok := b.destination(o, at+".destination", d.GetDestination(), port)
 		if ok {
-			list = append(list, fleet.Destination{Service: service, Subset: d.Destination.Subset, Weight: uint32(weight)})
+			list = append(list, fleet.Destination{
+				Service: service, Subset: d.Destination.Subset, Weight: uint32(weight), Headers: p.edits[i],
+			})
 		}
 	}
 	switch {
-	case len(from) == 1:
+	case len(p.to) == 1:
 		if len(list) == 1 && list[0].Weight == 0 { // as in Istio: alone, it gets everything
 			list[0].Weight = 100
 		}

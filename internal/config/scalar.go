@@ -1,6 +1,7 @@
 package config
 
 import (
+	"encoding/base64"
 	"fmt"
 	"math"
 	"slices"
@@ -20,6 +21,8 @@ func (c *checker) scalar(n *yaml.Node, s *shape, at spot) (any, bool) {
 	switch s.is {
 	case stringShape:
 		return c.text(n, at)
+	case bytesShape:
+		return c.bytes(n, at)
 	case boolShape:
 		if b, ok := boolean(n); ok {
 			return b, true
@@ -40,7 +43,7 @@ func (c *checker) scalar(n *yaml.Node, s *shape, at spot) (any, bool) {
 	case enumShape:
 		return c.enum(n, s, at)
 	case durationShape:
-		return c.duration(n, at)
+		return c.duration(n, s, at)
 	default:
 	}
 	return c.wrongType(n, at, wants(s))
@@ -50,6 +53,8 @@ func wants(s *shape) string {
 	switch s.is {
 	case stringShape:
 		return "a string"
+	case bytesShape:
+		return "a string in base64"
 	case boolShape:
 		return "true or false"
 	case intShape:
@@ -111,6 +116,15 @@ func (c *checker) text(n *yaml.Node, at spot) (any, bool) {
 	}
 }
 
+// bytes takes bytes in base64, as JSON writes them.
+func (c *checker) bytes(n *yaml.Node, at spot) (any, bool) {
+	if _, err := base64.StdEncoding.DecodeString(n.Value); err != nil || n.ShortTag() != "!!str" {
+		c.report(placeOf(n), Invalid, at.path, "%s is not in base64", strconv.Quote(clip(n.Value)))
+		return nil, false
+	}
+	return n.Value, true
+}
+
 func oldBoolean(s string) bool {
 	return slices.Contains([]string{"yes", "no", "on", "off"}, strings.ToLower(s))
 }
@@ -156,14 +170,18 @@ func (c *checker) enum(n *yaml.Node, s *shape, at spot) (any, bool) {
 	return nil, false
 }
 
-func (c *checker) duration(n *yaml.Node, at spot) (any, bool) {
+func (c *checker) duration(n *yaml.Node, s *shape, at spot) (any, bool) {
 	if _, err := strconv.ParseFloat(n.Value, 64); err == nil && n.Value != "0" {
 		c.report(placeOf(n), Invalid, at.path, "%s has no unit; write \"%ss\" for seconds", clip(n.Value), clip(n.Value))
 		return nil, false
 	}
-	if _, err := time.ParseDuration(n.Value); err != nil {
+	d, err := time.ParseDuration(n.Value)
+	if err != nil {
 		c.report(placeOf(n), Invalid, at.path, `%s is not a duration; write it as in "90s", "1m30s" or "500ms"`, strconv.Quote(clip(n.Value)))
 		return nil, false
 	}
-	return n.Value, true
+	if d < 0 || d < time.Millisecond && !s.zero {
+		c.report(placeOf(n), Invalid, at.path, "%s is too short; it must be 1ms or more, or be left out", n.Value)
+	}
+	return fmt.Sprintf("%d.%09ds", d/time.Second, max(0, d%time.Second)), true // as the JSON form of a Duration has it
 }

@@ -17,6 +17,7 @@ type shape struct {
 	fields   func() field // of an object: builds them, once
 	built    map[string]*fieldShape
 	values   []string // of an enumeration
+	zero     bool     // of a duration: none is a value
 	min, max float64  // of an integer
 }
 
@@ -29,6 +30,7 @@ const (
 	listShape
 	mapShape // of free keys
 	stringShape
+	bytesShape // in base64
 	boolShape
 	intShape
 	numberShape
@@ -83,6 +85,9 @@ func (c *shapes) message(d protoreflect.MessageDescriptor) *shape {
 		for i := range d.Fields().Len() {
 			f := d.Fields().Get(i)
 			fs := &fieldShape{name: f.JSONName(), shape: c.protoField(f)}
+			if f.Name() == "ttl" && fs.shape.is == durationShape { // 0 is a cookie for the session
+				fs.shape = &shape{is: durationShape, zero: true}
+			}
 			if o := f.ContainingOneof(); o != nil && !o.IsSynthetic() {
 				fs.oneOf = string(o.Name())
 			}
@@ -120,8 +125,10 @@ func (c *shapes) protoValue(f protoreflect.FieldDescriptor) *shape {
 		return &shape{is: boolShape}
 	case protoreflect.FloatKind, protoreflect.DoubleKind:
 		return &shape{is: numberShape}
-	case protoreflect.StringKind, protoreflect.BytesKind:
+	case protoreflect.StringKind:
 		return &shape{is: stringShape}
+	case protoreflect.BytesKind:
+		return &shape{is: bytesShape}
 	case protoreflect.Uint32Kind, protoreflect.Fixed32Kind:
 		return &shape{is: intShape, max: math.MaxUint32}
 	case protoreflect.Uint64Kind, protoreflect.Fixed64Kind:
@@ -173,7 +180,7 @@ func (c *shapes) goType(t reflect.Type) *shape {
 		return c.goStruct(t)
 	case reflect.Slice:
 		if t.Elem().Kind() == reflect.Uint8 {
-			return &shape{is: stringShape}
+			return &shape{is: bytesShape}
 		}
 		return &shape{is: listShape, elem: c.goType(t.Elem())}
 	case reflect.Map:

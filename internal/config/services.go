@@ -3,12 +3,9 @@ package config
 import (
 	"fmt"
 	"math"
-	"net/netip"
-	"slices"
 	"strconv"
 	"strings"
 
-	networking "istio.io/api/networking/v1alpha3"
 	core "k8s.io/api/core/v1"
 
 	"crossfade.dev/internal/fleet"
@@ -25,15 +22,14 @@ type host struct {
 	object   *object
 	name     string // as in fleet.Service.Host
 	services []fleet.Service
-	rule     *hostRule // the DestinationRule that holds for it; nil if there is none
+	byPort   map[uint32]int // index into services
+	rule     *hostRule      // the DestinationRule that holds for it; nil if there is none
 }
 
 // service returns the service on a port, or nil.
 func (h *host) service(port uint32) *fleet.Service {
-	for i := range h.services {
-		if h.services[i].Port == port {
-			return &h.services[i]
-		}
+	if i, ok := h.byPort[port]; ok {
+		return &h.services[i]
 	}
 	return nil
 }
@@ -140,6 +136,10 @@ func (b *builder) addPort(o *object, h *host, path string, s *fleet.Service) {
 	}
 	b.named[s.Name] = h
 	s.Pools = []fleet.Pool{{Policy: defaultPolicy()}}
+	if h.byPort == nil {
+		h.byPort = map[uint32]int{}
+	}
+	h.byPort[s.Port] = len(h.services)
 	h.services = append(h.services, *s)
 }
 
@@ -174,128 +174,4 @@ func (b *builder) speaks(o *object, field, word, unknown string) string {
 		return protocolTCP
 	}
 	return unknown
-}
-
-// addServiceEntry takes in a ServiceEntry with static endpoints or a selector.
-func (b *builder) addServiceEntry(o *object, s *networking.ServiceEntry) {
-	if !o.has("spec.resolution") {
-		b.report(o, Unsupported, "spec.resolution", "is missing, which means NONE, and that is not supported yet; write STATIC")
-	}
-	if len(s.Hosts) == 0 {
-		b.report(o, Missing, "spec.hosts", "is missing; name at least one host")
-	}
-	if len(s.Ports) == 0 {
-		b.report(o, Missing, "spec.ports", "is missing; name at least one port")
-	}
-	if len(s.Endpoints) > 0 && s.WorkloadSelector != nil {
-		b.report(o, Conflict, "spec.workloadSelector", "only one of endpoints and workloadSelector may be set")
-	}
-	if len(s.Endpoints) == 0 && s.WorkloadSelector == nil {
-		b.report(o, Missing, "spec.endpoints", "is missing; STATIC needs endpoints or a workloadSelector")
-	}
-	ports := b.entryPorts(o, s)
-	for i, name := range s.Hosts {
-		b.addEntryHost(o, ports, fmt.Sprintf("spec.hosts[%d]", i), strings.ToLower(name))
-	}
-}
-
-func (b *builder) addEntryHost(o *object, ports []fleet.Service, path, name string) {
-	switch {
-	case strings.HasPrefix(name, "*"):
-		b.report(o, Unsupported, path, "a wildcard is not supported yet; name every host")
-		return
-	case !isName(name):
-		b.report(o, Invalid, path, "%q is no host name", clip(name))
-		return
-	}
-	h := &host{object: o, name: name}
-	if other := b.hosts[name]; other != nil {
-		b.report(o, Conflict, path, "%s is defined by %s at %s already", name, other.object.id(), other.object.where())
-		return
-	}
-	b.hosts[name] = h
-	for i := range ports {
-		service := ports[i]
-		service.Names = []string{name}
-		b.addPort(o, h, "spec.ports", &service)
-	}
-}
-
-// entryPorts makes a service for each port of a ServiceEntry, still without a host.
-func (b *builder) entryPorts(o *object, s *networking.ServiceEntry) []fleet.Service {
-	var list []fleet.Service
-	addresses := b.addresses(o, s)
-	for i, p := range s.Ports {
-		path := fmt.Sprintf("spec.ports[%d]", i)
-		if p.GetName() == "" {
-			b.report(o, Missing, path+".name", "is missing; give the port a name")
-		}
-		if !b.checkPort(o, path+".number", int64(p.GetNumber())) ||
-			(o.has(path+".targetPort") && !b.checkPort(o, path+".targetPort", int64(p.GetTargetPort()))) {
-			continue
-		}
-		service := fleet.Service{
-			Namespace: o.meta.Namespace,
-			Port:      p.GetNumber(),
-			PortName:  p.GetName(),
-			Protocol:  protocolHTTP,
-			Selector:  s.GetWorkloadSelector().GetLabels(),
-			Origin:    o.origin(path),
-		}
-		if t := p.GetTargetPort(); t != 0 && t != p.GetNumber() {
-			service.Target = strconv.FormatUint(uint64(t), 10)
-		}
-		if o.has(path + ".protocol") {
-			service.Protocol = b.speaks(o, path+".protocol", p.GetProtocol(), "")
-		}
-		service.Endpoints = b.endpoints(o, s, addresses, &service)
-		list = append(list, service)
-	}
-	return list
-}
-
-// addresses reads the addresses of a ServiceEntry's endpoints; one that cannot be used is the zero value.
-func (b *builder) addresses(o *object, s *networking.ServiceEntry) []netip.Addr {
-	list := make([]netip.Addr, len(s.Endpoints))
-	for i, e := range s.Endpoints {
-		path := fmt.Sprintf("spec.endpoints[%d]", i)
-		address, ok := b.address(o, path, e)
-		if !ok {
-			continue
-		}
-		list[i] = address
-	}
-	return list
-}
-
-// endpoints are those that a ServiceEntry lists, on the instances' port.
-func (b *builder) endpoints(o *object, s *networking.ServiceEntry, addresses []netip.Addr, service *fleet.Service) []fleet.Endpoint {
-	var list []fleet.Endpoint
-	for i, e := range s.Endpoints {
-		if !addresses[i].IsValid() {
-			continue
-		}
-		port := service.Port
-		if n, err := strconv.ParseUint(service.Target, 10, 16); err == nil {
-			port = uint32(n)
-		}
-		if own, named := e.Ports[service.PortName]; named {
-			port = own
-		}
-		at := netip.AddrPortFrom(addresses[i], uint16(port))
-		if slices.ContainsFunc(list, func(e fleet.Endpoint) bool { return e.Address == at }) {
-			b.report(o, Conflict, fmt.Sprintf("spec.endpoints[%d].address", i), "%s is there already; keep one", at)
-			continue
-		}
-		list = append(list, fleet.Endpoint{
-			Name:        fmt.Sprintf("%s-%d", o.meta.Name, i+1),
-			Incarnation: fmt.Sprintf("entry/%s/%s", o.key(), at),
-			Address:     at,
-			Labels:      e.Labels,
-			Locality:    locality(e.Locality),
-			Weight:      max(1, e.Weight),
-		})
-	}
-	slices.SortStableFunc(list, func(x, y fleet.Endpoint) int { return x.Address.Compare(y.Address) })
-	return list
 }

@@ -23,7 +23,9 @@ type checker struct {
 	file     string
 	kind     *Kind
 	rules    rules
+	lenient  bool
 	places   map[string]place // of every field, by its path
+	read     map[string]bool  // fields that have findings, and were read on all the same
 	findings []Finding
 	values   int // seen so far
 	stopped  bool
@@ -34,6 +36,8 @@ type spot struct {
 	path    string // "spec.servers[0].port"
 	pattern string // "spec.servers[].port"
 	covered bool   // a decision about a field above holds here
+	dropped bool   // it is checked, and not handed on
+	idle    bool   // nothing comes of what has no decision of its own
 	depth   int
 }
 
@@ -68,6 +72,11 @@ func (c *checker) value(n *yaml.Node, s *shape, at spot) (v any, ok bool) {
 	if !c.enter(n, at) || n.ShortTag() == "!!null" {
 		return nil, false
 	}
+	defer func() {
+		if ok {
+			c.limit(n, v, at)
+		}
+	}()
 	switch s.is {
 	case objectShape:
 		return c.object(n, s, at)
@@ -173,7 +182,7 @@ func (c *checker) object(n *yaml.Node, s *shape, at spot) (any, bool) {
 		}
 		next := at.child(f.name)
 		c.places[next.path] = placeOf(p.key)
-		if resolve(p.value).ShortTag() == "!!null" || !c.decide(p.key, &next) {
+		if resolve(p.value).ShortTag() == "!!null" || !c.decide(p.key, f.shape, &next) {
 			continue
 		}
 		if other := spelled[f.name]; other != "" {
@@ -189,7 +198,7 @@ func (c *checker) object(n *yaml.Node, s *shape, at spot) (any, bool) {
 		if isScalar(f.shape) {
 			c.places[next.path] = placeOf(p.value)
 		}
-		if v, ok := c.value(p.value, f.shape, next); ok {
+		if v, ok := c.value(p.value, f.shape, next); ok && !next.dropped {
 			out[f.name] = v
 		}
 	}
@@ -216,22 +225,54 @@ func (c *checker) unknown(key *yaml.Node, s *shape, at spot) {
 }
 
 // decide says whether the value of a field is to be read on, and names a field that is not supported yet.
-func (c *checker) decide(key *yaml.Node, at *spot) bool {
+func (c *checker) decide(key *yaml.Node, s *shape, at *spot) bool {
 	if at.covered {
 		return true
 	}
 	d, below := c.rules.at(at.pattern)
 	switch {
-	case d == nil && !below:
-		c.report(placeOf(key), Unsupported, at.path, "not supported yet; remove it, crossfade would not act on it")
+	case d == nil && below:
+		return true
+	case d == nil && at.idle:
 		return false
 	case d == nil:
-		return true
-	case d.Effect == Inert:
+		c.report(placeOf(key), Unsupported, at.path, "not supported yet; remove it, crossfade would not act on it")
 		return false
-	default:
-		at.covered = true
-		return true
+	case d.Effect == Inert:
+		if !below && isSimple(s) { // nothing comes of it, but it has to be right
+			at.dropped = true
+			break
+		}
+		at.idle = true
+		return below
+	case d.Effect == Unenforced:
+		c.unenforced(key, at.path, d)
+	case d.Effect == Refused:
+		c.read[at.path] = true
+		c.report(placeOf(key), Unsupported, at.path, "not supported yet: %s", d.Note)
+	}
+	at.covered = true
+	return true
+}
+
+// isSimple says whether a value holds no objects: those that a cluster writes may be newer than what is known here.
+func isSimple(s *shape) bool {
+	if s.is == listShape || s.is == mapShape {
+		return isSimple(s.elem)
+	}
+	return isScalar(s)
+}
+
+// unenforced names a field that is read and checked, and that nothing comes of yet.
+func (c *checker) unenforced(key *yaml.Node, path string, d *Decision) {
+	c.read[path] = true
+	advice := "; remove it, or accept that with --strict=false"
+	if c.lenient {
+		advice = ""
+	}
+	c.report(placeOf(key), NotEnforced, path, "not enforced yet: %s%s", d.Note, advice)
+	if c.lenient {
+		c.findings[len(c.findings)-1].Severity = Warning
 	}
 }
 

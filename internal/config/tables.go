@@ -17,90 +17,20 @@ var metadataTable = []Decision{
 	{Field: "metadata.resourceVersion", Effect: Inert, Note: byCluster},
 	{Field: "metadata.selfLink", Effect: Inert, Note: byCluster},
 	{Field: "metadata.uid", Effect: Inert, Note: byCluster},
+	{Field: "metadata.ownerReferences", Effect: Inert, Note: byCluster},
+	{Field: "metadata.finalizers", Effect: Inert, Note: byCluster},
 	{Field: "status", Effect: Inert, Note: byCluster},
-}
-
-var gatewayTable = []Decision{
-	{Field: "spec.selector", Note: "must be carried by this gateway: istio=ingressgateway, app=istio-ingressgateway"},
-	{Field: "spec.servers[].port.number", Note: "below 1024 served at +8000 unless privileged ports are asked for"},
-	{Field: "spec.servers[].port.name"},
-	{Field: "spec.servers[].port.protocol", Note: "HTTP"},
-	{Field: "spec.servers[].hosts", Note: `also "namespace/host" and "./host"`},
-	{Field: "spec.servers[].name", Effect: Inert, Note: "a label for people"},
-}
-
-var virtualServiceTable = []Decision{
-	{Field: "spec.hosts"},
-	{Field: "spec.gateways", Note: `"mesh" where it is not given`},
-	{Field: "spec.exportTo", Values: []string{"*"}, Note: "everywhere, which is the default"},
-	{Field: "spec.http[].name"},
-	{Field: "spec.http[].match[].uri.exact"},
-	{Field: "spec.http[].match[].uri.prefix"},
-	{Field: "spec.http[].match[].uri.regex", Note: "RE2, of the whole path"},
-	{Field: "spec.http[].route[].destination.host"},
-	{Field: "spec.http[].route[].destination.subset"},
-	{Field: "spec.http[].route[].destination.port.number"},
-	{Field: "spec.http[].route[].weight"},
-	{Field: "spec.http[].timeout"},
-}
-
-var destinationRuleTable = []Decision{
-	{Field: "metadata.annotations[crossfade.dev/shift-budget]", Note: "how many times their traffic warm endpoints may carry while others warm up"},
-	{Field: "spec.host"},
-	{Field: "spec.exportTo", Values: []string{"*"}, Note: "everywhere, which is the default"},
-	{Field: "spec.subsets[].name"},
-	{Field: "spec.subsets[].labels"},
-	{Field: "spec.trafficPolicy.loadBalancer.simple", Values: balancersTable},
-	{Field: "spec.trafficPolicy.loadBalancer.warmupDurationSecs", Note: "the older spelling of warmup.duration"},
-	{Field: "spec.trafficPolicy.loadBalancer.warmup.duration"},
-	{Field: "spec.trafficPolicy.loadBalancer.warmup.minimumPercent", Note: "10 where it is not given"},
-	{Field: "spec.trafficPolicy.loadBalancer.warmup.aggression", Note: "1 where it is not given"},
-	{Field: "spec.subsets[].trafficPolicy.loadBalancer.simple", Values: balancersTable, Note: "replaces the whole loadBalancer of spec.trafficPolicy"},
-	{Field: "spec.subsets[].trafficPolicy.loadBalancer.warmupDurationSecs"},
-	{Field: "spec.subsets[].trafficPolicy.loadBalancer.warmup.duration"},
-	{Field: "spec.subsets[].trafficPolicy.loadBalancer.warmup.minimumPercent"},
-	{Field: "spec.subsets[].trafficPolicy.loadBalancer.warmup.aggression"},
-}
-
-// balancersTable are the values of loadBalancer.simple that the balancer rooms have; LEAST_CONN is Istio's old name
-// of LEAST_REQUEST.
-var balancersTable = []string{"ROUND_ROBIN", "LEAST_REQUEST", "LEAST_CONN", "UNSPECIFIED"}
-
-var serviceEntryTable = []Decision{
-	{Field: "spec.hosts"},
-	{Field: "spec.exportTo", Values: []string{"*"}, Note: "everywhere, which is the default"},
-	{Field: "spec.location", Effect: Inert, Note: "decides about Istio's mutual TLS and telemetry only"},
-	{Field: "spec.resolution", Values: []string{"STATIC"}},
-	{Field: "spec.ports[].number"},
-	{Field: "spec.ports[].name"},
-	{Field: "spec.ports[].protocol", Note: "HTTP is routed; TCP, TLS, HTTPS, MONGO, MYSQL and REDIS are known, the mesh port does not carry them"},
-	{Field: "spec.ports[].targetPort"},
-	{Field: "spec.endpoints[].address", Note: "an IP address"},
-	{Field: "spec.endpoints[].ports"},
-	{Field: "spec.endpoints[].labels"},
-	{Field: "spec.endpoints[].locality"},
-	{Field: "spec.endpoints[].weight", Note: "1 where it is not given"},
-	{Field: "spec.endpoints[].serviceAccount", Effect: Inert, Note: noIdentity},
-	{Field: "spec.workloadSelector.labels"},
-}
-
-// Identities are what mutual TLS and access to a cluster's API are granted to; crossfade has neither yet, and
-// every kind that could ask for them is refused.
-const noIdentity = "an identity, to which nothing is granted here"
-
-var workloadEntryTable = []Decision{
-	{Field: "spec.address", Note: "an IP address"},
-	{Field: "spec.ports"},
-	{Field: "spec.labels"},
-	{Field: "spec.locality"},
-	{Field: "spec.weight", Note: "1 where it is not given"},
-	{Field: "spec.serviceAccount", Effect: Inert, Note: noIdentity},
 }
 
 var serviceTable = []Decision{
 	{Field: "spec.selector"},
 	{Field: "spec.type", Values: []string{"ClusterIP"}, Note: "a Gateway is what opens a port to the outside"},
 	{Field: "spec.sessionAffinity", Values: []string{"None"}},
+	{Field: "spec.clusterIP", Effect: Inert, Note: "services go by name; where their endpoints are is not changed by it"},
+	{Field: "spec.clusterIPs", Effect: Inert, Note: byCluster},
+	{Field: "spec.ipFamilies", Effect: Inert, Note: byCluster},
+	{Field: "spec.ipFamilyPolicy", Effect: Inert, Note: byCluster},
+	{Field: "spec.internalTrafficPolicy", Values: []string{"Cluster"}},
 	{Field: "spec.ports[].name", Note: "says the protocol, as in Istio: http-web, tcp-db"},
 	{Field: "spec.ports[].appProtocol", Note: "goes before the name"},
 	{Field: "spec.ports[].port"},
@@ -167,4 +97,52 @@ var serviceAccountTable = []Decision{
 	{Field: "secrets", Effect: Inert, Note: noIdentity},
 	{Field: "imagePullSecrets", Effect: Inert, Note: noImage},
 	{Field: "automountServiceAccountToken", Effect: Inert, Note: noIdentity},
+}
+
+var endpointSliceTable = []Decision{
+	{Field: "metadata.labels", Note: "kubernetes.io/service-name names the Service that the endpoints are of"},
+	{Field: "addressType", Values: []string{"IPv4", "IPv6"}},
+	{Field: "endpoints[].addresses", Note: "the first of each, as in Kubernetes"},
+	{Field: "endpoints[].conditions.ready", Note: "one that is not ready is left out"},
+	{Field: "endpoints[].conditions.serving", Effect: Inert, Note: "ready says it"},
+	{Field: "endpoints[].conditions.terminating", Note: "one that terminates is left out"},
+	{Field: "endpoints[].targetRef", Note: "its name names the endpoint, its uid tells one incarnation from the next"},
+	{Field: "endpoints[].zone"},
+	{Field: "endpoints[].nodeName", Effect: Inert, Note: noPlacement},
+	{Field: "endpoints[].hostname", Effect: Inert, Note: "names of single Pods are not looked up here"},
+	{Field: "endpoints[].hints", Effect: Inert, Note: byCluster},
+	{Field: "endpoints[].deprecatedTopology", Effect: Inert, Note: byCluster},
+	{Field: "ports[].name", Note: "of the Service's port"},
+	{Field: "ports[].port"},
+	{Field: "ports[].protocol", Values: []string{"TCP"}},
+	{Field: "ports[].appProtocol", Effect: Inert, Note: "the Service's ports say it"},
+}
+
+// Where an instance runs decides nothing as long as locality is not weighed.
+const noPlacement = "which machine an instance runs on decides nothing here"
+
+var endpointsTable = []Decision{
+	{Field: "subsets[].addresses[].ip"},
+	{Field: "subsets[].addresses[].targetRef", Note: "its name names the endpoint, its uid tells one incarnation from the next"},
+	{Field: "subsets[].addresses[].hostname", Effect: Inert, Note: "names of single Pods are not looked up here"},
+	{Field: "subsets[].addresses[].nodeName", Effect: Inert, Note: noPlacement},
+	{Field: "subsets[].notReadyAddresses", Effect: Inert, Note: "what is not ready is left out"},
+	{Field: "subsets[].ports[].name", Note: "of the Service's port"},
+	{Field: "subsets[].ports[].port"},
+	{Field: "subsets[].ports[].protocol", Values: []string{"TCP"}},
+	{Field: "subsets[].ports[].appProtocol", Effect: Inert, Note: "the Service's ports say it"},
+}
+
+var podTable = []Decision{
+	{Field: "metadata.labels", Note: "what Services and subsets select by"},
+	{Field: "metadata.uid", Note: "tells one incarnation from the next"},
+	{Field: "metadata.deletionTimestamp", Note: "a Pod that is being deleted is left out"},
+	{Field: "metadata.deletionGracePeriodSeconds", Effect: Inert, Note: byCluster},
+	{Field: "spec", Effect: Inert, Note: "somebody else runs the Pod; crossfade runs Deployments"},
+	{Field: "spec.containers[].ports[].name"},
+	{Field: "spec.containers[].ports[].containerPort"},
+	{Field: "status", Effect: Inert, Note: byCluster},
+	{Field: "status.podIP", Note: "a Pod is an instance once it has an address"},
+	{Field: "status.conditions[].type"},
+	{Field: "status.conditions[].status", Note: "a Pod whose condition Ready is not True is left out"},
 }

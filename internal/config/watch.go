@@ -56,7 +56,7 @@ func (w *Watcher) Run(ctx context.Context, apply func(*fleet.Desired, []Finding)
 	defer poll.Stop()
 	soon := time.NewTimer(0) // the first look is at once
 	defer soon.Stop()
-	var l looker
+	l := looker{loader: newLoader(w.Options)}
 	for {
 		select {
 		case <-ctx.Done():
@@ -73,7 +73,7 @@ func (w *Watcher) Run(ctx context.Context, apply func(*fleet.Desired, []Finding)
 		}
 		watchTree(notifier, w.Dir, log)
 		if l.look(w.Dir) {
-			apply(parse(l.files, l.findings, w.Options))
+			apply(l.loader.build())
 		} else if l.pending {
 			soon.Reset(settle)
 		}
@@ -82,20 +82,16 @@ func (w *Watcher) Run(ctx context.Context, apply func(*fleet.Desired, []Finding)
 
 // A looker remembers what the files held when it looked.
 type looker struct {
-	files    []File
-	findings []Finding
-	applied  string // digest of what was handed on; "" before the first time
-	seen     string // digest of the latest look
-	pending  bool   // seen differs from applied, and was seen once
+	loader  *loader
+	applied string // what was seen when it was handed on; "" before the first time
+	seen    string // in the latest look
+	pending bool   // seen differs from applied, and was seen once
 }
 
 // look reads the files and says whether they hold something new that has settled.
 func (l *looker) look(dir string) bool {
-	l.files, l.findings = readDir(dir)
-	now := digest(struct {
-		Files    []File
-		Findings []Finding
-	}{l.files, l.findings})
+	l.loader.look(dir)
+	now := l.loader.seen()
 	settled := now == l.seen || l.applied == ""
 	l.seen = now
 	l.pending = now != l.applied && !settled

@@ -181,7 +181,7 @@ func TestLookerHandsOnWhatIsReadAlikeTwiceAndOnlyOnce(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "a.yaml")
 	write(t, file, a("a"))
-	var l looker
+	l := looker{loader: newLoader(options())}
 	step := func(what string, want bool) {
 		t.Helper()
 		if got := l.look(dir); got != want {
@@ -217,9 +217,11 @@ func TestReadDirNamesWhatItCannotRead(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	files, findings := readDir(dir)
-	if len(files) != 1 || files[0].Name != filepath.Join(dir, "sub", "a.YML") {
-		t.Errorf("got files %v, want sub/a.YML only", files)
+	l := newLoader(options())
+	l.look(dir)
+	files, findings := l.files, l.findings
+	if len(files) != 1 || files[0].name != filepath.Join(dir, "sub", "a.YML") {
+		t.Errorf("got %d files, want sub/a.YML only", len(files))
 	}
 	got := strings.ReplaceAll(text(tidy(findings)), dir+"/", "")
 	want := `dir: warning: a symbolic link to a directory is not followed
@@ -229,10 +231,17 @@ large.json: error: cannot be read: it has 4194305 bytes; more than 4194304 are n
 	if got != want {
 		t.Errorf("got findings:\n%swant:\n%s", got, want)
 	}
-	if _, findings := readDir(t.TempDir()); !strings.Contains(text(findings), "there is no .yaml, .yml, .json file here") {
+	if findings := lookAt(t.TempDir()); !strings.Contains(text(findings), "there is no .yaml, .yml, .json file here") {
 		t.Errorf("an empty directory: %s", text(findings))
 	}
-	if _, findings := readDir(os.DevNull); !strings.Contains(text(findings), "it is no regular file") {
+	if findings := lookAt(os.DevNull); !strings.Contains(text(findings), "it is no regular file") {
 		t.Errorf("a device: %s", text(findings))
 	}
+}
+
+// lookAt returns what comes up when the files of a path are read.
+func lookAt(path string) []Finding {
+	l := newLoader(options())
+	l.look(path)
+	return l.findings
 }

@@ -285,27 +285,33 @@ func (b *builder) portRef(o *object, path string, ref intstr.IntOrString, w *fle
 func (b *builder) checkSelectors() {
 	for _, name := range slices.Sorted(maps.Keys(b.hosts)) {
 		h := b.hosts[name]
-		if h.object.kind == "Service" && len(h.services) > 0 && len(h.services[0].Selector) == 0 {
-			b.warn(h.object, "spec.selector", "is missing; the Service will have no endpoints")
+		if h.object.kind == "Service" && len(h.services) > 0 && len(h.services[0].Selector) == 0 && len(h.services[0].Endpoints) == 0 {
+			b.warn(h.object, "spec.selector", "is missing, and no EndpointSlice names the Service; it will have no endpoints")
 			continue
 		}
+		known := true
 		for i := range h.services {
-			b.checkTargets(h, &h.services[i])
+			known = b.checkTargets(h, &h.services[i]) && known
+		}
+		if known && h.rule != nil && len(h.services) > 0 {
+			b.checkSubsets(h, &h.services[0])
 		}
 	}
 }
 
-// checkTargets makes sure that a service's port is one that its workloads listen on.
-func (b *builder) checkTargets(h *host, s *fleet.Service) {
+// checkTargets makes sure that a service's port is one that its workloads listen on. It says whether the service
+// has endpoints.
+func (b *builder) checkTargets(h *host, s *fleet.Service) bool {
+	found := len(s.Endpoints)+len(s.Resolve) > 0
 	if len(s.Selector) == 0 {
-		return
+		return found
 	}
-	found := slices.ContainsFunc(b.instances, func(in fleet.Instance) bool {
-		return in.Namespace == s.Namespace && carries(in.Labels, s.Selector)
-	})
+	for i := range b.instances {
+		found = found || selected(s, b.instances[i].Namespace, b.instances[i].Labels)
+	}
 	for i := range b.workloads {
 		w := &b.workloads[i]
-		if w.Namespace != s.Namespace || !carries(w.Labels, s.Selector) {
+		if !selected(s, w.Namespace, w.Labels) {
 			continue
 		}
 		found = true
@@ -317,14 +323,37 @@ func (b *builder) checkTargets(h *host, s *fleet.Service) {
 		}
 	}
 	if !found {
-		b.warn(h.object, selectorPath(h), "no Deployment or WorkloadEntry in namespace %s carries %s: the service will have no endpoints",
+		b.warn(h.object, selectorPath(h), "no Deployment, Pod or WorkloadEntry in namespace %s carries %s: the service will have no endpoints",
 			s.Namespace, labelText(s.Selector))
+	}
+	return found
+}
+
+func selected(s *fleet.Service, namespace string, labels map[string]string) bool {
+	return len(s.Selector) > 0 && namespace == s.Namespace && carries(labels, s.Selector)
+}
+
+// checkSubsets names subsets that none of a service's endpoints belongs to.
+func (b *builder) checkSubsets(h *host, s *fleet.Service) {
+	for i := range h.rule.subsets {
+		sub := &h.rule.subsets[i]
+		found := slices.ContainsFunc(s.Endpoints, func(e fleet.Endpoint) bool { return carries(e.Labels, sub.labels) }) ||
+			slices.ContainsFunc(s.Resolve, func(n fleet.ResolveName) bool { return carries(n.Labels, sub.labels) }) ||
+			slices.ContainsFunc(b.instances, func(in fleet.Instance) bool {
+				return selected(s, in.Namespace, in.Labels) && carries(in.Labels, sub.labels)
+			}) ||
+			slices.ContainsFunc(b.workloads, func(w fleet.Workload) bool {
+				return selected(s, w.Namespace, w.Labels) && carries(w.Labels, sub.labels)
+			})
+		if !found {
+			b.warn(h.rule.object, sub.path+".labels", "no endpoint of %s carries %s: the subset will have no endpoints", h.name, labelText(sub.labels))
+		}
 	}
 }
 
 func carries(labels, want map[string]string) bool {
 	for name, value := range want {
-		if labels[name] != value {
+		if got, ok := labels[name]; !ok || got != value {
 			return false
 		}
 	}

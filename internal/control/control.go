@@ -159,6 +159,7 @@ func (c *Control) Configure(ctx context.Context, d *fleet.Desired) error {
 // Reject notes that configuration on disk is not usable; the last good one stays in force.
 func (c *Control) Reject(ctx context.Context, reason string) error {
 	return c.do(ctx, func(w *world, now time.Time) {
+		w.rejected = true
 		w.tell(fleet.Event{Kind: "config.rejected", Reason: reason}, now)
 	})
 }

@@ -26,6 +26,7 @@ const (
 type world struct {
 	view      fleet.View // the newest snapshot; the next is made from it
 	desired   *fleet.Desired
+	rejected  bool                 // what is on disk is not desired: it has errors
 	scaled    map[string]int       // replicas that a command set, by workload
 	restarted map[string]string    // when a restart was asked for, by workload
 	followers map[string]*follower // by id
@@ -212,6 +213,13 @@ func (w *world) forget(now time.Time) {
 
 func (w *world) report(r fleet.Report, now time.Time) {
 	f := w.followers[r.From]
+	if r.Leaving { // it need not be waited for
+		if f != nil {
+			w.tell(fleet.Event{Kind: "follower.left", From: r.From, Reason: "drained"}, now)
+		}
+		delete(w.followers, r.From)
+		return
+	}
 	if f == nil {
 		f = &follower{}
 		w.followers[r.From] = f
@@ -264,8 +272,13 @@ func (w *world) clearOf(l *life) bool {
 }
 
 func (w *world) configure(d *fleet.Desired, now time.Time) {
+	mended := w.rejected
+	w.rejected = false
 	if d.Digest == w.desired.Digest && d.Digest != "" && w.view.Config == d.Digest {
 		w.desired = d
+		if mended {
+			w.tell(fleet.Event{Kind: "config.applied", Reason: d.Digest + ", as before"}, now)
+		}
 		return
 	}
 	w.supersede(d)

@@ -253,6 +253,17 @@ func TestABlipAcrossARestartOfControlResumes(t *testing.T) {
 	}
 }
 
+func TestMendingIsTold(t *testing.T) {
+	s := newStage(t)
+	s.configure(reviews(linear))
+	s.events = nil
+	s.configure(reviews(linear))
+	s.wantEvents() // nothing was wrong
+	s.w.rejected = true
+	s.configure(reviews(linear))
+	s.wantEvents("config.applied")
+}
+
 func TestCommandsEndWithTheirWorkload(t *testing.T) {
 	s := newStage(t)
 	s.configure(reviews(linear))
@@ -265,6 +276,20 @@ func TestCommandsEndWithTheirWorkload(t *testing.T) {
 	if got := s.w.view.Workloads[0]; got.Replicas != 1 || got.Revision != "a" {
 		t.Errorf("the deployment that came back has %d replicas at revision %q, want 1 at a: as configured", got.Replicas, got.Revision)
 	}
+}
+
+func TestAGatewayThatDrainedIsNotWaitedFor(t *testing.T) {
+	s := newStage(t)
+	s.configure(reviews(linear))
+	s.join("a", "gateway")
+	s.run("v2-1", "x", "v2")
+	s.pass("x")
+	s.change(func(i *fleet.Instance) { i.Leaving = true })
+	s.events = nil
+	s.w.report(fleet.Report{From: "a", Role: "gateway", Leaving: true}, s.now)
+	s.fold()
+	s.wantStage("x", fleet.Gone)
+	s.wantEvents("follower.left", "drained")
 }
 
 func TestNumbersOfAnotherLifeSayNothing(t *testing.T) {

@@ -109,13 +109,15 @@ type Downstream struct {
 	Malformed      meter.Counter // downstream_cx_protocol_error: requests refused by the codec
 	NoRoute        meter.Counter // no_route
 	Aborted        meter.Counter // downstream_rq_rx_reset: the client left before its answer was whole
+	Handshakes     meter.Counter // ssl.handshake: TLS connections that were made
+	TLSErrors      meter.Counter // ssl.connection_error: TLS connections that could not be made
 	Requests       Traffic       // downstream_rq_*: every request with its answer, our own errors included
 }
 
 // Reset sets the counters to zero; what is open stays counted.
 func (d *Downstream) Reset() {
 	for _, c := range []*meter.Counter{
-		&d.Connects, &d.Overflow, &d.Panics, &d.Malformed, &d.NoRoute, &d.Aborted,
+		&d.Connects, &d.Overflow, &d.Panics, &d.Malformed, &d.NoRoute, &d.Aborted, &d.Handshakes, &d.TLSErrors,
 	} {
 		c.Reset()
 	}

@@ -174,6 +174,7 @@ type Report struct {
 	Instances []Instance     `json:"instances,omitempty"` // local: everything it runs
 	Open      map[string]int `json:"open,omitempty"`      // gateway: requests open, by incarnation; absent is none
 	Events    []Event        `json:"events,omitempty"`    // since its last report
+	Leaving   bool           `json:"leaving,omitempty"`   // its last report: it has drained and sends nothing any more
 }
 
 // An Overlay is what one data plane knows about endpoints on top of a snapshot, by incarnation.

@@ -12,9 +12,12 @@ type Algorithm uint8
 const (
 	LeastRequest Algorithm = iota
 	RoundRobin
+	Random
+	RingHash // consistent hash on a ring
+	Maglev   // consistent hash by Maglev's table
 )
 
-var algorithmNames = [...]string{"LEAST_REQUEST", "ROUND_ROBIN"}
+var algorithmNames = [...]string{"LEAST_REQUEST", "ROUND_ROBIN", "RANDOM", "RING_HASH", "MAGLEV"}
 
 func (a Algorithm) String() string {
 	if int(a) < len(algorithmNames) {
@@ -42,6 +45,26 @@ type Policy struct {
 	Algorithm   Algorithm `json:"algorithm"`
 	Warmup      Warmup    `json:"warmup,omitzero"`
 	ShiftBudget float64   `json:"shift_budget,omitempty"` // λ: warm endpoints carry at most λ times what they did; 0 means DefaultShiftBudget
+	Hash        *Hash     `json:"hash,omitempty"`         // of RingHash and Maglev
+	Panic       float64   `json:"panic,omitempty"`        // below this part of endpoints in service, those that are left out get requests too, 0..1; 0 means never
+}
+
+// A Hash says what a consistent hash is taken of, and its table. Exactly one of Header, Cookie, Query and
+// SourceIP is set; a request that lacks it is sent to anyone.
+type Hash struct {
+	Header    string      `json:"header,omitempty"`
+	Cookie    *HashCookie `json:"cookie,omitempty"`
+	Query     string      `json:"query,omitempty"`
+	SourceIP  bool        `json:"source_ip,omitempty"`
+	TableSize uint64      `json:"table_size,omitempty"` // RingHash: points at least, 0 means 1024; Maglev: a prime, 0 means 65537
+	Bound     float64     `json:"bound,omitempty"`      // an endpoint with more than Bound times the mean load is passed over; 0 is off
+}
+
+// A HashCookie is a cookie that keeps a client at an endpoint.
+type HashCookie struct {
+	Name string        `json:"name"`
+	Path string        `json:"path,omitempty"`
+	TTL  time.Duration `json:"ttl_ns,omitempty"` // set: a client without the cookie is given one that lasts so long; 0 is a session cookie
 }
 
 // DefaultShiftBudget is λ where neither configuration nor reported utilisation says otherwise.

@@ -85,8 +85,8 @@ func (l *loop) world() admin.World {
 		return admin.World{ReadyReason: "no snapshot yet: control is away and none was kept"}
 	}
 	w := admin.World{View: state.View(), Overlay: state.Overlay(), Listeners: map[string]*evidence.Downstream{}, Ready: true}
-	if err := l.bound.Load(); err != nil {
-		w.Ready, w.ReadyReason = false, (*err).Error()
+	if err := l.server.Unserved(); err != nil { // what only goes on with older files is served
+		w.Ready, w.ReadyReason = false, err.Error()
 	}
 	for _, s := range state.Services() {
 		for _, p := range s.Pools {

@@ -210,6 +210,7 @@ func TestServesWhatControlSays(t *testing.T) {
 	if err := g.stop(); err != nil {
 		t.Errorf("Run = %v", err)
 	}
+	g.wait("control knows that it left", func() bool { return len(w.control.View().Gateways) == 0 })
 }
 
 // A gateway whose control is away boots from what it kept, and goes on with everyone's ramp.

@@ -63,7 +63,8 @@ func (l *loop) report(ctx context.Context) error {
 			}
 		}
 		select {
-		case <-ctx.Done():
+		case <-ctx.Done(): // everything is drained
+			l.send(context.WithoutCancel(ctx), fleet.Report{From: l.ID, Role: "gateway", Leaving: true})
 			return nil
 		case <-l.applied:
 		case <-time.After(wait):

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"maps"
-	"sync/atomic"
 	"time"
 
 	"crossfade.dev/internal/fleet"
@@ -27,11 +26,10 @@ type loop struct {
 	notices  chan fleet.Event // for control
 	applied  chan struct{}    // rung after every new view; size one
 
-	bound atomic.Pointer[error] // why not every listener is served; nil when all are
-
 	// The following belong to run's goroutine.
 	view    fleet.View
 	overlay fleet.Overlay
+	trouble string // why not everything is served as it should be; "" when it is
 }
 
 func newLoop(g *Gateway) *loop {
@@ -115,18 +113,21 @@ func (l *loop) apply(ctx context.Context, v fleet.View, now time.Time) error {
 	return nil
 }
 
-// bind serves the state's listeners. What cannot be bound is told once, and tried again at every tick.
+// bind serves the state's listeners. What cannot be served is told once, and tried again at every tick.
 func (l *loop) bind(ctx context.Context, state *proxy.State, now time.Time) {
 	err := l.server.Apply(ctx, state)
-	switch before := l.bound.Load(); {
-	case errors.Is(err, serve.ErrStopped): // draining: what is open still goes by what is true
+	if errors.Is(err, serve.ErrStopped) { // draining: what is open still goes by what is true
 		l.proxy.Swap(state)
-	case err == nil:
-		l.bound.Store(nil)
-	case before == nil || (*before).Error() != err.Error():
-		l.bound.Store(&err)
-		l.notice(ctx, fleet.Event{Kind: "listener.failed", Reason: err.Error()}, now)
+		return
 	}
+	trouble := ""
+	if err != nil {
+		trouble = err.Error()
+	}
+	if trouble != "" && trouble != l.trouble {
+		l.notice(ctx, fleet.Event{Kind: "listener.failed", Reason: trouble}, now)
+	}
+	l.trouble = trouble
 }
 
 // recompile puts the shares of this moment and what was noted since in force.
@@ -137,7 +138,7 @@ func (l *loop) recompile(ctx context.Context, now time.Time) error {
 	state, err := l.compile(l.view, now)
 	switch {
 	case err != nil:
-	case l.bound.Load() != nil:
+	case l.trouble != "":
 		l.bind(ctx, state, now)
 	default:
 		l.proxy.Swap(state)
@@ -156,7 +157,7 @@ const bindEvery = time.Second
 // tick is how soon shares must be computed again: a hundredth of the shortest window that somebody is in.
 func (l *loop) tick() time.Duration {
 	wait := time.Hour
-	if l.bound.Load() != nil {
+	if l.trouble != "" {
 		wait = bindEvery
 	}
 	state := l.proxy.State()

@@ -8,8 +8,8 @@ const Continue = "HTTP/1.1 100 Continue\r\n\r\n"
 // An Answer is a short response of our own.
 type Answer struct {
 	Status    int     // 200 or more
-	Fields    []Field // besides Content-Length, Content-Type and Connection
-	Body      []byte  // plain text
+	Fields    []Field // besides Content-Length and Connection
+	Body      []byte  // plain text in UTF-8, unless Fields have a Content-Type
 	Head      bool    // answers a HEAD request: the body is announced, not written
 	Close     bool
 	KeepAlive bool // say so: an HTTP/1.0 client that asked for it needs it
@@ -18,17 +18,24 @@ type Answer struct {
 // reasonTable holds the phrases of the answers that a data plane gives on its own.
 var reasonTable = map[int]string{
 	200: "OK",
+	201: "Created",
+	202: "Accepted",
 	204: "No Content",
 	301: "Moved Permanently",
 	302: "Found",
+	303: "See Other",
 	304: "Not Modified",
 	307: "Temporary Redirect",
 	308: "Permanent Redirect",
 	400: "Bad Request",
+	401: "Unauthorized",
 	403: "Forbidden",
 	404: "Not Found",
 	405: "Method Not Allowed",
+	406: "Not Acceptable",
 	408: "Request Timeout",
+	409: "Conflict",
+	410: "Gone",
 	413: "Content Too Large",
 	414: "URI Too Long",
 	417: "Expectation Failed",
@@ -58,7 +65,7 @@ func AppendAnswer(dst []byte, a *Answer) []byte {
 	case 204, 304:
 		body = nil
 	default:
-		if len(body) > 0 {
+		if _, typed := Lookup(a.Fields, "Content-Type"); len(body) > 0 && !typed {
 			dst = append(dst, "Content-Type: text/plain; charset=utf-8\r\n"...)
 		}
 		dst = appendFraming(dst, Length, int64(len(body)))

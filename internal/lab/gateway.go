@@ -7,6 +7,7 @@ import (
 	"crossfade.dev/internal/balancer"
 	"crossfade.dev/internal/evidence"
 	"crossfade.dev/internal/fleet"
+	"crossfade.dev/internal/picker"
 	"crossfade.dev/internal/warmup"
 )
 
@@ -81,7 +82,7 @@ func (g *gateway) send() {
 	if l.Watch != "" {
 		r.Ideal = l.Ideal(l.Watch)
 	}
-	if i := g.balancer.Pick(l.clock(), -1); i >= 0 {
+	if i := g.pick(&r); i >= 0 {
 		e := g.balancer.Endpoints()[i]
 		r.Endpoint = e.Name
 		if l.config.Service > 0 {
@@ -94,6 +95,26 @@ func (g *gateway) send() {
 	if l.Sent != nil {
 		l.Sent(r)
 	}
+}
+
+// Pick chooses an endpoint for r, and its key.
+func (g *gateway) pick(r *Request) int {
+	l := g.lab
+	if l.config.Keys == 0 {
+		return g.balancer.Pick(l.clock(), -1)
+	}
+	r.Key = 1 + l.random.Uint64N(l.config.Keys)
+	return g.balancer.PickKey(l.clock(), picker.Mix(r.Key), -1)
+}
+
+// Where returns the name of the endpoint that gateway i sends a key to now, "" when there is nobody. To ask is
+// to send.
+func (l *Lab) Where(i int, key uint64) string {
+	g := l.gateways[i]
+	if k := g.balancer.PickKey(l.clock(), picker.Mix(key), -1); k >= 0 {
+		return g.balancer.Endpoints()[k].Name
+	}
+	return ""
 }
 
 // RestartGateway makes a gateway forget everything and begin anew by the newest snapshot.

@@ -24,6 +24,7 @@ type Config struct {
 	Gateways int           // at least one
 	Rate     float64       // requests a second, of all gateways together
 	Even     bool          // requests come evenly spaced at each gateway instead of at random (Poisson)
+	Keys     uint64        // each request carries one of so many keys, 1 and so on, any as likely; 0 is none
 	Service  time.Duration // mean time that a request takes, exponential; 0 is no time
 	Seed     uint64
 }
@@ -32,6 +33,7 @@ type Config struct {
 type Request struct {
 	At       time.Duration // since the lab began
 	Gateway  int
+	Key      uint64  // 0 when it has none
 	Endpoint string  // its name; "" when there was nobody to send to
 	Ideal    float64 // of a request that Watch's endpoint should get at this moment; see Lab.Ideal
 }

@@ -39,12 +39,14 @@ type instance struct {
 	// Only run's goroutine, and those that it calls, may touch these.
 	now     state
 	passing bool // the application's own probe
+	proven  bool // it has passed in this life
 	listens bool // the sidecar
 }
 
 // A state is what the runtime must know of an instance.
 type state struct {
 	incarnation string // of the life that runs; "" when none does
+	begun       bool   // application and sidecar have been started, or could not be: they cost no more than others
 	ready       bool   // the application passes its probe and its sidecar listens
 	ended       bool   // nothing is left of it
 }
@@ -62,7 +64,7 @@ func (in *instance) run(ctx context.Context) {
 	var sidecar sync.WaitGroup
 	up := make(latest[listening], 1)
 	in.listens = in.self == "" || len(inbound(in.workload)) == 0
-	if !in.listens {
+	if !in.listens && !in.dismissed() {
 		sidecar.Go(func() { _ = in.keepSidecar(ctx, up) }) // a sidecar that had to be killed had nothing to do any more
 	}
 	in.live(ctx, up)
@@ -75,7 +77,7 @@ func (in *instance) run(ctx context.Context) {
 // live starts the application, and again whenever it dies, until the instance is told to leave.
 func (in *instance) live(ctx context.Context, up latest[listening]) {
 	short := 0
-	for number := 0; ; number++ {
+	for number := 0; !in.dismissed(); number++ {
 		in.now.incarnation = fmt.Sprintf("%s-%d", in.uid, number)
 		born := time.Now()
 		exit, left := in.oneLife(ctx, up)
@@ -85,11 +87,38 @@ func (in *instance) live(ctx context.Context, up latest[listening]) {
 		var wait time.Duration
 		short, wait = backoffOfApp().After(short, time.Since(born))
 		wait = process.Jitter(wait)
-		in.end("instance.died", fmt.Sprintf("%v; starts again in %v", exit, wait.Round(time.Millisecond)))
+		hint := ""
+		if exit.Err == nil {
+			hint = in.hint()
+		}
+		in.end("instance.died", fmt.Sprintf("%v; starts again in %v%s", exit, wait.Round(time.Millisecond), hint))
 		if !in.rest(wait, up) {
 			return
 		}
 	}
+}
+
+// dismissed says whether the instance was told to leave.
+func (in *instance) dismissed() bool {
+	select {
+	case <-in.leave:
+		return true
+	default:
+		return false
+	}
+}
+
+// hint says where the application must listen, to somebody whose application was never seen there in this life:
+// the public address, which a program that binds to everything would need, belongs to the sidecar.
+func (in *instance) hint() string {
+	if in.proven || len(in.workload.Ports) == 0 {
+		return ""
+	}
+	hint := fmt.Sprintf("; it was never ready: it must listen on $HOST:$PORT, here %v", netip.AddrPortFrom(in.bind, in.port(0)))
+	if in.bind != in.home.public {
+		hint += fmt.Sprintf(", not on all addresses: its sidecar has the port on %v", in.home.public)
+	}
+	return hint
 }
 
 // oneLife runs the application until it ends, and says how, or until the instance has left.
@@ -147,10 +176,11 @@ func (in *instance) rest(wait time.Duration, up latest[listening]) bool {
 func (in *instance) judge(v verdict) {
 	in.passing = v.passing
 	if v.passing {
+		in.proven = true
 		in.tell("probe.passed", "")
 		return
 	}
-	in.tell("probe.failed", v.why)
+	in.tell("probe.failed", v.why+in.hint())
 }
 
 func (in *instance) hear(s listening) {
@@ -165,12 +195,13 @@ func (in *instance) hear(s listening) {
 // end tells that the application has ended.
 func (in *instance) end(kind, why string) {
 	event := in.event(kind, why)
-	in.passing = false
-	in.now = state{}
+	in.passing, in.proven = false, false
+	in.now = state{begun: true}
 	in.news <- news{of: in, state: in.now, event: event}
 }
 
 func (in *instance) tell(kind, why string) {
+	in.now.begun = in.now.begun || kind == "sidecar.died" || in.now.incarnation != "" && in.listens
 	in.now.ready = in.now.incarnation != "" && in.passing && in.listens
 	in.news <- news{of: in, state: in.now, event: in.event(kind, why)}
 }

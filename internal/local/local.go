@@ -43,7 +43,15 @@ const (
 	sidecarPoll   = 50 * time.Millisecond  // between looks at a sidecar that starts
 	sidecarGrace  = 5 * time.Second        // its application is gone already
 	portPoll      = 100 * time.Millisecond // between looks at an application without a probe that starts
+	portPatience  = 10 * time.Second       // until an application without a probe that does not listen is worth an event
 	maxEvents     = 1000                   // kept while control is away
+)
+
+// Starting costs the machine more than running does. So that a new wish is heard while an old one is carried out,
+// no more than maxBeginning replicas begin at a time; one that has not begun after beginPatience no longer counts.
+const (
+	maxBeginning  = 16
+	beginPatience = 5 * time.Second
 )
 
 // preStopExtra is what an application has between SIGTERM and SIGKILL at least, even when its preStop has

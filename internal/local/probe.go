@@ -107,13 +107,18 @@ func (in *instance) probe(ctx context.Context) error {
 }
 
 // watchPort is for applications without a readiness probe: they pass once they accept a connection on their
-// first port, or at once when they have none, and are not looked at again.
+// first port, or at once when they have none, and are not looked at again. That one takes long is told once.
 func (in *instance) watchPort(ctx context.Context, out latest[verdict]) {
 	address := netip.AddrPortFrom(in.bind, in.port(0))
+	begun, told := time.Now(), false
 	for address.Port() != 0 {
 		err := within(ctx, time.Second, func(ctx context.Context) error { return in.machine.dial(ctx, address) })
 		if err == nil {
 			break
+		}
+		if !told && time.Since(begun) >= portPatience && ctx.Err() == nil {
+			told = true
+			out.put(verdict{why: err.Error()})
 		}
 		if !pause(ctx, portPoll) {
 			return

@@ -179,7 +179,8 @@ func (r *runner) assess(now time.Time) {
 	}
 }
 
-// decide makes the plan of each workload and carries it out.
+// decide makes the plan of each workload and carries it out, as far as replicas may begin at a time: it is called
+// again when the next one has begun, and plans anew.
 func (r *runner) decide(ctx context.Context, now time.Time) {
 	if r.stopping {
 		for _, rec := range r.sorted() {
@@ -191,10 +192,14 @@ func (r *runner) decide(ctx context.Context, now time.Time) {
 		return
 	}
 	crews := map[string][]replica{}
+	beginning := 0
 	wanted := map[string]bool{}
 	for _, rec := range r.sorted() {
 		key := keyOf(rec.workload)
 		crews[key] = append(crews[key], replica{rec.key, rec.workload.Revision, rec.started, rec.serving, rec.leaving})
+		if !rec.begun && now.Sub(rec.started) < beginPatience {
+			beginning++
+		}
 	}
 	for i := range r.picture.Workloads {
 		w := &r.picture.Workloads[i]
@@ -203,10 +208,11 @@ func (r *runner) decide(ctx context.Context, now time.Time) {
 		for _, k := range d.leave {
 			r.dismiss(ctx, r.records[k], reason(r.records[k].workload, w))
 		}
-		for range d.start {
+		for range min(d.start, maxBeginning-beginning) {
 			if !r.hire(ctx, w, now) {
 				break // there is no place for more; later
 			}
+			beginning++
 		}
 	}
 	for _, rec := range r.sorted() {
@@ -271,6 +277,9 @@ func (r *runner) hire(ctx context.Context, w *fleet.Workload, now time.Time) boo
 		in.bind = place.public
 	}
 	r.records[in.key] = &record{instance: in, started: now}
+	r.tell(ctx, fleet.Event{
+		Time: time.Now(), Kind: "instance.starting", Endpoint: in.name, From: reporter, Reason: fmt.Sprintf("for %d replicas of %s", w.Replicas, key),
+	}, in)
 	r.others.Go(func() { in.run(ctx) })
 	return true
 }

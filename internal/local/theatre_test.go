@@ -33,6 +33,7 @@ type theatre struct {
 	boot    time.Duration     // until an application listens
 	linger  time.Duration     // between SIGTERM and its end
 	deaf    bool              // applications hear no SIGTERM
+	mute    bool              // sidecars do not listen
 	failing map[string]bool   // private addresses whose readiness probe fails
 	taken   map[string]bool   // addresses where somebody else listens
 
@@ -199,7 +200,7 @@ func (s *theatre) get(ctx context.Context, url string) error {
 		return err
 	}
 	s.mu.Lock()
-	failing := s.failing[at.Addr().String()]
+	failing := s.failing[at.Addr().String()] || s.mute && at.Port() == adminPort
 	s.mu.Unlock()
 	switch {
 	case path == "bye":
@@ -393,11 +394,12 @@ func (s *theatre) incarnation() string {
 	return ""
 }
 
-// told returns the kinds of the events that control has heard about web-1, in order, with the reasons.
+// told returns the kinds of the events that control has heard about web-1, in order, with the reasons: those after
+// instance.starting, which is always the first.
 func (s *theatre) told() []string {
 	var kinds []string
 	for _, e := range s.events {
-		if e.Endpoint == "web-1" {
+		if e.Endpoint == "web-1" && e.Kind != "instance.starting" {
 			kinds = append(kinds, strings.TrimSuffix(e.Kind+": "+e.Reason, ": "))
 		}
 	}

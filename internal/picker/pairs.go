@@ -15,7 +15,7 @@ func NewPairs(weights, stay []float64) *Pairs {
 	p := &Pairs{all: NewTable(weights), stay: make([]uint64, len(weights))}
 	p.warm = p.all
 	for i, s := range stay {
-		if p.stay[i] = fraction(s); p.stay[i] != always {
+		if p.stay[i] = Fraction(s); p.stay[i] != always {
 			p.warm = nil
 		}
 	}

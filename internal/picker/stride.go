@@ -51,7 +51,7 @@ func NewStride(weights []float64, positions []uint64, start int) *Stride {
 		}
 		s.places[i] = int32(len(s.entries)) //nolint:gosec // an index of a slice in memory
 		s.entries = append(s.entries, entry{
-			index: int32(i), step: fraction(w / greatest), position: positions[i], //nolint:gosec // likewise
+			index: int32(i), step: Fraction(w / greatest), position: positions[i], //nolint:gosec // likewise
 		})
 	}
 	first = max(first, 0)

@@ -59,7 +59,7 @@ func (t *Table) fill(part []float64, queue []uint32, low, high int) {
 	for low > 0 && high < n {
 		low--
 		from, to := queue[high], queue[low]
-		t.slots[to] = slot{keep: fraction(part[to]), other: from}
+		t.slots[to] = slot{keep: Fraction(part[to]), other: from}
 		part[from] -= 1 - part[to]
 		if part[from] < 1 {
 			high++
@@ -172,8 +172,9 @@ func positive(w float64) float64 {
 	return w
 }
 
-// Fraction returns p, between 0 and 1, as a fraction of 2^64. It is above 0 when p is.
-func fraction(p float64) uint64 {
+// Fraction returns p, a probability, as a fraction of 2^64. It is above 0 when p is:
+// a uniform number is below it with that probability.
+func Fraction(p float64) uint64 {
 	switch {
 	case !(p > 0):
 		return 0

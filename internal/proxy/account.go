@@ -72,11 +72,24 @@ func (x *exchange) log(o *outcome, status int, end string, took time.Duration) {
 	if x.parsed {
 		r.id = string(x.edits.logged)
 	}
+	r.route = x.routeName()
 	if x.pool != nil {
 		r.service = x.pool.Service.Name
 	}
 	r.endpoint = x.failed
 	x.c.p.journal.put(r)
+}
+
+// routeName is the name of the route that was taken with that of its match, as Istio joins them.
+func (x *exchange) routeName() string {
+	if x.course == nil {
+		return ""
+	}
+	name := x.course.rule.Route.Name
+	if x.match != nil && x.match.Name != "" {
+		name += "." + x.match.Name
+	}
+	return name
 }
 
 // sent counts an attempt that got a connection.

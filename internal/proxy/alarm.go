@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"sync/atomic"
 	"time"
 )
 
@@ -21,23 +22,41 @@ func (a *alarm) move(now, limit time.Time) bool {
 	return true
 }
 
+// A patience is how long a write may take.
+type patience struct {
+	stall time.Duration // in which something must be taken
+	by    time.Time     // when all must have been; zero for no such time
+	hush  *atomic.Bool  // once set, what is still to be taken must be within a grace; nil: never
+}
+
+// grace is for an endpoint that has answered to take the request's last bytes.
+const grace = 250 * time.Millisecond
+
 // writeAll writes all of b to nc and returns how much of it was taken. It gives up with os.ErrDeadlineExceeded
-// when nothing was taken for stall, or for up to half as long again.
-func writeAll(nc net.Conn, a *alarm, b []byte, stall time.Duration) (sent int, err error) {
+// when nothing was taken for p.stall, or for up to half as long again, at p.by, and a grace after p.hush.
+func writeAll(nc net.Conn, a *alarm, b []byte, p patience) (sent int, err error) {
 	for sent < len(b) {
 		now := time.Now()
-		limit := now.Add(stall)
+		limit := now.Add(p.stall)
+		if !p.by.IsZero() && p.by.Before(limit) {
+			limit = p.by
+		}
 		if a.move(now, limit) {
 			_ = nc.SetWriteDeadline(limit) // a closed connection says so when it is written to
+			if p.hushed() {                // looked at after the deadline was set: whoever hushes sets another one after
+				_ = nc.SetWriteDeadline(now.Add(grace))
+			}
 		}
 		n, err := nc.Write(b[sent:])
 		sent += n
 		if err == nil {
 			continue
 		}
-		if early := errors.Is(err, os.ErrDeadlineExceeded) && time.Now().Before(limit); !early {
+		if !errors.Is(err, os.ErrDeadlineExceeded) || p.hushed() || !time.Now().Before(limit) {
 			return sent, err
 		}
 	}
 	return sent, nil
 }
+
+func (p *patience) hushed() bool { return p.hush != nil && p.hush.Load() }

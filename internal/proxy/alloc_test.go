@@ -5,6 +5,8 @@ import (
 	"bytes"
 	"net"
 	"testing"
+
+	"crossfade.dev/internal/fleet"
 )
 
 // A keep-alive GET goes through without an allocation of ours. Client and endpoint are in the same process, so
@@ -13,7 +15,7 @@ func TestGetAllocatesNothing(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates")
 	}
-	once := keepAlive(t)
+	once := keepAlive(t, nil)
 	for range 100 {
 		once()
 	}
@@ -22,16 +24,55 @@ func TestGetAllocatesNothing(t *testing.T) {
 	}
 }
 
-func BenchmarkGet(b *testing.B) {
-	once := keepAlive(b)
+// Nor does one whose route is found by headers, query and caller, is rewritten, and edits five fields.
+func TestGetWithEditsAllocatesNothing(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	once := keepAlive(t, edited)
+	for range 100 {
+		once()
+	}
+	if got := testing.AllocsPerRun(2000, once); got != 0 {
+		t.Errorf("got %v allocations per request, want 0", got)
+	}
+}
+
+// edited gives a view's only route conditions, a rewrite and edits.
+func edited(v *fleet.View) {
+	v.Instances = []fleet.Instance{{Name: "web-1", Namespace: "shop", Labels: map[string]string{"app": "web"}}}
+	v.Listeners[0].Mesh = true
+	r := toApp(func(r *fleet.Route) {
+		r.Matches = []fleet.Match{{
+			Path:         fleet.StringMatch{Prefix: "/index"},
+			Headers:      []fleet.NamedMatch{{Name: "user-agent", Value: fleet.StringMatch{Regex: "te.t"}}},
+			SourceLabels: map[string]string{"app": "web"},
+		}}
+		r.Rewrite = &fleet.Rewrite{Path: "/page", Authority: "inner"}
+		r.Headers.Request = fleet.HeaderEdit{Set: []fleet.Header{header("x-a", "1"), header("x-b", "2")}, Add: []fleet.Header{header("x-c", "3")}}
+		r.Destinations[0].Headers.Response = fleet.HeaderEdit{Remove: []string{"server"}, Set: []fleet.Header{header("x-d", "4")}}
+	})
+	v.Listeners[0].Hosts[0].Routes = []fleet.Route{r, {Respond: &fleet.Respond{Status: 500}}}
+}
+
+func BenchmarkGetWithEdits(b *testing.B) {
+	once := keepAlive(b, edited)
 	b.ReportAllocs()
 	for b.Loop() {
 		once()
 	}
 }
 
-// keepAlive returns a function that sends one request over a connection that stays and reads its answer.
-func keepAlive(t testing.TB) func() {
+func BenchmarkGet(b *testing.B) {
+	once := keepAlive(b, nil)
+	b.ReportAllocs()
+	for b.Loop() {
+		once()
+	}
+}
+
+// keepAlive returns a function that, in a view changed by change, sends one request over a connection that stays and reads its answer.
+func keepAlive(t testing.TB, change func(*fleet.View)) func() {
 	t.Helper()
 	body := bytes.Repeat([]byte{'x'}, 200)
 	answer := append([]byte("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 200\r\n\r\n"), body...)
@@ -47,8 +88,13 @@ func keepAlive(t testing.TB) func() {
 		}
 	})
 	w := newWorld(t, Options{}, addr)
+	if change != nil {
+		v := w.view(addr)
+		change(&v)
+		w.apply(v)
+	}
 	c := w.dial()
-	request := []byte("GET /index.html HTTP/1.1\r\nHost: app\r\nUser-Agent: test\r\nAccept: */*\r\n\r\n")
+	request := []byte("GET /index.html HTTP/1.1\r\nHost: app\r\nUser-Agent: test\r\nAccept: */*\r\nProxy-Authorization: Basic d2ViLTE6\r\n\r\n")
 	got := make([]byte, 4096)
 	return func() {
 		if _, err := c.Write(request); err != nil {

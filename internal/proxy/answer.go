@@ -13,7 +13,7 @@ func (x *exchange) passInterim() error {
 	if x.req.Minor == 0 || x.resp.Status == 100 && !x.req.Expect {
 		return nil
 	}
-	x.out = http1.AppendResponse(x.out[:0], &x.resp, &http1.Edit{})
+	x.out = http1.AppendResponse(x.out[:0], &x.resp, &x.edits.interim)
 	return x.c.write(x.out)
 }
 

@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"errors"
+	"net/http"
 	"os"
 	"time"
 
@@ -21,9 +22,9 @@ func (x *exchange) attempt(ctx context.Context) outcome {
 		return o
 	}
 	defer x.release()
+	x.write()
 	x.sentAt = now
-	// A connection that has been idle failed once: another of its age may too.
-	conn, err := x.endpoint.conns.Get(ctx, now, x.sooner(now.Add(x.c.p.o.WaitTimeout)), x.attempts > 1)
+	conn, err := x.endpoint.conns.Get(ctx, now, x.sooner(now.Add(x.c.p.o.WaitTimeout)), x.fresh)
 	if err != nil {
 		return x.unconnected(err)
 	}
@@ -31,6 +32,8 @@ func (x *exchange) attempt(ctx context.Context) outcome {
 	x.read, x.wrote, x.heard = alarm{}, alarm{}, false
 	x.endpoint.sent(conn.Reused(), x.attempts > 1)
 	o := x.talk()
+	// A connection that had been idle failed: another of its age may too.
+	x.fresh = o.verdict == again && conn.Reused()
 	x.part(o.verdict)
 	return o
 }
@@ -45,21 +48,9 @@ func (x *exchange) choose(now time.Time) outcome {
 	for {
 		s := c.p.state.Load()
 		c.look(s)
-		rule := c.listener.table.Match(x.host, x.path)
-		if rule == nil {
-			c.traffic.NoRoute.Inc()
-			return outcome{refused, 404, "no route matches this host and path"}
-		}
-		if t := rule.Route.Timeout; t > 0 {
-			x.deadline = x.start.Add(t)
-		}
-		pools := c.listener.pools[rule.Number]
-		if len(pools) == 0 {
-			return outcome{refused, 503, "the route leads nowhere"}
-		}
-		pool := pools[rule.Destination(x.draw)]
+		pool, o := x.find(s)
 		if pool == nil {
-			return outcome{refused, 503, "the route leads to a service that does not exist"}
+			return o
 		}
 		x.pool = pool
 		i := pool.Balancer.Pick(now, pool.index(x.failed))
@@ -77,6 +68,58 @@ func (x *exchange) choose(now time.Time) outcome {
 		}
 		e.end()
 	}
+}
+
+// find finds the rule that the request falls under in s, and the pool that it leads to. Without a pool, the outcome
+// is our own answer.
+func (x *exchange) find(s *State) (*Pool, outcome) {
+	if x.c.misdirected(x.host) {
+		return nil, outcome{refused, http.StatusMisdirectedRequest, "this connection is not one for that host"}
+	}
+	l := x.c.listener
+	switch {
+	case l.Mesh:
+		x.query.Labels = s.callers[string(x.caller)]
+	default:
+		x.query.Port, x.query.Labels = l.Port, x.c.p.o.Labels
+	}
+	hit := l.table.Match(&x.query)
+	x.course, x.lane = nil, nil
+	switch {
+	case hit.HTTPS:
+		return nil, x.redirect(&redirect{code: http.StatusMovedPermanently, scheme: secure})
+	case hit.Rule == nil:
+		x.c.traffic.NoRoute.Inc()
+		return nil, outcome{refused, 404, "no route matches this request"}
+	}
+	c := l.courses[hit.Rule.Number]
+	x.course, x.match, x.prefix, x.deadline = c, hit.Match, hit.Prefix, time.Time{}
+	if t := hit.Rule.Route.Timeout; t > 0 {
+		x.deadline = x.start.Add(t)
+	}
+	switch {
+	case c.redirect != nil:
+		return nil, x.redirect(c.redirect)
+	case c.respond != nil:
+		return nil, outcome{refused, c.respond.Status, ""}
+	}
+	i := hit.Rule.Destination(x.draw)
+	x.lane = &c.lanes[i]
+	pool := l.pools[hit.Rule.Number][i]
+	if pool == nil {
+		return nil, outcome{refused, 503, "the route leads to a service that does not exist"}
+	}
+	return pool, outcome{}
+}
+
+// redirect is the outcome of a request that is sent to another place.
+func (x *exchange) redirect(r *redirect) outcome {
+	if r.authority == "" && len(x.host) == 0 {
+		return outcome{refused, 400, "the request names no host to be sent back to"}
+	}
+	e := &x.edits.place
+	e.Value = r.append(e.Value[:0], x.c.scheme(), x.host, x.path, x.c.listener.Port)
+	return outcome{refused, r.code, ""}
 }
 
 // index returns the place of an incarnation, -1 for none.
@@ -120,7 +163,7 @@ func (x *exchange) unconnected(err error) outcome {
 
 // talk sends the request and passes the answer on.
 func (x *exchange) talk() outcome {
-	n, err := writeAll(x.conn, &x.wrote, x.head, x.c.p.o.StallTimeout)
+	n, err := writeAll(x.conn, &x.wrote, x.head, patience{stall: x.c.p.o.StallTimeout, by: x.deadline})
 	switch {
 	case err == nil:
 		x.feeder.sent.Store(x.feeder.whole.Load())
@@ -214,6 +257,7 @@ func (x *exchange) fill(wait time.Duration, most int) error {
 		}
 		watch := began.Add(x.c.p.o.WatchAfter)
 		if !x.feeder.running && !now.Before(watch) {
+			x.keep()
 			x.feed()
 		}
 		ring := limit
@@ -242,11 +286,8 @@ func (x *exchange) part(v verdict) {
 		_ = conn.Close() // before the feeder is waited for: it may be writing
 	}
 	x.feeder.join(x.c, conn)
-	switch {
-	case !reuse:
-	case x.feeder.sent.Load():
-		x.endpoint.conns.Put(conn, time.Now())
-	default:
+	if reuse && !x.feeder.sent.Load() {
 		_ = conn.Close()
 	}
+	x.endpoint.conns.Put(conn, time.Now()) // one that is closed gives its buffer back
 }

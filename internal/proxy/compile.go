@@ -39,6 +39,9 @@ func Compile(prev *State, view fleet.View, overlay fleet.Overlay, o Options, now
 	for _, s := range prev.services {
 		before[s.Name] = s
 	}
+	if c.next.callers = prev.callers; prev.view.Snapshot != view.Snapshot {
+		c.next.callers = callers(view.Instances)
+	}
 	for i := range view.Services {
 		c.service(before[view.Services[i].Name], &view.Services[i])
 	}
@@ -131,13 +134,15 @@ func (c *compiler) listener(l *fleet.Listener) error {
 		next.Traffic = prev.Traffic
 	}
 	if prev != nil && prev.Listener == l { // the same snapshot at a later moment
-		next.table = prev.table
+		next.table, next.courses = prev.table, prev.courses
 	} else {
-		table, err := route.Compile(l)
+		var err error
+		if next.table, err = route.Compile(l); err == nil {
+			next.courses, err = newCourses(next.table)
+		}
 		if err != nil {
 			return fmt.Errorf("listener %s: %w", l.Name, err)
 		}
-		next.table = table
 	}
 	next.lead(c.next)
 	c.next.listeners = append(c.next.listeners, next)

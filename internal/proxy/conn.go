@@ -3,6 +3,7 @@ package proxy
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"net/netip"
@@ -23,6 +24,7 @@ const window = 32 << 10
 type Door struct {
 	name    atomic.Pointer[string]
 	leaving atomic.Bool
+	secure  atomic.Bool
 }
 
 // NewDoor returns the door to the listener of that name.
@@ -47,6 +49,8 @@ type Conn struct {
 	p      *Proxy
 	nc     net.Conn
 	door   *Door
+	secure bool         // the client speaks https
+	tls    Secured      // nc, where it is one
 	remote []byte       // the client's address, for X-Forwarded-For
 	since  atomic.Int64 // when the last request ended, in Unix nanoseconds; 0 while one is open
 	cut    atomic.Bool
@@ -75,6 +79,8 @@ const (
 // NewConn returns the connection accepted as nc at door. Serve must be called on it.
 func (p *Proxy) NewConn(nc net.Conn, door *Door) *Conn {
 	c := &Conn{p: p, nc: nc, door: door}
+	_, c.secure = nc.(interface{ ConnectionState() tls.ConnectionState })
+	c.tls, _ = nc.(Secured)
 	if a, err := netip.ParseAddrPort(nc.RemoteAddr().String()); err == nil {
 		c.remote = a.Addr().Unmap().AppendTo(nil)
 	} else {
@@ -82,6 +88,14 @@ func (p *Proxy) NewConn(nc net.Conn, door *Door) *Conn {
 	}
 	c.since.Store(time.Now().UnixNano())
 	return c
+}
+
+// scheme is what the client speaks.
+func (c *Conn) scheme() string {
+	if c.secure {
+		return secure
+	}
+	return plaintext
 }
 
 // Busy says whether a request is open, and if not, since when.
@@ -93,6 +107,10 @@ func (c *Conn) Busy() (since time.Time, busy bool) {
 // Cut closes the connection at once, in the middle of whatever it does.
 func (c *Conn) Cut() {
 	c.cut.Store(true)
+	if _, busy := c.Busy(); busy && c.tls != nil {
+		c.tls.Abort() // taking leave would make half an answer look whole
+		return
+	}
 	_ = c.nc.Close()
 }
 
@@ -108,8 +126,11 @@ func (c *Conn) Serve(ctx context.Context) (lost bool) {
 	c.traffic = c.listener.Traffic
 	c.traffic.Connects.Inc()
 	c.traffic.ActiveConnects.Add(1)
-	c.in = c.p.buffers.Get()
 	defer c.finish(ctx, &lost)
+	if c.tls != nil && !c.shake(ctx) {
+		return false
+	}
+	c.in = c.p.buffers.Get()
 	for again := true; again; {
 		again = c.await() && c.serveOne(ctx)
 	}
@@ -160,13 +181,11 @@ func (c *Conn) await() bool {
 	return true
 }
 
-// pipelined says whether something of the next request has been read. Empty lines are not a request: old
-// clients send one after a body.
+// pipelined says whether something of the next request has been read. One empty line is not a request: old
+// clients send it after a body, and the codec passes it over.
 func (c *Conn) pipelined() bool {
-	for bytes.HasPrefix(c.in.Bytes(), []byte("\r\n")) {
-		c.in.Skip(2)
-	}
-	return len(c.in.Bytes()) > 0
+	b := c.in.Bytes()
+	return string(b) != "\r" && len(bytes.TrimPrefix(b, []byte("\r\n"))) > 0
 }
 
 var (
@@ -201,7 +220,7 @@ func (c *Conn) fill(limit time.Time, most int) error {
 
 // write writes all of b to the client, which must take some of it every StallTimeout.
 func (c *Conn) write(b []byte) error {
-	_, err := writeAll(c.nc, &c.wrote, b, c.p.o.StallTimeout)
+	_, err := writeAll(c.nc, &c.wrote, b, patience{stall: c.p.o.StallTimeout})
 	return err
 }
 
@@ -216,6 +235,8 @@ func (c *Conn) finish(ctx context.Context, lost *bool) {
 		c.linger()
 	case c.end == endReset && isTCP:
 		_ = tcp.SetLinger(0)
+	case c.end == endReset && c.tls != nil:
+		c.tls.Abort()
 	}
 	_ = c.nc.Close()
 	c.p.buffers.Put(c.in)
@@ -251,6 +272,10 @@ func (c *Conn) Refuse() {
 	c.look(c.p.state.Load())
 	if c.listener != nil {
 		c.listener.Traffic.Overflow.Inc()
+	}
+	if c.tls != nil { // an answer would take a handshake
+		c.tls.Abort()
+		return
 	}
 	_ = c.nc.SetWriteDeadline(time.Now().Add(time.Millisecond))
 	_, _ = c.nc.Write(http1.AppendAnswer(nil, &http1.Answer{

@@ -7,7 +7,9 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"crossfade.dev/internal/fleet"
 	"crossfade.dev/internal/http1"
+	"crossfade.dev/internal/route"
 	"crossfade.dev/internal/upstream"
 )
 
@@ -17,18 +19,24 @@ type exchange struct {
 	req     http1.Request
 	resp    http1.Response
 	edits   edits
-	text    []byte // what the three below point into: they outlive the buffer that the head was parsed in
+	text    []byte // what the four below point into: they outlive the buffer that the head was parsed in
 	method  []byte
 	host    []byte
 	path    []byte
-	head    []byte // the request as it goes out: its head, and what had come of its body by then
-	headLen int    // bytes of head before the body
-	out     []byte // of the answer: what is written next
+	caller  []byte        // who the client says it is, in the mesh
+	kept    []byte        // what req.Fields point into once the client is read from again
+	query   route.Request // how a rule is found
+	target  []byte        // the path as it goes out, where it is rewritten
+	piece   []byte        // what has come of the body when the request is sent
+	head    []byte        // the request as it goes out: its head, then piece
+	headLen int           // bytes of head before the body
+	out     []byte        // of the answer: what is written next
 
 	start    time.Time
 	deadline time.Time // of the whole request; zero for none
 	draw     uint64    // decides which of a route's destinations; the same in every attempt
 	attempts int
+	fresh    bool   // the next attempt wants a connection that never served
 	failed   string // incarnation that the last attempt failed on
 	parsed   bool   // req can be used
 	counted  bool   // as open, downstream
@@ -36,6 +44,13 @@ type exchange struct {
 	reveal   bool   // the answer names its endpoint
 	close    bool   // the answer says Connection: close
 	feeder   feeder
+
+	// Of the last rule that was found.
+	course  *course // nil for none
+	match   *fleet.Match
+	lane    *lane
+	prefix  int   // how much of the path the match accounts for
+	written *lane // that head was written for
 
 	// Of the present attempt.
 	pool        *Pool
@@ -74,15 +89,17 @@ func newExchange(p *Proxy) *exchange {
 // forget makes x ready for another request. What grew far beyond the usual is not kept.
 func (x *exchange) forget() {
 	const usual = 64 << 10
-	for _, b := range []*[]byte{&x.head, &x.out, &x.feeder.out} {
+	for _, b := range []*[]byte{&x.text, &x.kept, &x.target, &x.piece, &x.head, &x.out, &x.feeder.out} {
 		if cap(*b) > usual {
 			*b = nil
 		}
 	}
 	x.c, x.pool, x.endpoint, x.conn = nil, nil, nil, nil
+	x.course, x.match, x.lane, x.written, x.prefix = nil, nil, nil, nil, 0
+	x.query, x.fresh, x.edits.place.Value = route.Request{}, false, x.edits.place.Value[:0]
 	x.deadline, x.attempts, x.failed = time.Time{}, 0, ""
 	x.parsed, x.upgrade, x.reveal, x.close = false, false, false, false
-	x.method, x.host, x.path = nil, nil, nil
+	x.method, x.host, x.path, x.caller = nil, nil, nil, nil
 }
 
 // run carries one request and says whether the connection may carry another.
@@ -153,24 +170,72 @@ func (x *exchange) misread(err error) outcome {
 	}
 }
 
-// prepare writes the request as it goes out, the same for every attempt, with what has come of its body. After
-// it, nothing points into the client's buffer any more.
+// prepare takes what every attempt needs from the request, and what has come of its body. After it, only
+// req.Fields and req.Upgrade point into the client's buffer; see keep.
 func (x *exchange) prepare() error {
 	r := &x.req
 	x.text = append(append(append(x.text[:0], r.Method...), r.Host...), r.Path...)
-	x.method, x.host, x.path = cut3(x.text, len(r.Method), len(r.Host))
+	if x.c.listener.Mesh {
+		x.text = callerOf(x.text, r.Fields)
+	}
+	rest := x.text
+	for _, part := range []struct {
+		to  *[]byte
+		len int
+	}{{&x.method, len(r.Method)}, {&x.host, len(r.Host)}, {&x.path, len(r.Path)}} {
+		*part.to, rest = rest[:part.len], rest[part.len:]
+	}
+	x.caller = rest
+	r.Method, r.Host, r.Path = x.method, x.host, x.path
+	x.query = route.Request{Method: x.method, Host: x.host, Path: x.path, Fields: r.Fields, HTTPS: x.c.secure}
 	x.draw = rand.Uint64()
 	x.upgrade = r.Upgrade != nil && !http1.EqualFold(r.Upgrade, "h2c") // what is said in it could not be checked
 	x.reveal = x.edits.ready(x)
-	x.head = http1.AppendRequest(x.head[:0], r, &x.edits.request)
-	x.headLen = len(x.head)
-	x.feeder.body.start(r.Framing, r.Framing, r.ContentLength)
-	_, err := x.feeder.body.pass(&x.head, x.c.in)
-	x.feeder.start()
+	f := &x.feeder
+	f.body.start(r.Framing, r.Framing, r.ContentLength)
+	x.piece = x.piece[:0]
+	piece, err := f.body.pass(&x.piece, x.c.in)
+	x.piece = append(x.piece[:0], piece...) // it may lie in the client's buffer
+	f.start()
 	return err
 }
 
-func cut3(b []byte, n, m int) (first, second, third []byte) { return b[:n], b[n : n+m], b[n+m:] }
+// keep copies what still points into the client's buffer, before that is read into again: the request may have
+// to be matched and written once more.
+func (x *exchange) keep() {
+	r := &x.req
+	need := len(r.Upgrade)
+	for i := range r.Fields {
+		need += len(r.Fields[i].Name) + len(r.Fields[i].Value)
+	}
+	if cap(x.kept) < need {
+		x.kept = make([]byte, 0, need)
+	}
+	x.kept = x.kept[:0]
+	keep := func(b []byte) []byte {
+		from := len(x.kept)
+		x.kept = append(x.kept, b...)
+		return x.kept[from:]
+	}
+	for i := range r.Fields {
+		f := &r.Fields[i]
+		f.Name, f.Value = keep(f.Name), keep(f.Value)
+	}
+	if r.Upgrade != nil {
+		r.Upgrade = keep(r.Upgrade)
+	}
+}
+
+// write writes the request as it goes out in the lane that was chosen, unless it is written so already.
+func (x *exchange) write() {
+	if x.written == x.lane {
+		return
+	}
+	x.written = x.lane
+	x.head = http1.AppendRequest(x.head[:0], &x.req, x.edits.asked(x, x.lane))
+	x.headLen = len(x.head)
+	x.head = append(x.head, x.piece...)
+}
 
 // idempotent says whether the request may be sent twice to no other effect than once (RFC 9110 section 9.2.2).
 func (x *exchange) idempotent() bool {
@@ -213,17 +278,25 @@ func (x *exchange) conclude(o outcome) (another bool) {
 	return another
 }
 
-// refuse answers for an endpoint that cannot.
+// refuse answers for an endpoint that cannot, or that the route does not ask.
 func (x *exchange) refuse(o *outcome) (another bool) {
-	x.close = !x.parsed || x.req.Close || x.req.Minor == 0 || !x.feeder.whole.Load() || x.leaving()
-	x.edits.explain(o)
-	x.out = http1.AppendAnswer(x.out[:0], &http1.Answer{
-		Status: o.status,
-		Fields: x.edits.own[:],
-		Body:   x.edits.text,
-		Head:   x.parsed && string(x.method) == "HEAD",
-		Close:  x.close,
-	})
+	x.close = !x.parsed || x.req.Close || !x.feeder.whole.Load() || x.leaving()
+	a := http1.Answer{
+		Status:    o.status,
+		Head:      x.parsed && string(x.method) == "HEAD",
+		Close:     x.close,
+		KeepAlive: !x.close && x.req.Minor == 0,
+	}
+	switch {
+	case o.reason != "":
+		x.edits.explain(o)
+		a.Body, a.Fields = x.edits.text, x.edits.fields(nil)
+	case x.course != nil && x.course.respond != nil:
+		a.Body, a.Fields = x.course.respond.Body, x.edits.fields(x.course)
+	default:
+		a.Fields = x.edits.fields(x.course)
+	}
+	x.out = http1.AppendAnswer(x.out[:0], &a)
 	o.verdict = refused
 	if err := x.c.write(x.out); err != nil {
 		o.verdict = gone

@@ -99,7 +99,7 @@ func (f *feeder) upload(c *Conn, conn *upstream.Conn, wrote *alarm) stop {
 	if done {
 		f.whole.Store(true) // first: the answer to the last byte may come at once
 	}
-	if _, err := writeAll(conn, wrote, out, c.p.o.StallTimeout); err != nil {
+	if _, err := writeAll(conn, wrote, out, patience{stall: c.p.o.StallTimeout, hush: &c.hush}); err != nil {
 		return endpointClosed
 	}
 	f.progress.Store(time.Now().UnixNano())
@@ -134,7 +134,6 @@ func (f *feeder) join(c *Conn, conn *upstream.Conn) {
 
 // halt ends the feeder, which runs, and waits for it.
 func (f *feeder) halt(c *Conn, conn *upstream.Conn) {
-	const grace = 250 * time.Millisecond // for an endpoint that has answered to take the body's last bytes
 	c.hush.Store(true)
 	_ = c.nc.SetReadDeadline(time.Unix(1, 0))
 	_ = conn.SetWriteDeadline(time.Now().Add(grace))

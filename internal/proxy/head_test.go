@@ -40,7 +40,7 @@ func TestHeads(t *testing.T) {
 				return
 			}
 			heads <- head
-			fmt.Fprint(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX-Own: 1\r\nConnection: x-hop\r\nX-Hop: 1\r\n\r\n")
+			fmt.Fprint(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX-Own: 1\r\nConnection: x-hop\r\nX-Hop: 1\r\nX-Crossfade-Endpoint: 10.0.0.7\r\n\r\n")
 		}
 	})
 	w := newWorld(t, Options{}, addr)

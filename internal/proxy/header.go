@@ -16,57 +16,51 @@ const (
 	revealName     = "X-Crossfade-Endpoint"
 )
 
-// edits are the changes that every head goes through, made once for each exchange and filled in for each request.
+// edits are the changes that heads go through, made once for each exchange and filled in for each request: first
+// ours, then those of configuration.
 type edits struct {
 	request http1.Edit
 	answer  http1.Edit
+	interim http1.Edit
 
-	proto  [1]http1.Field
-	join   [2]http1.Field // X-Forwarded-For, Via
-	add    [1]http1.Field // X-Request-Id
-	remove [1][]byte
-	name   [1]http1.Field // X-Crossfade-Endpoint
-	own    [1]http1.Field // of our own answers: Server
-	id     [36]byte
-	logged []byte // the request's id, whoever made it
-	text   []byte // body of our own answers
+	remote http1.Field // X-Forwarded-For
+	via    http1.Field
+	id     http1.Field    // X-Request-Id
+	proto  [2]http1.Field // X-Forwarded-Proto: http, https
+	reveal http1.Field    // X-Crossfade-Endpoint
+	server http1.Field
+	place  http1.Field // Location, of our own answers
+
+	random [36]byte      // the request's id, where we make it
+	logged []byte        // the request's id, whoever made it
+	text   []byte        // body of our own answers
+	own    []http1.Field // fields of our own answers
 }
 
 func (e *edits) prepare(name string) {
-	e.proto[0] = http1.Field{Name: []byte(forwardedProto), Value: []byte("http")}
-	e.join[0].Name = []byte(forwardedFor)
-	e.join[1] = http1.Field{Name: []byte("Via"), Value: []byte("1.1 " + name)}
-	e.add[0] = http1.Field{Name: []byte(requestID), Value: e.id[:]}
-	e.remove[0] = []byte(revealName)
-	e.name[0].Name = []byte(revealName)
-	e.own[0] = http1.Field{Name: []byte("Server"), Value: []byte(name)}
-	e.request.Join = e.join[:]
-	e.request.Remove = e.remove[:]
+	e.remote.Name = []byte(forwardedFor)
+	e.via = http1.Field{Name: []byte("Via"), Value: []byte("1.1 " + name)}
+	e.id = http1.Field{Name: []byte(requestID)}
+	for i, scheme := range []string{plaintext, secure} {
+		e.proto[i] = http1.Field{Name: []byte(forwardedProto), Value: []byte(scheme)}
+	}
+	e.reveal.Name = []byte(revealName)
+	e.server = http1.Field{Name: []byte("Server"), Value: []byte(name)}
+	e.place.Name = []byte("Location")
+	e.interim.Remove = append(e.interim.Remove, e.reveal.Name)
 }
 
-// ready fills the request's edit in and says whether the answer is to name its endpoint.
-//
-// X-Forwarded-For and Via grow by one, whoever asks. X-Forwarded-Proto is what we saw; only in the mesh, where
-// a gateway of ours has come before, is an earlier one kept. X-Request-Id is made where there is none.
+// ready fills in what is the same for every attempt and says whether the answer is to name its endpoint.
 func (e *edits) ready(x *exchange) (reveal bool) {
 	fields := x.req.Fields
-	e.join[0].Value = x.c.remote
-	e.join[1].Value[2] = '0' + byte(x.req.Minor)
-	e.request.Set = e.proto[:]
-	if x.c.listener.Mesh {
-		if _, told := http1.Lookup(fields, forwardedProto); told {
-			e.request.Set = nil
-		}
-	}
-	e.request.Add = nil
+	e.remote.Value = x.c.remote
+	e.via.Value[2] = '0' + byte(x.req.Minor)
 	id, given := http1.Lookup(fields, requestID)
-	if !given {
-		newID(&e.id)
-		e.request.Add, id = e.add[:], e.id[:]
+	if e.id.Value = nil; !given {
+		newID(&e.random)
+		e.id.Value, id = e.random[:], e.random[:]
 	}
 	e.logged = append(e.logged[:0], id...)
-	e.request.Upgrade = x.upgrade
-
 	switch x.c.p.o.Reveal {
 	case RevealAlways:
 		return true
@@ -77,17 +71,79 @@ func (e *edits) ready(x *exchange) (reveal bool) {
 	return reveal
 }
 
+// asked fills the request's edit in for the lane that it takes.
+//
+// X-Forwarded-For and Via grow by one, whoever asks. X-Forwarded-Proto is what we saw; only in the mesh, where
+// a gateway of ours has come before, is an earlier one kept. X-Request-Id is made where there is none. Then comes
+// what configuration says, which has the last word on all of these.
+func (e *edits) asked(x *exchange, l *lane) *http1.Edit {
+	r := &e.request
+	r.Remove = append(r.Remove[:0], e.reveal.Name)
+	r.Set, r.Join, r.Add = r.Set[:0], r.Join[:0], r.Add[:0]
+	if !l.request.owns(ownForwardedFor) {
+		r.Join = append(r.Join, e.remote)
+	}
+	if !l.request.owns(ownVia) {
+		r.Join = append(r.Join, e.via)
+	}
+	if !l.request.owns(ownForwardedProto) && !x.told() {
+		proto := &e.proto[0]
+		if x.c.secure {
+			proto = &e.proto[1]
+		}
+		r.Set = append(r.Set, *proto)
+	}
+	if !l.request.owns(ownRequestID) && e.id.Value != nil {
+		r.Add = append(r.Add, e.id)
+	}
+	l.request.join(r)
+	r.Upgrade = x.upgrade
+	r.Host, r.Path = l.authority, nil
+	if w := l.course.rewrite; w != nil {
+		x.target = w.append(x.target[:0], x.path, x.prefix)
+		r.Path = x.target
+	}
+	return r
+}
+
+// told says whether a gateway of ours has said before us what the client speaks.
+func (x *exchange) told() bool {
+	if !x.c.listener.Mesh {
+		return false
+	}
+	_, told := http1.Lookup(x.req.Fields, forwardedProto)
+	return told
+}
+
 // answered fills the answer's edit in.
 func (e *edits) answered(x *exchange) *http1.Edit {
-	e.answer.Set = nil
-	if x.reveal {
-		e.name[0].Value = x.endpoint.reveal
-		e.answer.Set = e.name[:]
+	r := &e.answer
+	r.Remove = append(r.Remove[:0], e.reveal.Name) // an endpoint does not name itself
+	r.Set, r.Add = r.Set[:0], r.Add[:0]
+	if x.reveal && !x.lane.answer.owns(ownReveal) {
+		e.reveal.Value = x.endpoint.reveal
+		r.Set = append(r.Set, e.reveal)
 	}
-	e.answer.Close = x.close
-	e.answer.KeepAlive = !x.close && x.req.Minor == 0
-	e.answer.Upgrade = x.resp.Status == http.StatusSwitchingProtocols
-	return &e.answer
+	x.lane.answer.join(r)
+	r.Close = x.close
+	r.KeepAlive = !x.close && x.req.Minor == 0
+	r.Upgrade = x.resp.Status == http.StatusSwitchingProtocols
+	return r
+}
+
+// fields returns those of an answer of our own, c's where it gives the answer, nil where it does not.
+func (e *edits) fields(c *course) []http1.Field {
+	e.own = e.own[:0]
+	if c == nil || !c.answer.owns(ownServer) {
+		e.own = append(e.own, e.server)
+	}
+	if len(e.place.Value) > 0 {
+		e.own = append(e.own, e.place)
+	}
+	if c != nil && c.answer != nil {
+		e.own = append(append(e.own, c.answer.set...), c.answer.add...)
+	}
+	return e.own
 }
 
 // explain writes the body of an answer of our own.

@@ -21,6 +21,7 @@ type record struct {
 	listener, remote        string
 	method, authority, path string
 	id                      string
+	route                   string // its name and that of the match, as in "reviews.testers"; "" for none
 	service, endpoint       string // "" when it did not come so far
 	status                  int    // what the client saw; 0 when it saw none
 	end                     string // "answered", "cut" or "aborted"
@@ -59,7 +60,7 @@ func (j *journal) write(ctx context.Context, log *slog.Logger, r *record) {
 		"start", r.when, "took_ms", float64(r.took.Microseconds())/1000,
 		"listener", r.listener, "remote", r.remote,
 		"method", r.method, "authority", r.authority, "path", r.path, "request_id", r.id,
-		"service", r.service, "endpoint", r.endpoint, "attempts", r.attempts,
+		"route", r.route, "service", r.service, "endpoint", r.endpoint, "attempts", r.attempts,
 		"status", r.status, "end", r.end, "reason", r.reason)
 	if n := j.dropped.Swap(0); n > 0 {
 		log.WarnContext(ctx, "the access log was too slow", "dropped", n)

@@ -55,9 +55,10 @@ type Options struct {
 	AccessLog bool         // log every request, not only those that failed
 	Log       *slog.Logger // nil: nothing is logged
 
-	ID       string           // this gateway's name among Snapshot.Gateways
-	Seed     uint64           // this gateway's own; see balancer.Input
-	Upstream upstream.Options // of every endpoint's connections
+	Labels   map[string]string // of this gateway: what SourceLabels are held against outside the mesh
+	ID       string            // this gateway's name among Snapshot.Gateways
+	Seed     uint64            // this gateway's own; see balancer.Input
+	Upstream upstream.Options  // of every endpoint's connections
 }
 
 // WithDefaults returns o with every zero value replaced by its default.

@@ -228,12 +228,12 @@ func TestNobodyThere(t *testing.T) {
 	v.Listeners[0].Hosts[0].Domains = []string{"elsewhere"}
 	w.apply(v)
 	c.say("GET / HTTP/1.1\r\nHost: app\r\n\r\n")
-	c.wantAnswer("GET", 404, "Not Found: no route matches this host and path.\n")
+	c.wantAnswer("GET", 404, "Not Found: no route matches this request.\n")
 	if n := w.listener().Traffic.NoRoute.Load(); n != 1 {
 		t.Errorf("got %d without a route, want 1", n)
 	}
 	c.say("GET / HTTP/1.0\r\nHost: app\r\n\r\n")
-	c.wantAnswer("GET", 404, "Not Found: no route matches this host and path.\n")
+	c.wantAnswer("GET", 404, "Not Found: no route matches this request.\n")
 	c.wantEnd()
 	w.wantConserved()
 }
@@ -553,4 +553,53 @@ func TestAPanicCostsOneConnection(t *testing.T) {
 		t.Errorf("got %d panics, want 1", n)
 	}
 	w.wantConserved()
+}
+
+// An HTTP/1.0 client that asked to stay hears that it may, also from us.
+func TestOurOwnAnswersKeepOldClients(t *testing.T) {
+	w := newWorld(t, Options{})
+	c := w.dial()
+	for range 2 {
+		c.say("GET /nowhere HTTP/1.0\r\nHost: app\r\nConnection: keep-alive\r\n\r\n")
+		if resp, _ := c.answer("GET"); resp.StatusCode != 503 || resp.Header.Get("Connection") != "keep-alive" {
+			t.Fatalf("got %d with Connection %q, want 503 with keep-alive", resp.StatusCode, resp.Header.Get("Connection"))
+		}
+	}
+	w.wantConserved()
+}
+
+func TestOneEmptyLineBeforeARequestIsAllowed(t *testing.T) {
+	w := newWorld(t, Options{}, handle(t, echo))
+	for lines, status := range []int{200, 200, 400} {
+		c := w.dial()
+		c.say("%sGET / HTTP/1.1\r\nHost: app\r\n\r\n", strings.Repeat("\r\n", lines))
+		if resp, _ := c.answer("GET"); resp.StatusCode != status {
+			t.Errorf("after %d empty lines: got %d, want %d", lines, resp.StatusCode, status)
+		}
+	}
+	w.wantConserved()
+}
+
+// Only a connection that had been idle and was cut makes others suspect. A retry for any other reason takes the
+// connection that is there.
+func TestARetryTakesAWarmConnection(t *testing.T) {
+	nl, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dead := nl.Addr().String()
+	_ = nl.Close()
+	w := newWorld(t, Options{}, dead, handle(t, echo))
+	c := w.dial()
+	for range 50 {
+		c.say("GET / HTTP/1.1\r\nHost: app\r\n\r\n")
+		c.wantAnswer("GET", 200, "GET / ")
+	}
+	s := w.p.State().services[0]
+	if fails := s.Endpoints[0].Traffic.ConnectFail.Load(); fails == 0 {
+		t.Error("nobody tried the dead endpoint")
+	}
+	if connects := s.Endpoints[1].Traffic.Connects.Load(); connects != 1 {
+		t.Errorf("got %d connections to the living endpoint, want 1", connects)
+	}
 }

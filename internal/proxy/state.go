@@ -19,7 +19,8 @@ type State struct {
 	listeners []*Listener
 	endpoints map[endpointKey]*Endpoint
 	pools     map[destinationKey]*Pool
-	buffers   *upstream.Buffers // of all connections to endpoints
+	callers   map[string]map[string]string // labels of the instances that may call, by name
+	buffers   *upstream.Buffers            // of all connections to endpoints
 }
 
 // A Service is one service with its pools: the whole first, then its subsets, as in fleet.Service.Pools.
@@ -63,6 +64,7 @@ type Listener struct {
 	*fleet.Listener
 	Traffic *evidence.Downstream
 	table   *route.Table
+	courses []*course // by Rule.Number
 	pools   [][]*Pool // by Rule.Number, then by destination; nil where the service does not exist
 }
 
@@ -93,10 +95,10 @@ func (s *State) Listener(name string) *Listener {
 
 // lead finds the pools that the listener's rules lead to in s.
 func (l *Listener) lead(s *State) {
-	for _, rule := range l.table.Rules() {
-		pools := make([]*Pool, len(rule.Route.Destinations))
-		for i, d := range rule.Route.Destinations {
-			pools[i] = s.pools[destinationKey{d.Service, d.Subset}]
+	for _, c := range l.courses {
+		pools := make([]*Pool, len(c.lanes))
+		for i := range c.lanes {
+			pools[i] = s.pools[c.lanes[i].to]
 		}
 		l.pools = append(l.pools, pools)
 	}
@@ -105,7 +107,7 @@ func (l *Listener) lead(s *State) {
 // outlive returns what a listener that s does not have is to its last connections: the same routes, leading to
 // what s has.
 func (l *Listener) outlive(s *State) *Listener {
-	next := &Listener{Listener: l.Listener, Traffic: l.Traffic, table: l.table}
+	next := &Listener{Listener: l.Listener, Traffic: l.Traffic, table: l.table, courses: l.courses}
 	next.lead(s)
 	return next
 }

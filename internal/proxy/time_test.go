@@ -66,6 +66,9 @@ func TestTimeouts(t *testing.T) {
 		{"an endpoint that does not take its request", "GET / HTTP/1.1\r\nHost: app\r\n\r\n", func(net.Conn, *bufio.Reader) {
 			time.Sleep(time.Hour)
 		}, 504, time.Minute},
+		{"an endpoint that does not take a request in a hurry", "GET /hurry HTTP/1.1\r\nHost: app\r\n\r\n", func(net.Conn, *bufio.Reader) {
+			time.Sleep(time.Hour)
+		}, 504, time.Second},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -228,5 +231,39 @@ func TestClientThatDoesNotRead(t *testing.T) {
 		if n := w.listener().Traffic.Aborted.Load(); n != 1 {
 			t.Errorf("got %d aborted, want 1", n)
 		}
+	})
+}
+
+// An endpoint that has answered and does not take the last of the body gets a moment for it, not all the time that
+// a body may stall.
+func TestABodyThatNobodyReadsDoesNotHoldTheNextRequestUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, c, r := bubble(t, Options{}, func(c net.Conn, r *bufio.Reader) {
+			head, _ := readHead(r)
+			if strings.HasPrefix(head[0], "POST") {
+				_, _ = io.CopyN(io.Discard, r, 100_000)
+			}
+			_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+			time.Sleep(time.Hour)
+		})
+		began := time.Now()
+		go func() {
+			_, _ = io.WriteString(c, "POST / HTTP/1.1\r\nHost: app\r\nContent-Length: 110000\r\n\r\n"+strings.Repeat("x", 110_000))
+			_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: app\r\n\r\n")
+		}()
+		for range 2 {
+			resp, err := http.ReadResponse(r, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if body, err := io.ReadAll(resp.Body); err != nil || string(body) != "ok" || resp.Close {
+				t.Errorf("got %q, %v, close %v, want ok on a connection that goes on", body, err, resp.Close)
+			}
+		}
+		if took := time.Since(began); took != grace {
+			t.Errorf("the requests took %v, want %v", took, grace)
+		}
+		synctest.Wait()
+		w.wantSettled()
 	})
 }

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"net"
@@ -14,7 +15,7 @@ import (
 
 // switchOver passes a 101 on and turns the two connections into a tunnel until both sides have ended.
 func (x *exchange) switchOver() outcome {
-	if !x.upgrade {
+	if !x.upgrade || !bytes.EqualFold(x.resp.Upgrade, x.req.Upgrade) {
 		return x.unheard(&http1.Error{Status: 502, Reason: "it switched protocols unasked"})
 	}
 	x.join()
@@ -50,7 +51,7 @@ type tunnel struct {
 
 func (t *tunnel) run(a, b side) {
 	t.heard.Store(time.Now().UnixNano())
-	thrown := make(chan any)
+	thrown := make(chan any, 1) // room for one: nobody may be there to hear it
 	go func() {
 		defer func() { thrown <- recover() }()
 		t.carry(a, b)
@@ -73,7 +74,7 @@ func (t *tunnel) carry(from, to side) {
 	}()
 	for {
 		if b := from.buffer.Bytes(); len(b) > 0 {
-			if _, err := writeAll(to.Conn, &wrote, b, t.stall); err != nil {
+			if _, err := writeAll(to.Conn, &wrote, b, patience{stall: t.stall}); err != nil {
 				return
 			}
 			from.buffer.Skip(len(b))

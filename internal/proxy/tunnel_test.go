@@ -7,6 +7,10 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
+
+	"crossfade.dev/internal/upstream"
 )
 
 // upgraded opens a tunnel to an endpoint that plays scene in it.
@@ -111,3 +115,52 @@ func TestH2CIsNotPassedOn(t *testing.T) {
 		t.Errorf("got %q, want no upgrade in it", all)
 	}
 }
+
+// A switch to another protocol than the client asked for is no answer to it.
+func TestAnotherProtocolIsNotPassedOn(t *testing.T) {
+	w := newWorld(t, Options{}, script(t, func(_ int, c *net.TCPConn, r *bufio.Reader) {
+		_, _ = readHead(r)
+		fmt.Fprint(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: other\r\n\r\n")
+	}))
+	c := w.dial()
+	c.say("GET / HTTP/1.1\r\nHost: app\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+	if resp, body := c.answer("GET"); resp.StatusCode != 502 {
+		t.Errorf("got %d %q, want 502", resp.StatusCode, body)
+	}
+	w.wantConserved()
+}
+
+// The side that panics takes the connection down; the other one ends with it and leaves nothing behind.
+func TestATunnelThatPanicsEndsBothSides(t *testing.T) {
+	for _, first := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			a, a2 := net.Pipe()
+			b, b2 := net.Pipe()
+			var buffers upstream.Buffers
+			sides := []side{{a, buffers.Get()}, {b, buffers.Get()}}
+			if first {
+				sides[0].Conn = panicker{a}
+			} else {
+				sides[1].Conn = panicker{b}
+			}
+			for _, c := range []net.Conn{a2, b2} {
+				go func() { _, _ = io.Copy(io.Discard, c) }()
+			}
+			tunnel := tunnel{idle: time.Hour, stall: time.Minute}
+			func() {
+				defer func() {
+					if v := recover(); v != "read" {
+						t.Errorf("got panic %v, want that of Read", v)
+					}
+				}()
+				tunnel.run(sides[0], sides[1])
+			}()
+			// The bubble fails when a goroutine is left in it.
+		})
+	}
+}
+
+// A panicker panics when it is read from.
+type panicker struct{ net.Conn }
+
+func (panicker) Read([]byte) (int, error) { panic("read") }

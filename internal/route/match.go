@@ -2,95 +2,127 @@ package route
 
 import (
 	"bytes"
-	"fmt"
-	"regexp"
-	"strings"
 
 	"crossfade.dev/internal/fleet"
+	"crossfade.dev/internal/http1"
 )
+
+// A Request is what a rule is found by. Its slices and map are only read, and not kept.
+type Request struct {
+	Method []byte
+	Host   []byte            // the authority as the request names it, in any case, with or without a port
+	Path   []byte            // with the query
+	Fields []http1.Field     // as they came
+	HTTPS  bool              // the scheme is https, not http
+	Port   uint32            // that the request addresses; 0 is the authority's, else the scheme's
+	Labels map[string]string // of the instance that calls; nil when it is not known
+}
+
+// A Hit is what a request falls under. The zero Hit says that there is nothing.
+type Hit struct {
+	Rule   *Rule        // nil when HTTPS, or when nothing matches
+	Match  *fleet.Match // that held; nil for a rule without matches
+	Prefix int          // bytes of the path, the query left out, that the match accounts for: all, but for a prefix
+	HTTPS  bool         // the virtual host wants https and the request came without
+}
 
 // maxHost is the longest host name that is looked up by name; a longer one can only fall under "*". DNS allows 253.
 const maxHost = 255
 
 // A domain holds the virtual hosts of one host pattern: one for any port, and one for each port named.
 type domain struct {
-	any   *virtualHost
-	ports []portHost
+	any   *place
+	ports []place
 }
 
-type portHost struct {
-	port uint16
-	host *virtualHost
+// A place is where a domain leads.
+type place struct {
+	port   uint16
+	domain string // as configuration writes it
+	host   *virtualHost
 }
 
-type virtualHost struct{ rules []*Rule }
+type virtualHost struct {
+	https bool // plaintext requests are sent to https
+	rules []*Rule
+}
 
-// at returns the virtual host for exactly this port, or nil.
-func (d *domain) at(port uint16) *virtualHost {
-	for _, p := range d.ports {
-		if p.port == port {
-			return p.host
+// at returns the place for exactly this port, or nil.
+func (d *domain) at(port uint16) *place {
+	for i := range d.ports {
+		if d.ports[i].port == port {
+			return &d.ports[i]
 		}
 	}
 	return nil
 }
 
-// find returns the virtual host for an authority with this port (0: it names none), or nil. d may be nil.
-func (d *domain) find(port uint16) *virtualHost {
+// find returns the place for an authority with this port (0: it names none), or nil. d may be nil.
+func (d *domain) find(port uint16) *place {
 	if d == nil {
 		return nil
 	}
 	if port != 0 {
-		if vh := d.at(port); vh != nil {
-			return vh
+		if p := d.at(port); p != nil {
+			return p
 		}
 	}
 	return d.any
 }
 
-// Match returns the rule for a request, or nil if there is none. host is the authority as the request names it,
-// in any case, with or without a port; path may carry a query, which is not looked at.
-func (t *Table) Match(host, path []byte) *Rule {
-	vh := t.lookup(host)
-	if vh == nil {
-		return nil
+// Match returns what a request falls under. It allocates only where a regular expression is held against a
+// header that stands on several lines.
+func (t *Table) Match(q *Request) Hit {
+	at, port := t.lookup(q.Host)
+	if at == nil {
+		return Hit{}
 	}
-	if q := bytes.IndexByte(path, '?'); q >= 0 {
-		path = path[:q]
+	if at.host.https && !q.HTTPS {
+		return Hit{HTTPS: true}
 	}
-	for _, r := range vh.rules {
-		if r.match(path) {
-			return r
+	m := q.cut(port)
+	for _, r := range at.host.rules {
+		if held, ok := r.match(&m); ok {
+			h := Hit{Rule: r, Prefix: held.prefix(&m)}
+			if held != nil {
+				h.Match = held.from
+			}
+			return h
 		}
 	}
-	return nil
+	return Hit{}
 }
 
-func (t *Table) lookup(authority []byte) *virtualHost {
+// lookup returns where an authority leads, nil if nowhere, and its port, 0 if it names none.
+func (t *Table) lookup(authority []byte) (*place, uint16) {
 	name, port := splitAuthority(authority)
 	if len(name) > maxHost {
-		return t.catchAll.find(port)
+		return t.catchAll.find(port), port
 	}
 	var buf [maxHost]byte
 	lower := buf[:len(name)]
 	for i, c := range name {
-		if 'A' <= c && c <= 'Z' {
-			c += 'a' - 'A'
-		}
-		lower[i] = c
+		lower[i] = toLower(c)
 	}
-	if vh := t.exact[string(lower)].find(port); vh != nil {
-		return vh
+	if p := t.exact[string(lower)].find(port); p != nil {
+		return p, port
 	}
 	for _, n := range t.lengths {
 		if n >= len(lower) { // the "*" stands for at least one character
 			continue
 		}
-		if vh := t.suffix[string(lower[len(lower)-n:])].find(port); vh != nil {
-			return vh
+		if p := t.suffix[string(lower[len(lower)-n:])].find(port); p != nil {
+			return p, port
 		}
 	}
-	return t.catchAll.find(port)
+	return t.catchAll.find(port), port
+}
+
+func toLower(c byte) byte {
+	if 'A' <= c && c <= 'Z' {
+		c += 'a' - 'A'
+	}
+	return c
 }
 
 // splitAuthority cuts "host:port" into its parts; the port is 0 if there is none that can be read. One dot at
@@ -138,65 +170,4 @@ func parsePort(b []byte) uint16 {
 		return 0
 	}
 	return uint16(n)
-}
-
-// A match is a fleet.Match, ready to use.
-type match struct {
-	exact, prefix []byte
-	regex         *regexp.Regexp
-	all           bool
-}
-
-func newMatch(m *fleet.Match) (match, error) {
-	switch p := m.Path; {
-	case p.Exact != "":
-		return match{exact: []byte(p.Exact)}, nil
-	case p.Prefix != "":
-		return match{prefix: []byte(p.Prefix)}, nil
-	case p.Regex != "":
-		re, err := CompileRegex(p.Regex)
-		return match{regex: re}, err
-	default:
-		return match{all: true}, nil
-	}
-}
-
-// CompileRegex compiles an RE2 expression that must match the whole of a string. The error wraps ErrRegex.
-func CompileRegex(expr string) (*regexp.Regexp, error) {
-	// The expression has to stand on its own: "a)(b" compiles only inside the anchors.
-	_, err := regexp.Compile(expr)
-	if err == nil {
-		var re *regexp.Regexp
-		if re, err = regexp.Compile(`\A(?:` + expr + `)\z`); err == nil {
-			return re, nil
-		}
-	}
-	reason := strings.TrimPrefix(err.Error(), "error parsing regexp: ")
-	return nil, fmt.Errorf("%w %q: %s", ErrRegex, expr, reason)
-}
-
-// match says whether any of the rule's matches holds; a rule without matches holds always.
-func (r *Rule) match(path []byte) bool {
-	if len(r.matches) == 0 {
-		return true
-	}
-	for i := range r.matches {
-		if r.matches[i].holds(path) {
-			return true
-		}
-	}
-	return false
-}
-
-func (m *match) holds(path []byte) bool {
-	switch {
-	case m.all:
-		return true
-	case m.exact != nil:
-		return bytes.Equal(m.exact, path)
-	case m.prefix != nil:
-		return bytes.HasPrefix(path, m.prefix)
-	default:
-		return m.regex.Match(path)
-	}
 }

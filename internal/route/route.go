@@ -3,8 +3,12 @@
 // [Compile] turns a listener's virtual hosts into an immutable [Table]; [Table.Match] then walks it without a
 // lock, an allocation or a log line. Hosts are told apart first, as Envoy does: an exact name, else the
 // longest "*.suffix", else "*"; at each step a domain that names the port goes before one that does not. Within
-// the virtual host that was found, the first route in order that matches the path wins; a virtual host
-// without a matching route does not fall back to a less specific one.
+// the virtual host that was found, the first route in order wins that has no matches or one whose conditions all
+// hold; a virtual host without a matching route does not fall back to a less specific one. [Table.Explain] says
+// in words what Match did.
+//
+// Conditions compare as Istio and Envoy do: paths without their query and undecoded, query parameters undecoded,
+// authorities with their port and with regard to case, several lines of a header joined by commas.
 package route
 
 import (
@@ -23,6 +27,7 @@ var (
 	ErrDomain      = errors.New("invalid domain")
 	ErrDuplicate   = errors.New("domain is in two virtual hosts")
 	ErrDestination = errors.New("no destination with a weight above zero")
+	ErrAction      = errors.New("more than one of destinations, redirect and response")
 	ErrRegex       = errors.New("invalid regular expression")
 )
 
@@ -45,7 +50,7 @@ type Rule struct {
 }
 
 // Compile makes the table of a listener. It keeps pointers into l, which must not change afterwards.
-// The error wraps one of ErrDomain, ErrDuplicate, ErrDestination or ErrRegex.
+// The error wraps one of the errors above.
 func Compile(l *fleet.Listener) (*Table, error) {
 	t := &Table{exact: map[string]*domain{}, suffix: map[string]*domain{}}
 	for i := range l.Hosts {
@@ -63,7 +68,7 @@ func Compile(l *fleet.Listener) (*Table, error) {
 }
 
 func (t *Table) add(h *fleet.VirtualHost) error {
-	vh := &virtualHost{}
+	vh := &virtualHost{https: h.HTTPS}
 	for i := range h.Routes {
 		r, err := newRule(&h.Routes[i], len(t.rules))
 		if err != nil {
@@ -90,13 +95,13 @@ func (t *Table) addDomain(name string, vh *virtualHost) error {
 		if d.any != nil {
 			return fmt.Errorf("%q: %w", name, ErrDuplicate)
 		}
-		d.any = vh
+		d.any = &place{domain: name, host: vh}
 		return nil
 	}
 	if d.at(port) != nil {
 		return fmt.Errorf("%q: %w", name, ErrDuplicate)
 	}
-	d.ports = append(d.ports, portHost{port, vh})
+	d.ports = append(d.ports, place{port, name, vh})
 	return nil
 }
 
@@ -149,6 +154,12 @@ func newRule(r *fleet.Route, number int) (*Rule, error) {
 		}
 		rule.matches = append(rule.matches, m)
 	}
+	switch {
+	case r.Redirect != nil && r.Respond != nil, (r.Redirect != nil || r.Respond != nil) && len(r.Destinations) > 0:
+		return nil, ErrAction
+	case r.Redirect != nil, r.Respond != nil:
+		return rule, nil
+	}
 	var sum uint64
 	for _, d := range r.Destinations {
 		sum += uint64(d.Weight)
@@ -164,7 +175,7 @@ func newRule(r *fleet.Route, number int) (*Rule, error) {
 func (t *Table) Rules() []*Rule { return t.rules }
 
 // Destination turns a uniformly random u into the index of one of r.Route.Destinations, each with the
-// probability of its part of the weights. It never returns one of weight 0.
+// probability of its part of the weights. It never returns one of weight 0. The route must have destinations.
 func (r *Rule) Destination(u uint64) int {
 	last := len(r.cumulative) - 1
 	if last == 0 {

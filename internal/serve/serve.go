@@ -5,6 +5,14 @@
 //	err := s.Apply(ctx, state)   // opens sockets; again for every new state
 //	err = s.Run(ctx)             // serves until ctx ends, then drains
 //
+// # HTTPS
+//
+// A listener with servers of TLS answers each client as the server for its SNI says: an exact name goes before the
+// longest wildcard, that before "*", which also takes clients that name nobody. Where there is no server, the
+// handshake ends with the alert unrecognized_name. A request is served only if the server that its host belongs to
+// is the one that the connection was made with, and wants of clients what this one has proved; else the answer is
+// 421. Nothing of this touches listeners that speak plaintext.
+//
 // # How a socket is left
 //
 // Answers say Connection: close from then on; what is in the accept queue is accepted; the socket is closed.
@@ -35,7 +43,11 @@ type Options struct {
 	MaxConns     int           // per socket; more are refused; 20,000
 	DrainTimeout time.Duration // from the start of a drain to its forced end; 30 s
 	QuietTime    time.Duration // without a request, after which idle connections are closed; 5 s
-	Log          *slog.Logger  // nil: nothing is logged
+
+	MaxHandshakes int           // TLS handshakes under way, per socket; one more ends the oldest; a tenth of MaxConns
+	LookEvery     time.Duration // between two looks at the files of TLS; 1 s
+
+	Log *slog.Logger // nil: nothing is logged
 	// Listen opens a socket; nil: TCP.
 	Listen func(ctx context.Context, address string) (net.Listener, error)
 }
@@ -44,6 +56,8 @@ func (o Options) withDefaults() Options {
 	o.MaxConns = cmp.Or(o.MaxConns, 20_000)
 	o.DrainTimeout = cmp.Or(o.DrainTimeout, 30*time.Second)
 	o.QuietTime = cmp.Or(o.QuietTime, 5*time.Second)
+	o.MaxHandshakes = cmp.Or(o.MaxHandshakes, max(1, o.MaxConns/10))
+	o.LookEvery = cmp.Or(o.LookEvery, time.Second)
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
@@ -74,17 +88,19 @@ type Server struct {
 	o    Options
 	cut  atomic.Int64  // requests, over all sockets
 	bell chan struct{} // rung when fresh or retired is not empty
+	ring *keyring
 
 	mu      sync.Mutex
 	sockets map[string]*socket // in service, by the address that configuration names
 	fresh   []*socket          // bound, not yet accepted from
 	retired []*socket          // to be drained
+	unbound error              // addresses that Apply could not bind
 	stopped bool
 }
 
 // New returns a server without sockets.
 func New(p *proxy.Proxy, o Options) *Server {
-	return &Server{p: p, o: o.withDefaults(), bell: make(chan struct{}, 1), sockets: map[string]*socket{}}
+	return &Server{p: p, o: o.withDefaults(), bell: make(chan struct{}, 1), ring: newKeyring(), sockets: map[string]*socket{}}
 }
 
 // Proxy returns the proxy that the server's connections go to.
@@ -95,6 +111,10 @@ func (s *Server) Proxy() *proxy.Proxy { return s.p }
 // is named in the error; everything else takes effect all the same, and the next Apply tries again. Before Run,
 // sockets are bound and clients wait in their queues.
 //
+// The files of TLS are read, now and whenever they change while Run runs. A server whose files cannot be used goes
+// on with what it read before, or refuses every handshake if there is nothing; it is named in the error, and in
+// that of [Server.Err] for as long as it lasts.
+//
 // Apply must not be called by two goroutines at once; see [proxy.Proxy.Swap].
 func (s *Server) Apply(ctx context.Context, state *proxy.State) error {
 	s.mu.Lock()
@@ -102,10 +122,11 @@ func (s *Server) Apply(ctx context.Context, state *proxy.State) error {
 	if s.stopped {
 		return ErrStopped
 	}
+	fronts := s.fronts(ctx, state)
 	left := s.sockets
 	s.sockets = make(map[string]*socket, len(left))
 	var errs []error
-	for _, l := range state.Listeners() {
+	for i, l := range state.Listeners() {
 		k := left[l.Address]
 		if k == nil {
 			nl, err := s.o.Listen(ctx, l.Address)
@@ -113,10 +134,11 @@ func (s *Server) Apply(ctx context.Context, state *proxy.State) error {
 				errs = append(errs, fmt.Errorf("listener %s: %w", l.Name, err))
 				continue
 			}
-			k = newSocket(s, nl, l.Name)
+			k = newSocket(s, nl, l)
 			s.fresh = append(s.fresh, k)
 		}
 		k.door.Rename(l.Name)
+		k.serve(fronts[i])
 		s.sockets[l.Address] = k
 		delete(left, l.Address)
 	}
@@ -127,6 +149,59 @@ func (s *Server) Apply(ctx context.Context, state *proxy.State) error {
 	select {
 	case s.bell <- struct{}{}:
 	default: // it rings already
+	}
+	s.unbound = errors.Join(errs...)
+	return s.err(true)
+}
+
+// fronts returns how each of the state's listeners answers TLS clients, with files as they are now.
+func (s *Server) fronts(ctx context.Context, state *proxy.State) []*front {
+	var fronts []*front
+	for _, l := range state.Listeners() {
+		fronts = append(fronts, newFront(l.Listener, s.ring))
+	}
+	s.ring.keep()
+	s.look(ctx, time.Now())
+	return fronts
+}
+
+// look reads the files of TLS that have changed.
+func (s *Server) look(ctx context.Context, now time.Time) {
+	for _, c := range s.ring.refresh(now) {
+		log := s.o.Log.With("certificate", c.spec.Certificate)
+		if c.loaded {
+			log.InfoContext(ctx, "TLS files are in force")
+		}
+		for _, notice := range c.notices {
+			log.WarnContext(ctx, "a TLS certificate has lapsed and is used all the same", "which", notice)
+		}
+		if c.err != nil {
+			log.ErrorContext(ctx, "TLS files cannot be used", "error", c.trouble())
+		}
+	}
+}
+
+// Err says what of the last state that was applied is not served as it says: addresses that could not be bound,
+// and TLS files that cannot be used now, with [ErrNotReloaded] where older ones are still served. It is nil when
+// all is well.
+func (s *Server) Err() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err(true)
+}
+
+// Unserved says what of the last state that was applied is not served at all: Err without what only goes on with
+// older files.
+func (s *Server) Unserved() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err(false)
+}
+
+func (s *Server) err(all bool) error {
+	errs := []error{s.unbound}
+	for _, address := range slices.Sorted(maps.Keys(s.sockets)) {
+		errs = append(errs, s.sockets[address].front.Load().trouble(all))
 	}
 	return errors.Join(errs...)
 }
@@ -148,19 +223,22 @@ func (s *Server) Addr(listener string) net.Addr {
 func (s *Server) Run(ctx context.Context) error {
 	work, end := context.WithCancel(context.WithoutCancel(ctx)) // connections outlive ctx: that is what a drain is
 	defer end()
-	var sockets, proxying sync.WaitGroup
+	var tasks tasks
+	var proxying sync.WaitGroup
 	proxying.Go(func() { _ = s.p.Run(work) }) // it returns nil
-	for running := true; running; {
+	proxying.Go(func() { s.watch(work) })
+	for ctx.Err() == nil {
 		select {
 		case <-s.bell:
-			s.advance(work, &sockets)
+			s.advance(work, &tasks)
 		case <-ctx.Done():
-			running = false
 		}
 	}
-	s.leave()
-	s.advance(work, &sockets)
-	sockets.Wait()
+	for _, mesh := range []bool{false, true} { // who serves a request from outside may still call others
+		s.leave(mesh)
+		s.advance(work, &tasks)
+		tasks.of(mesh).Wait()
+	}
 	s.p.Close()
 	end()
 	proxying.Wait()
@@ -170,19 +248,46 @@ func (s *Server) Run(ctx context.Context) error {
 	return nil
 }
 
-// leave retires every socket.
-func (s *Server) leave() {
+// watch looks at the files of TLS until ctx ends.
+func (s *Server) watch(ctx context.Context) {
+	tick := time.NewTicker(s.o.LookEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case now := <-tick.C:
+			s.look(ctx, now)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// leave retires every socket of one kind.
+func (s *Server) leave(mesh bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.stopped = true
 	for _, address := range slices.Sorted(maps.Keys(s.sockets)) {
-		s.retired = append(s.retired, s.sockets[address])
+		if k := s.sockets[address]; k.mesh == mesh {
+			s.retired = append(s.retired, k)
+			delete(s.sockets, address)
+		}
 	}
-	clear(s.sockets)
+}
+
+// tasks are the accept loops and drains of sockets: of those for outside, and of those between services, which
+// end later.
+type tasks struct{ outside, mesh sync.WaitGroup }
+
+func (t *tasks) of(mesh bool) *sync.WaitGroup {
+	if mesh {
+		return &t.mesh
+	}
+	return &t.outside
 }
 
 // advance starts what Apply and leave have decided.
-func (s *Server) advance(work context.Context, tasks *sync.WaitGroup) {
+func (s *Server) advance(work context.Context, t *tasks) {
 	s.mu.Lock()
 	fresh, retired := s.fresh, s.retired
 	s.fresh, s.retired = nil, nil
@@ -190,9 +295,9 @@ func (s *Server) advance(work context.Context, tasks *sync.WaitGroup) {
 	for _, k := range fresh {
 		ctx, cancel := context.WithCancel(work)
 		k.force = cancel
-		tasks.Go(func() { k.accept(ctx) })
+		t.of(k.mesh).Go(func() { k.accept(ctx) })
 	}
 	for _, k := range retired {
-		tasks.Go(func() { k.drain() })
+		t.of(k.mesh).Go(func() { k.drain() })
 	}
 }

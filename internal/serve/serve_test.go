@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -31,15 +32,25 @@ type gateway struct {
 // start serves view; stop it with leave, or leave it to the test's end.
 func start(t testing.TB, o serve.Options, view fleet.View) *gateway {
 	t.Helper()
-	g := &gateway{t: t, s: serve.New(proxy.New(proxy.Options{}), o), err: make(chan error, 1)}
+	return startWith(t, proxy.Options{}, o, view)
+}
+
+func startWith(t testing.TB, po proxy.Options, o serve.Options, view fleet.View) *gateway {
+	t.Helper()
+	g := &gateway{t: t, s: serve.New(proxy.New(po), o), err: make(chan error, 1)}
 	if err := g.apply(view); err != nil {
 		t.Fatal(err)
 	}
+	g.run()
+	return g
+}
+
+// run has the server serve until the test ends or leave is called.
+func (g *gateway) run() {
 	ctx, stop := context.WithCancel(context.Background())
 	g.stop = stop
 	go func() { g.err <- g.s.Run(ctx) }()
-	t.Cleanup(func() { stop() })
-	return g
+	g.t.Cleanup(stop)
 }
 
 func (g *gateway) apply(view fleet.View) error {
@@ -326,6 +337,7 @@ func TestTheQueueIsServed(t *testing.T) {
 // A flock of keep-alive clients posts without end, and moves to the successor when its gateway cannot be
 // reached. A request without an answer is lost.
 type flock struct {
+	dial                  func(addr string) (*client, error)
 	lost, answered, moved atomic.Int64
 	clients               sync.WaitGroup
 }
@@ -339,7 +351,11 @@ func (f *flock) post(n int, gateway, successor string, after int) {
 			for left > 0 {
 				if c == nil {
 					var err error
-					if c, err = dial(addr); err != nil {
+					if c, err = f.dial(addr); err != nil {
+						if !errors.Is(err, syscall.ECONNREFUSED) {
+							f.lost.Add(1)
+							return
+						}
 						addr = successor
 						f.moved.Add(1)
 						continue
@@ -377,7 +393,7 @@ func TestDrainLosesNothing(t *testing.T) {
 	successor := start(t, serve.Options{}, view(e, "a", anyPort))
 	for round := range 5 {
 		g := start(t, serve.Options{QuietTime: 500 * time.Millisecond}, view(e, "a", anyPort))
-		var f flock
+		f := flock{dial: dial}
 		f.post(40, g.addr("a"), successor.addr("a"), 20)
 		eventually(t, "clients are at it", func() bool { return f.answered.Load() > 400 })
 		if err := g.leave(); err != nil {
@@ -401,7 +417,7 @@ func TestTheControlLoses(t *testing.T) {
 	var lost int64
 	for round := 0; round < 20 && lost == 0; round++ {
 		s := httptest.NewServer(http.HandlerFunc(hello))
-		var f flock
+		f := flock{dial: dial}
 		f.post(40, s.Listener.Addr().String(), successor.addr("a"), 20)
 		eventually(t, "clients are at it", func() bool { return f.answered.Load() > 400 })
 		if err := s.Config.Shutdown(context.Background()); err != nil {

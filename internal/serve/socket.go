@@ -1,10 +1,13 @@
 package serve
 
 import (
+	"container/list"
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"crossfade.dev/internal/proxy"
@@ -14,22 +17,34 @@ import (
 type socket struct {
 	s       *Server
 	nl      net.Listener
+	mesh    bool // it is for calls between services
 	door    *proxy.Door
 	leaving chan struct{} // closed when the socket is to be left
 	left    chan struct{} // closed when nothing is accepted any more
 	force   func()        // ends what Cut does not reach: waits for connections to endpoints
 
-	mu    sync.Mutex
-	conns map[*proxy.Conn]struct{}
-	gone  sync.WaitGroup // of conns
+	front atomic.Pointer[front] // nil serves plaintext
+	tls   *tls.Config           // what handshakes begin with
+
+	mu         sync.Mutex
+	conns      map[*proxy.Conn]struct{}
+	handshakes list.List      // of *secured that are not done, oldest first
+	gone       sync.WaitGroup // of conns
 }
 
-func newSocket(s *Server, nl net.Listener, listener string) *socket {
+func newSocket(s *Server, nl net.Listener, l *proxy.Listener) *socket {
 	return &socket{
-		s: s, nl: nl, door: proxy.NewDoor(listener),
+		s: s, nl: nl, mesh: l.Mesh, door: proxy.NewDoor(l.Name),
 		leaving: make(chan struct{}), left: make(chan struct{}),
+		tls:   newTLS(),
 		conns: map[*proxy.Conn]struct{}{},
 	}
+}
+
+// serve has new connections speak TLS as f says, or plaintext if it is nil.
+func (k *socket) serve(f *front) {
+	k.front.Store(f)
+	k.door.Secure(f != nil)
 }
 
 // errEmpty says that nobody waits in a socket's queue.
@@ -101,8 +116,14 @@ func (k *socket) acceptAll(work context.Context) {
 	}
 }
 
-// admit serves nc, unless there are too many already.
+// admit serves nc, unless there are too many already. It counts as open from here on, whatever its handshake
+// takes.
 func (k *socket) admit(work context.Context, nc net.Conn) {
+	var secured *secured
+	if k.front.Load() != nil {
+		secured = k.secure(nc)
+		nc = secured
+	}
 	c := k.s.p.NewConn(nc, k.door)
 	k.mu.Lock()
 	full := len(k.conns) >= k.s.o.MaxConns
@@ -113,6 +134,9 @@ func (k *socket) admit(work context.Context, nc net.Conn) {
 	if full {
 		c.Refuse()
 		return
+	}
+	if secured != nil {
+		k.shaking(secured)
 	}
 	k.gone.Go(func() {
 		if c.Serve(work) {
@@ -150,7 +174,7 @@ func (k *socket) drain() {
 		now = <-tick.C
 	}
 	for _, c := range k.open() {
-		c.Cut()
+		k.gone.Go(c.Cut) // side by side: taking leave of TLS clients may take a while
 	}
 	k.force()
 	k.gone.Wait()

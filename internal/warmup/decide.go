@@ -57,7 +57,9 @@ type Decision struct {
 //
 // A member is left out when its stage is not offered to requests, its weight is 0 or this data plane has
 // ejected it. If that leaves nobody, ejection is overruled and those who are offered get their full weight: a
-// request that may be answered is better than one that cannot be.
+// request that may be answered is better than one that cannot be. If it leaves less than the part of them that
+// is the policy's panic threshold, the ejected get what their curve gives them: those that are left could not
+// bear it all.
 //
 // Shares are relative to the warmest member that is not left out. One endpoint alone so gets everything, and of
 // several cold ones the oldest gets its full weight, without a rule or a jump of its own.
@@ -82,6 +84,9 @@ func Decide(v fleet.View, s *fleet.Service, p *fleet.Pool, o fleet.Overlay, now 
 			d.include(i, float64(e.Weight))
 			out.Reason = why(p.Policy.Warmup, out, published, v.Age(e, now))
 		}
+	}
+	if d.included > 0 && float64(d.included) < p.Policy.Panic*float64(d.included+ejected) {
+		d.recall(s, p)
 	}
 	switch {
 	case d.included > 0:
@@ -140,8 +145,12 @@ func (d *decision) relate() {
 		if out.Share = 1; greatest > 0 {
 			out.Share = out.Curve / greatest
 		}
-		if out.Reason = BypassAllCold; d.included == 1 {
+		switch {
+		case out.Reason == Panic:
+		case d.included == 1:
 			out.Reason = BypassSingle
+		default:
+			out.Reason = BypassAllCold
 		}
 	}
 }
@@ -204,6 +213,16 @@ func (d *decision) floor(needed float64) float64 {
 		}
 	}
 	return 1
+}
+
+// Recall takes the ejected back in.
+func (d *decision) recall(s *fleet.Service, p *fleet.Pool) {
+	for i, m := range p.Members {
+		if d.Outcomes[i].Reason == Ejected {
+			d.include(i, float64(s.Endpoints[m.Endpoint].Weight))
+			d.Outcomes[i].Reason = Panic
+		}
+	}
 }
 
 // Overrule gives those who are offered their full weight, ejected or not.

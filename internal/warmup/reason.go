@@ -17,5 +17,6 @@ const (
 	BypassAllCold Reason = "bypass-all-cold" // everybody warms: shares are relative to the warmest
 	Manual        Reason = "manual"
 	Ejected       Reason = "ejected" // left out by this data plane
+	Panic         Reason = "panic"   // ejected, and sent to all the same: too few are in service
 	Drained       Reason = "drained" // weight 0, or leaving
 )

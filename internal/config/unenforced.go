@@ -1,0 +1,203 @@
+package config
+
+import (
+	"fmt"
+	"math/big"
+	"slices"
+	"strings"
+
+	networking "istio.io/api/networking/v1alpha3"
+)
+
+// What stands here is read and checked, and nothing comes of it yet: what is accepted today under --strict=false must
+// not turn out to be wrong on the day that it is enforced.
+
+func (b *builder) checkUnenforced(o *object, path string, h *networking.HTTPRoute) {
+	b.checkRetries(o, path+".retries", h.GetRetries())
+	b.checkFault(o, path+".fault", h.GetFault())
+	b.checkMirrors(o, path, h)
+	b.checkCors(o, path+".corsPolicy", h.GetCorsPolicy())
+}
+
+func (b *builder) checkRetries(o *object, path string, r *networking.HTTPRetry) {
+	if r == nil {
+		return
+	}
+	b.notNegative(o, path+".attempts", int64(r.Attempts))
+	if r.Attempts == 0 && (r.PerTryTimeout != nil || r.RetryOn != "") {
+		b.report(o, Conflict, path+".attempts", "0 attempts leave nothing to say about them; raise it, or remove the rest")
+	}
+	for word := range strings.SplitSeq(r.RetryOn, ",") {
+		if word = strings.TrimSpace(word); word == "" && r.RetryOn != "" {
+			b.report(o, Invalid, path+".retryOn", "%q has an empty entry", clip(r.RetryOn))
+		}
+	}
+}
+
+func (b *builder) checkFault(o *object, path string, f *networking.HTTPFaultInjection) {
+	if f == nil {
+		return
+	}
+	if f.Delay == nil && f.Abort == nil {
+		b.report(o, Missing, path, "does nothing; set delay or abort")
+	}
+	if d := f.Delay; d != nil {
+		b.percent(o, path+".delay.percentage.value", d.GetPercentage().GetValue())
+		b.percent(o, path+".delay.percent", float64(d.GetPercent())) //nolint:staticcheck // still read by Istio
+		if d.HttpDelayType == nil {
+			b.report(o, Missing, path+".delay.fixedDelay", `is missing; say how long, as in "5s"`)
+		}
+	}
+	if a := f.Abort; a != nil {
+		b.percent(o, path+".abort.percentage.value", a.GetPercentage().GetValue())
+		switch kind := a.ErrorType.(type) {
+		case nil:
+			b.report(o, Missing, path+".abort.httpStatus", "is missing; say what to answer with, as in 503")
+		case *networking.HTTPFaultInjection_Abort_HttpStatus:
+			if kind.HttpStatus < 200 || kind.HttpStatus > 599 {
+				b.report(o, Invalid, path+".abort.httpStatus", "%d is no status to answer with; it must be between 200 and 599", kind.HttpStatus)
+			}
+		}
+	}
+}
+
+func (b *builder) percent(o *object, path string, p float64) {
+	if !(p >= 0 && p <= 100) {
+		b.report(o, Invalid, path, "%g is no percentage; it must be between 0 and 100", p)
+	}
+}
+
+func (b *builder) checkMirrors(o *object, path string, h *networking.HTTPRoute) {
+	if h.GetMirror() != nil && len(h.Mirrors) > 0 {
+		b.report(o, Conflict, path+".mirrors", "only one of mirror and mirrors may be set")
+	}
+	if m := h.GetMirror(); m != nil && m.Host == "" {
+		b.report(o, Missing, path+".mirror.host", "is missing; name a service")
+	}
+	b.percent(o, path+".mirrorPercentage.value", h.GetMirrorPercentage().GetValue())
+	b.percent(o, path+".mirrorPercent", float64(h.GetMirrorPercent().GetValue())) //nolint:staticcheck // still read by Istio
+	for i, m := range h.GetMirrors() {
+		at := fmt.Sprintf("%s.mirrors[%d]", path, i)
+		if m.GetDestination().GetHost() == "" {
+			b.report(o, Missing, at+".destination.host", "is missing; name a service")
+		}
+		b.percent(o, at+".percentage.value", m.GetPercentage().GetValue())
+	}
+}
+
+func (b *builder) checkCors(o *object, path string, c *networking.CorsPolicy) {
+	for i, m := range c.GetAllowOrigins() {
+		if at := fmt.Sprintf("%s.allowOrigins[%d]", path, i); m.GetMatchType() == nil {
+			b.report(o, Missing, at, "is empty; set exact, prefix or regex")
+		} else {
+			b.compare(o, at, m)
+		}
+	}
+	for i, method := range c.GetAllowMethods() {
+		if method != "*" && !isToken(strings.ToLower(method)) {
+			b.report(o, Invalid, fmt.Sprintf("%s.allowMethods[%d]", path, i), "%q is no method", clip(method))
+		}
+	}
+}
+
+// checkPolicy checks the parts of a trafficPolicy that nothing comes of yet.
+func (b *builder) checkPolicy(o *object, path string, pool *networking.ConnectionPoolSettings, d *networking.OutlierDetection, t *networking.ClientTLSSettings) {
+	at := path + ".connectionPool."
+	for field, n := range map[string]int32{
+		"tcp.maxConnections":            pool.GetTcp().GetMaxConnections(),
+		"http.http1MaxPendingRequests":  pool.GetHttp().GetHttp1MaxPendingRequests(),
+		"http.http2MaxRequests":         pool.GetHttp().GetHttp2MaxRequests(),
+		"http.maxRequestsPerConnection": pool.GetHttp().GetMaxRequestsPerConnection(),
+		"http.maxRetries":               pool.GetHttp().GetMaxRetries(),
+		"http.maxConcurrentStreams":     pool.GetHttp().GetMaxConcurrentStreams(),
+	} {
+		b.notNegative(o, at+field, int64(n))
+	}
+	b.percent(o, path+".outlierDetection.maxEjectionPercent", float64(d.GetMaxEjectionPercent()))
+	b.percent(o, path+".outlierDetection.minHealthPercent", float64(d.GetMinHealthPercent()))
+	if t != nil {
+		b.checkClientTLS(o, path+".tls", t)
+	}
+}
+
+func (b *builder) checkClientTLS(o *object, path string, t *networking.ClientTLSSettings) {
+	switch {
+	case t.Mode == networking.ClientTLSSettings_MUTUAL && t.CredentialName == "":
+		if t.ClientCertificate == "" {
+			b.report(o, Missing, path+".clientCertificate", "is missing; MUTUAL needs it")
+		}
+		if t.PrivateKey == "" {
+			b.report(o, Missing, path+".privateKey", "is missing; MUTUAL needs it")
+		}
+	case t.Mode == networking.ClientTLSSettings_ISTIO_MUTUAL && (t.ClientCertificate != "" || t.PrivateKey != "" || t.CaCertificates != ""):
+		b.report(o, Conflict, path, "ISTIO_MUTUAL uses the certificates of the mesh; remove the files")
+	}
+}
+
+// checkHash checks what requests are to be told apart by.
+func (b *builder) checkHash(o *object, path string, h *networking.LoadBalancerSettings_ConsistentHashLB) {
+	if h == nil {
+		return
+	}
+	switch key := h.HashKey.(type) {
+	case nil:
+		b.report(o, Missing, path, "needs a key; set httpHeaderName, httpCookie, useSourceIp or httpQueryParameterName")
+	case *networking.LoadBalancerSettings_ConsistentHashLB_HttpHeaderName:
+		if !isToken(strings.ToLower(key.HttpHeaderName)) {
+			b.report(o, Invalid, path+".httpHeaderName", "%q is no name of a header", clip(key.HttpHeaderName))
+		}
+	case *networking.LoadBalancerSettings_ConsistentHashLB_HttpCookie:
+		if key.HttpCookie.GetName() == "" {
+			b.report(o, Missing, path+".httpCookie.name", "is missing; name the cookie")
+		}
+		for i, a := range key.HttpCookie.GetAttributes() {
+			if a.GetName() == "" {
+				b.report(o, Missing, fmt.Sprintf("%s.httpCookie.attributes[%d].name", path, i), "is missing; name the attribute")
+			}
+		}
+	case *networking.LoadBalancerSettings_ConsistentHashLB_HttpQueryParameterName:
+		if key.HttpQueryParameterName == "" {
+			b.report(o, Invalid, path+".httpQueryParameterName", "is empty; name the parameter")
+		}
+	}
+	const largest = 5_000_011 // Envoy's
+	if m := h.GetMaglev(); m != nil && m.TableSize != 0 {
+		if m.TableSize > largest || !new(big.Int).SetUint64(m.TableSize).ProbablyPrime(0) { // exact below 2⁶⁴
+			b.report(o, Invalid, path+".maglev.tableSize", "%d must be a prime number, at most %d", m.TableSize, largest)
+		}
+	}
+}
+
+// checkLocality checks how requests are to be kept near, or spread.
+func (b *builder) checkLocality(o *object, path string, l *networking.LocalityLoadBalancerSetting) {
+	if l == nil {
+		return
+	}
+	var set []string
+	for _, name := range []string{"distribute", "failover", "failoverPriority"} {
+		if o.has(path + "." + name) {
+			set = append(set, name)
+		}
+	}
+	if len(set) > 1 && !slices.Equal(set, []string{"failover", "failoverPriority"}) {
+		b.report(o, Conflict, path+"."+set[1], "only one of %s may be set", strings.Join(set, " and "))
+	}
+	for i, d := range l.Distribute {
+		sum := uint32(0)
+		for _, weight := range d.GetTo() {
+			sum += weight
+		}
+		if sum != 100 {
+			b.report(o, Invalid, fmt.Sprintf("%s.distribute[%d].to", path, i), "the weights sum to %d; they must sum to 100", sum)
+		}
+	}
+	for i, f := range l.Failover {
+		at := fmt.Sprintf("%s.failover[%d]", path, i)
+		switch {
+		case f.GetFrom() == "" || f.GetTo() == "":
+			b.report(o, Missing, at, "needs from and to")
+		case f.From == f.To:
+			b.report(o, Invalid, at+".to", "%s cannot stand in for itself", f.To)
+		}
+	}
+}

@@ -1,0 +1,392 @@
+package effects
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/textproto"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"crossfade.dev/internal/config"
+	"crossfade.dev/internal/fleet"
+	"crossfade.dev/internal/proxy"
+	"crossfade.dev/internal/serve"
+	"crossfade.dev/internal/upstream"
+)
+
+// An ask is what a client sends. The zero value of every field but url has a meaning.
+type ask struct {
+	url    string // "http://shop.example.com/x"; the port is the one that configuration names
+	method string // GET
+	header string // one line: "end-user: jason"
+	caller string // set: through the mesh port, as this instance
+	times  int    // more than once: what is seen is how often which endpoint answered
+	tls    *tls.Config
+}
+
+// see loads files, serves them, asks, and returns what was seen, line by line:
+//
+//	status 200
+//	route checkout.testers          the name that is logged
+//	< x-name: value                 a field of the answer
+//	at 127.0.1.1:80                 who answered
+//	> GET /path HTTP/1.1            what it got
+//	> x-name: value
+//
+// or the body of an answer that no endpoint gave, or "refused: why", or, when asked several times, lines as
+// "mostly 127.0.1.1:80", "evenly …", "rarely …" and "in turn".
+func see(t *testing.T, yaml string, q ask) string {
+	t.Helper()
+	desired, findings := config.Parse([]config.File{{Name: "effects.yaml", Data: []byte(yaml)}}, config.Options{MeshAddress: "127.0.0.1:15001"})
+	if desired == nil {
+		var all []string
+		for _, f := range findings {
+			all = append(all, fmt.Sprint("refused: ", f.Field, " ", f.Message))
+		}
+		return strings.Join(all, "\n")
+	}
+	routes := make(chan string, 1)
+	po := proxy.Options{
+		AccessLog: true, Log: slog.New(routeLog{slog.DiscardHandler, routes}), Labels: config.DefaultLabels(), Seed: 1,
+		Upstream: upstream.Options{Dial: dial},
+	}
+	so := serve.Options{Listen: func(ctx context.Context, _ string) (net.Listener, error) {
+		var lc net.ListenConfig
+		return lc.Listen(ctx, "tcp", "127.0.0.1:0")
+	}, QuietTime: time.Millisecond}
+	server, stop, err := serve.Start(t.Context(), fold(desired), po, so)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+	}()
+	name, ok := listenerFor(desired, q)
+	if !ok {
+		return "refused: nothing listens"
+	}
+	nc, err := connect(server.Addr(name).String(), q)
+	if err != nil {
+		return "refused: " + err.Error()
+	}
+	defer nc.Close()
+	c := conversation{t, nc, bufio.NewReader(nc), routes}
+	if q.times > 0 {
+		return c.tally(q)
+	}
+	return c.once(q)
+}
+
+// listenerFor finds the listener that a client would connect to.
+func listenerFor(d *fleet.Desired, q ask) (name string, ok bool) {
+	scheme, rest, _ := strings.Cut(q.url, "://")
+	host, _, _ := strings.Cut(rest, "/")
+	_, text, named := strings.Cut(host, ":")
+	port, _ := strconv.Atoi(text)
+	if !named {
+		port = map[string]int{"http": 80, "https": 443}[scheme]
+	}
+	for _, l := range d.Listeners {
+		if l.Mesh == (q.caller != "") && (l.Mesh || int(l.Port) == port) && carries(config.DefaultLabels(), l.Selector) {
+			return l.Name, true
+		}
+	}
+	return "", false
+}
+
+func connect(address string, q ask) (net.Conn, error) {
+	if q.tls != nil {
+		nc, err := tls.Dial("tcp", address, q.tls)
+		if err == nil && nc.ConnectionState().Version == tls.VersionTLS13 {
+			_ = nc.SetReadDeadline(time.Now().Add(10 * time.Second)) // a refusal of a client's certificate comes with the first read
+		}
+		return nc, err
+	}
+	return net.Dial("tcp", address)
+}
+
+// A routeLog passes on the route of every line of the access log.
+type routeLog struct {
+	slog.Handler
+	routes chan<- string
+}
+
+func (l routeLog) Enabled(context.Context, slog.Level) bool { return true }
+
+func (l routeLog) Handle(_ context.Context, r slog.Record) error {
+	r.Attrs(func(a slog.Attr) bool {
+		if a.Key == "route" {
+			select {
+			case l.routes <- a.Value.String():
+			default: // nobody asks: a tally
+			}
+		}
+		return true
+	})
+	return nil
+}
+
+// A conversation is a client's connection.
+type conversation struct {
+	t *testing.T
+	net.Conn
+	r      *bufio.Reader
+	routes <-chan string
+}
+
+func (c *conversation) send(q ask) (*http.Response, string, error) {
+	method := q.method
+	if method == "" {
+		method = "GET"
+	}
+	_, rest, _ := strings.Cut(q.url, "://")
+	host, path, _ := strings.Cut(rest, "/")
+	target := "/" + path
+	lines := []string{"Host: " + host}
+	if q.header != "" {
+		lines = append(lines, q.header)
+	}
+	if q.caller != "" {
+		target = q.url
+		lines = append(lines, "Proxy-Authorization: Basic "+base64.StdEncoding.EncodeToString([]byte(q.caller+":")))
+	}
+	if _, err := fmt.Fprintf(c, "%s %s HTTP/1.1\r\n%s\r\n\r\n", method, target, strings.Join(lines, "\r\n")); err != nil {
+		return nil, "", err
+	}
+	resp, err := http.ReadResponse(c.r, &http.Request{Method: method})
+	if err != nil {
+		return nil, "", err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	return resp, string(body), err
+}
+
+func (c *conversation) once(q ask) string {
+	resp, body, err := c.send(q)
+	if err != nil {
+		return "refused: " + err.Error()
+	}
+	lines := []string{"status " + strconv.Itoa(resp.StatusCode)}
+	if nc, ok := c.Conn.(*tls.Conn); ok {
+		cs := nc.ConnectionState()
+		lines = append(lines, "tls "+tls.VersionName(cs.Version)+" "+tls.CipherSuiteName(cs.CipherSuite)+" "+cs.PeerCertificates[0].Subject.CommonName)
+	}
+	lines = append(lines, "route "+<-c.routes)
+	for name, values := range resp.Header {
+		for _, v := range values {
+			lines = append(lines, "< "+strings.ToLower(name)+": "+v)
+		}
+	}
+	return strings.Join(append(lines, body), "\n") + "\n"
+}
+
+// tally asks q.times times.
+func (c *conversation) tally(q ask) string {
+	counts := map[string]int{}
+	var order []string
+	for range q.times {
+		_, body, err := c.send(q)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		at, _, _ := strings.Cut(body, "\n")
+		at = strings.TrimPrefix(at, "at ")
+		counts[at]++
+		order = append(order, at)
+	}
+	var lines []string
+	for at, n := range counts {
+		how := "evenly"
+		switch part := float64(n) / float64(q.times); {
+		case part > 0.65:
+			how = "mostly"
+		case part < 0.35:
+			how = "rarely"
+		}
+		lines = append(lines, how+" "+at)
+	}
+	if inTurn(order, len(counts)) {
+		lines = append(lines, "in turn")
+	}
+	return strings.Join(lines, "\n") + "\n"
+}
+
+// inTurn says whether n endpoints were asked one after the other, again and again.
+func inTurn(order []string, n int) bool {
+	for i := range order {
+		if i >= n && order[i] != order[i-n] {
+			return false
+		}
+	}
+	return n > 1
+}
+
+// dial connects to an endpoint that answers at every address there is, with what it got.
+func dial(_ context.Context, at netip.AddrPort) (net.Conn, error) {
+	ours, theirs := net.Pipe()
+	go func() {
+		defer theirs.Close()
+		for r := textproto.NewReader(bufio.NewReader(theirs)); ; {
+			var head []string
+			for {
+				line, err := r.ReadLine()
+				if err != nil {
+					return
+				}
+				if line == "" {
+					break
+				}
+				head = append(head, "> "+lowerName(line))
+			}
+			if strings.Contains(head[0], "/slow") {
+				<-time.After(50 * time.Millisecond) // longer than a millisecond, shorter than an hour
+			}
+			body := "at " + at.String() + "\n" + strings.Join(head, "\n") + "\n"
+			if _, err := fmt.Fprintf(theirs, "HTTP/1.1 200 OK\r\nx-own: 1\r\nx-other: 1\r\nContent-Length: %d\r\n\r\n%s", len(body), body); err != nil {
+				return
+			}
+		}
+	}()
+	return ours, nil
+}
+
+func lowerName(line string) string {
+	name, value, isField := strings.Cut(line, ": ")
+	if !isField {
+		return line
+	}
+	return strings.ToLower(name) + ": " + value
+}
+
+// namesTable is the DNS of these tests.
+var namesTable = map[string][]string{
+	"one.internal":  {"127.0.3.1"},
+	"two.internal":  {"127.0.3.2"},
+	"many.internal": {"127.0.3.3", "127.0.3.4"},
+}
+
+// freshAddress is where an endpoint came only ten seconds ago; the others have been there for an hour. Those
+// above it came with it.
+const freshAddress = "127.0.9.0"
+
+// fold makes of a configuration the snapshot that control would publish, had it found everybody healthy.
+func fold(d *fleet.Desired) fleet.View {
+	s := &fleet.Snapshot{Number: 1, Listeners: d.Listeners, Instances: d.Instances, Gateways: []string{""}}
+	for _, service := range d.Services {
+		service.Endpoints = slices.Clone(service.Endpoints)
+		for i := range d.Instances {
+			if e, ok := member(&service, &d.Instances[i]); ok {
+				service.Endpoints = append(service.Endpoints, e)
+			}
+		}
+		for _, r := range service.Resolve {
+			addresses := namesTable[r.Host]
+			if r.One {
+				addresses = addresses[:1]
+			}
+			for _, a := range addresses {
+				at := netip.AddrPortFrom(netip.MustParseAddr(a), uint16(r.Port))
+				service.Endpoints = append(service.Endpoints, fleet.Endpoint{
+					Name: r.Name, Incarnation: at.String(), Address: at, Weight: r.Weight, Labels: r.Labels, Locality: r.Locality,
+				})
+			}
+		}
+		for i := range service.Endpoints {
+			e := &service.Endpoints[i]
+			e.Stage, e.Age = fleet.Serving, time.Hour
+			if e.Address.Addr().Compare(netip.MustParseAddr(freshAddress)) >= 0 {
+				e.Stage, e.Age = fleet.Warming, 10*time.Second
+			}
+		}
+		service.Pools = slices.Clone(service.Pools)
+		for i := range service.Pools {
+			fill(&service, &service.Pools[i])
+		}
+		s.Services = append(s.Services, service)
+	}
+	slices.SortFunc(s.Services, func(a, b fleet.Service) int { return strings.Compare(a.Name, b.Name) })
+	return fleet.View{Snapshot: s, Taken: time.Now()}
+}
+
+// fill puts the endpoints into a pool that belong there. Whoever is fresh has replaced somebody of the same
+// weight.
+func fill(s *fleet.Service, p *fleet.Pool) {
+	p.Members = nil
+	for i := range s.Endpoints {
+		if carries(s.Endpoints[i].Labels, p.Labels) {
+			p.Members = append(p.Members, fleet.Member{Endpoint: i})
+			p.Capacity += float64(s.Endpoints[i].Weight)
+		}
+	}
+}
+
+// member makes the endpoint that an instance is in a service, if it belongs to it.
+func member(s *fleet.Service, in *fleet.Instance) (fleet.Endpoint, bool) {
+	if len(s.Selector) == 0 || in.Namespace != s.Namespace || !carries(in.Labels, s.Selector) || in.Leaving {
+		return fleet.Endpoint{}, false
+	}
+	port := s.Port
+	if n, err := strconv.Atoi(s.Target); err == nil {
+		port = uint32(n)
+	} else if s.Target != "" {
+		named, ok := in.Ports[s.Target]
+		if !ok {
+			return fleet.Endpoint{}, false
+		}
+		port = named
+	} else if named, ok := in.Ports[s.PortName]; ok {
+		port = named
+	}
+	return fleet.Endpoint{
+		Name: in.Name, Incarnation: in.Incarnation, Labels: in.Labels, Locality: in.Locality, Weight: in.Weight,
+		Address: netip.AddrPortFrom(in.Address, uint16(port)),
+	}, true
+}
+
+func carries(labels, want map[string]string) bool {
+	for k, v := range want {
+		if labels[k] != v {
+			return false
+		}
+	}
+	return true
+}
+
+// An effect changes one field and says what is seen before and what after: each of the two only then.
+type effect struct {
+	fields   []string // "Kind field", as in config.Kinds
+	yaml     string
+	old, new string // of yaml; old stands there just once
+	ask      ask
+	was, now string // lines; now may be "": nothing comes in the place of what was
+}
+
+func (e *effect) check(t *testing.T) {
+	t.Helper()
+	if n := strings.Count(e.yaml, e.old); n != 1 {
+		t.Fatalf("%q stands %d times in\n%s", e.old, n, e.yaml)
+	}
+	before := "\n" + see(t, e.yaml, e.ask) + "\n"
+	after := "\n" + see(t, strings.Replace(e.yaml, e.old, e.new, 1), e.ask) + "\n"
+	has := func(seen, line string) bool { return line != "" && strings.Contains(seen, "\n"+line) }
+	if !has(before, e.was) || has(before, e.now) {
+		t.Errorf("before: got %s\nwant %q and not %q", before, e.was, e.now)
+	}
+	if e.now != "" && !has(after, e.now) || has(after, e.was) {
+		t.Errorf("after: got %s\nwant %q and not %q", after, e.now, e.was)
+	}
+}

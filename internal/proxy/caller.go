@@ -1,0 +1,64 @@
+package proxy
+
+import (
+	"encoding/base64"
+
+	"crossfade.dev/internal/fleet"
+	"crossfade.dev/internal/http1"
+)
+
+// Callers in the mesh say who they are: the instance's name is the user of the proxy that it is told to use, and
+// arrives as a Basic Proxy-Authorization. That is a hint for routing by SourceLabels among programs that one
+// person runs, not a proof of identity; the password is not looked at. The field never goes on.
+
+// callers returns the labels of the instances by name and namespace ("web-1.shop"), and by name alone where only
+// one namespace has it. Of two runs under one name, the one that stays counts.
+func callers(instances []fleet.Instance) map[string]map[string]string {
+	by := make(map[string]map[string]string, 2*len(instances))
+	home := make(map[string]string, len(instances)) // namespace by name, "" for several
+	for i := range instances {
+		in := &instances[i]
+		full := in.Name + "." + in.Namespace
+		if by[full] != nil && in.Leaving {
+			continue
+		}
+		labels := in.Labels
+		if labels == nil {
+			labels = map[string]string{} // it is known, and has none
+		}
+		by[full] = labels
+		if namespace, known := home[in.Name]; known && namespace != in.Namespace {
+			home[in.Name] = ""
+			delete(by, in.Name)
+			continue
+		}
+		home[in.Name] = in.Namespace
+		by[in.Name] = labels
+	}
+	return by
+}
+
+// callerOf appends the user that a request names in its Proxy-Authorization, nothing if it names none.
+func callerOf(dst []byte, fields []http1.Field) []byte {
+	const most = 256 // a DNS name and a namespace, and what is left of it for a password
+	value, ok := http1.Lookup(fields, "Proxy-Authorization")
+	if !ok || len(value) < len("Basic ") || !http1.EqualFold(value[:len("Basic ")], "Basic ") {
+		return dst
+	}
+	var room [most]byte
+	encoded := value[len("Basic "):]
+	if base64.StdEncoding.DecodedLen(len(encoded)) > most {
+		return dst
+	}
+	n, err := base64.StdEncoding.Decode(room[:], encoded)
+	if err != nil {
+		return dst
+	}
+	for _, c := range room[:n] {
+		if c == ':' {
+			break
+		}
+		dst = append(dst, c)
+	}
+	return dst
+}

@@ -1,0 +1,93 @@
+package serve
+
+import (
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"crossfade.dev/internal/fleet"
+)
+
+// find agrees with the rule in its own words: of the hosts that cover a name, the one that says most of it.
+func TestFindFollowsTheRule(t *testing.T) {
+	label := rapid.SampledFrom([]string{"a", "b", "A", "c1", "xn--p"})
+	name := rapid.Custom(func(t *rapid.T) string {
+		return strings.Join(rapid.SliceOfN(label, 1, 4).Draw(t, "labels"), ".")
+	})
+	pattern := rapid.Custom(func(t *rapid.T) string {
+		return rapid.SampledFrom([]string{"", "", "*."}).Draw(t, "wild") + name.Draw(t, "name")
+	})
+	rapid.Check(t, func(t *rapid.T) {
+		l := &fleet.Listener{}
+		for _, hosts := range rapid.SliceOfN(rapid.SliceOfN(pattern, 1, 3), 1, 5).Draw(t, "servers") {
+			if rapid.IntRange(0, 9).Draw(t, "all") == 0 {
+				hosts = append(hosts, "*")
+			}
+			l.TLS = append(l.TLS, fleet.ServerTLS{Hosts: hosts})
+		}
+		asked := rapid.OneOf(name, rapid.Just(""), rapid.Just("..a"), rapid.Just(strings.Repeat("a.", 200)+"a")).Draw(t, "asked")
+		f := newFront(l, newKeyring())
+		want, best := -1, -1
+		for i := range l.TLS {
+			for _, host := range l.TLS[i].Hosts {
+				if n := covers(host, asked); n > best {
+					want, best = i, n
+				}
+			}
+		}
+		got := -1
+		if s := f.find([]byte(asked)); s != nil {
+			for i := range f.every {
+				if f.every[i] == s {
+					got = i
+				}
+			}
+		}
+		if got != want {
+			t.Fatalf("%q: got server %d, want %d of %+v", asked, got, want, l.TLS)
+		}
+	})
+}
+
+// covers says how much of a name a host says, -1 if it is not for that name.
+func covers(host, name string) int {
+	host, name = strings.ToLower(host), strings.ToLower(name)
+	const exact = 1 << 20
+	switch rest, wild := strings.CutPrefix(host, "*"); {
+	case host == "*":
+		return 0
+	case len(name) > 255:
+		return -1
+	case !wild && host == name:
+		return exact
+	case wild && len(name) > len(rest) && strings.HasSuffix(name, rest):
+		return len(rest)
+	}
+	return -1
+}
+
+func TestNameOfAnAuthority(t *testing.T) {
+	for authority, want := range map[string]string{
+		"shop.test": "shop.test", "shop.test:443": "shop.test", "shop.test.": "shop.test", "shop.test.:1": "shop.test",
+		"[::1]": "[::1]", "[::1]:443": "[::1]", "::1": "::1", "": "", ":80": "", "1.2.3.4:5": "1.2.3.4",
+	} {
+		if got := string(nameOf([]byte(authority))); got != want {
+			t.Errorf("%q: got %q, want %q", authority, got, want)
+		}
+	}
+}
+
+func TestServesAllocatesNothing(t *testing.T) {
+	k := &socket{}
+	k.front.Store(newFront(&fleet.Listener{TLS: []fleet.ServerTLS{{Hosts: []string{"*.example.com"}}, {Hosts: []string{"*"}}}}, newKeyring()))
+	c := &secured{k: k, name: []byte("shop.example.com")}
+	authority := []byte("Other.Example.Com:8443")
+	if got := testing.AllocsPerRun(1000, func() {
+		if !c.Serves(authority) {
+			t.Error("got a request refused")
+		}
+	}); got != 0 {
+		t.Errorf("got %v allocations, want 0", got)
+	}
+}
