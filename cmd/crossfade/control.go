@@ -29,6 +29,7 @@ type controlFlags struct {
 	address    string
 	mesh       string
 	privileged bool
+	strict     bool
 	logs       logFlags
 }
 
@@ -54,13 +55,14 @@ good configuration.`,
 	flags.StringVar(&f.address, "gateway-address", "0.0.0.0", "address on which gateways serve their ports")
 	flags.StringVar(&f.mesh, "mesh", "127.0.0.1:15001", "address on which gateways serve calls between services")
 	flags.BoolVar(&f.privileged, "privileged-ports", false, "serve gateway ports below 1024 as they are, not at +8000")
+	flags.BoolVar(&f.strict, "strict", true, "refuse configuration whose policies are not enforced yet; false warns of them")
 	f.logs.add(flags)
 	require(cmd, "file", "socket")
 	return cmd
 }
 
 func (f controlFlags) options() config.Options {
-	o := config.Options{Address: f.address, MeshAddress: f.mesh, PortOffset: portOffset}
+	o := config.Options{Address: f.address, MeshAddress: f.mesh, PortOffset: portOffset, Lenient: !f.strict}
 	if f.privileged {
 		o.PortOffset = 0
 	}
@@ -134,12 +136,27 @@ func configure(ctx context.Context, c *control.Control, d *fleet.Desired, findin
 	}
 	var err error
 	if d != nil {
+		rooted(d)
 		err = c.Configure(ctx, d)
 	} else {
 		err = c.Reject(ctx, reason)
 	}
 	if err != nil && ctx.Err() == nil {
 		log.ErrorContext(ctx, "configuration", "err", err)
+	}
+}
+
+// rooted makes the paths of TLS files absolute: gateways may run in another directory.
+func rooted(d *fleet.Desired) {
+	for i := range d.Listeners {
+		for j := range d.Listeners[i].TLS {
+			t := &d.Listeners[i].TLS[j]
+			for _, file := range []*string{&t.Certificate, &t.Key, &t.ClientCA} {
+				if path, err := filepath.Abs(*file); err == nil && *file != "" {
+					*file = path
+				}
+			}
+		}
 	}
 }
 

@@ -55,6 +55,7 @@ everything drains before it ends.`,
 	flags.StringVar(&f.address, "gateway-address", "127.0.0.1", "address on which gateways serve their ports")
 	flags.StringVar(&f.mesh, "mesh", "127.0.0.1:15001", "address for calls between services")
 	flags.BoolVar(&f.privileged, "privileged-ports", false, "serve gateway ports below 1024 as they are, not at +8000")
+	flags.BoolVar(&f.strict, "strict", true, "refuse configuration whose policies are not enforced yet; false warns of them")
 	f.logs.add(flags)
 	f.logs.level = slog.LevelWarn
 	require(cmd, "file")
@@ -107,7 +108,7 @@ func supervise(ctx context.Context, f upFlags, self string, link *feed.Client, s
 	}
 	control := process.Spec{Name: "control", Path: self, Stdout: stderr, Stderr: stderr, Args: []string{
 		"control", "--file", f.dir, "--socket", f.socket, "--state", f.state, "--admin", f.admin, "--mesh", f.mesh, "--gateway-address", f.address,
-		fmt.Sprintf("--privileged-ports=%t", f.privileged), level,
+		fmt.Sprintf("--privileged-ports=%t", f.privileged), fmt.Sprintf("--strict=%t", f.strict), level,
 	}}
 	gateway := process.Spec{Name: "gateway-1", Path: self, Stdout: stderr, Stderr: stderr, Args: []string{
 		"gateway", "--id", "gateway-1", "--feed", "unix:" + f.socket, "--state", f.state, "--admin", f.gatewayAdmin,

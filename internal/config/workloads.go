@@ -44,6 +44,9 @@ func (b *builder) addWorkload(o *object, d *apps.DeploymentSpec) {
 	if d.Replicas != nil {
 		w.Replicas = int(*d.Replicas)
 		b.notNegative(o, "spec.replicas", int64(*d.Replicas))
+		if w.Replicas > fleet.MaxReplicas {
+			b.report(o, Invalid, "spec.replicas", "%d are too many; write %d or less", w.Replicas, fleet.MaxReplicas)
+		}
 	}
 	b.notNegative(o, "spec.minReadySeconds", int64(d.MinReadySeconds))
 	if g := d.Template.Spec.TerminationGracePeriodSeconds; g != nil {
