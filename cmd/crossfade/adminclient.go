@@ -117,11 +117,11 @@ func follow[T any](ctx context.Context, c *adminClient, path string, query url.V
 	}
 	for {
 		broken, err := readStream(body, show)
-		switch {
-		case err != nil:
+		if err != nil {
 			return ended(ctx, fmt.Errorf("stream of %s%s: %w", c.address, path, err))
-		case ctx.Err() != nil:
-			return nil
+		}
+		if ctx.Err() != nil {
+			return ended(ctx, broken)
 		}
 		c.note("%s went away (%v); asking for it again", c.address, broken)
 		if body, err = c.reopen(ctx, path, query); err != nil {
