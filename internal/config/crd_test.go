@@ -362,6 +362,9 @@ func TestWhatTheSchemaRejectsIsRejected(t *testing.T) {
 			}
 			rapid.Check(t, func(t *rapid.T) { // two at a time: one must not hide the other
 				first, second := rapid.SampledFrom(list).Draw(t, "first"), rapid.SampledFrom(list).Draw(t, "second")
+				if n := min(len(first.path), len(second.path)); slices.Equal(first.path[:n], second.path[:n]) {
+					t.Skip("one is inside the other, and takes its place")
+				}
 				checkViolation(t, kind, base, schema, first, second)
 			})
 		})

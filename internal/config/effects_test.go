@@ -46,6 +46,7 @@ var effects = []effect{
 	{"DestinationRule spec.subsets[].name", "name: v3", "name: v4", "Services/shop:80/pools/3/subset", `"v4"`},
 	{"DestinationRule spec.subsets[].labels", "labels: {version: v3}", "labels: {version: v4, canary: \"true\"}", "Services/shop:80/pools/v3/labels", `{"canary":"true","version":"v4"}`},
 	{"DestinationRule spec.trafficPolicy.loadBalancer.simple", "simple: ROUND_ROBIN\n      warmup: {duration: 120s", "simple: LEAST_CONN\n      warmup: {duration: 120s", "Services/shop:80/pools/0/policy/algorithm", `"LEAST_REQUEST"`},
+	{"DestinationRule spec.trafficPolicy.loadBalancer.simple", "simple: ROUND_ROBIN\n      warmup: {duration: 120s", "simple: RANDOM\n      warmup: {duration: 120s", "Services/shop:80/pools/0/policy/algorithm", `"RANDOM"`},
 	{"DestinationRule spec.trafficPolicy.loadBalancer.warmupDurationSecs", "{warmup_duration_secs: 1m30s}", "{warmupDurationSecs: 2s}", "Services/pay.example.com:80/pools/0/policy/warmup/window_ns", "2000000000"},
 	{"DestinationRule spec.trafficPolicy.loadBalancer.warmup.duration", "warmup: {duration: 120s", "warmup: {duration: 1m", "Services/shop:80/pools/v1/policy/warmup/window_ns", "60000000000"},
 	{"DestinationRule spec.trafficPolicy.loadBalancer.warmup.minimumPercent", "minimumPercent: 5,", "minimumPercent: 50,", "Services/shop:80/pools/0/policy/warmup/minimum", "0.5"},

@@ -178,12 +178,15 @@ func (b *builder) policy(o *object, path string, lb *networking.LoadBalancerSett
 		return p
 	}
 	warms := lb.Warmup != nil || lb.WarmupDurationSecs != nil //nolint:staticcheck // the older field is still Istio's
-	if lb.GetSimple() == networking.LoadBalancerSettings_ROUND_ROBIN {
+	switch lb.GetSimple() {                                   //nolint:exhaustive // the others are refused, or other names of the default.
+	case networking.LoadBalancerSettings_ROUND_ROBIN:
 		p.Algorithm = fleet.RoundRobin
+	case networking.LoadBalancerSettings_RANDOM:
+		p.Algorithm = fleet.Random
 	}
 	// A balancer that the reader refused does not arrive here, but the document shows that it was meant.
 	if warms && (lb.GetConsistentHash() != nil || o.broken[path+".simple"] == Unsupported) {
-		b.addOver(o, Conflict, path+".warmup", "there is no warm-up with this balancer; use ROUND_ROBIN or LEAST_REQUEST")
+		b.addOver(o, Conflict, path+".warmup", "there is no warm-up with this balancer; use ROUND_ROBIN, LEAST_REQUEST or RANDOM")
 	}
 	b.checkHash(o, path+".consistentHash", lb.GetConsistentHash())
 	b.checkLocality(o, path+".localityLbSetting", lb.GetLocalityLbSetting())

@@ -145,7 +145,7 @@ func portPolicyTable(at string) []Decision {
 
 // balancersTable are the values of loadBalancer.simple that the balancer rooms have; LEAST_CONN is Istio's old name
 // of LEAST_REQUEST.
-var balancersTable = []string{"ROUND_ROBIN", "LEAST_REQUEST", "LEAST_CONN", "UNSPECIFIED"}
+var balancersTable = []string{"ROUND_ROBIN", "LEAST_REQUEST", "RANDOM", "LEAST_CONN", "UNSPECIFIED"}
 
 var serviceEntryTable = []Decision{
 	{Field: "spec.hosts"},

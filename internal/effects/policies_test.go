@@ -57,6 +57,7 @@ func balancing() []effect {
 		}
 		rarely, evenly := "rarely "+fresh+":"+place.port+"\n", "evenly "+fresh+":"+place.port+"\n"
 		add("loadBalancer.simple", "loadBalancer: {simple: ROUND_ROBIN}", "ROUND_ROBIN", "LEAST_REQUEST", "in turn\n", "")
+		add("loadBalancer.simple", "loadBalancer: {simple: ROUND_ROBIN}", "ROUND_ROBIN", "RANDOM", "in turn\n", "")
 		add("loadBalancer.warmupDurationSecs", "loadBalancer: {warmupDurationSecs: 100s}", "100s", "5s", rarely, evenly)
 		warmup := "loadBalancer: {warmup: {duration: 100s, minimumPercent: 5, aggression: 1}}"
 		add("loadBalancer.warmup.duration", warmup, "100s", "5s", rarely, evenly)

@@ -70,6 +70,18 @@ func TestColdSecondWithoutAWarmOneYieldsToTheFirst(t *testing.T) {
 	}
 }
 
+// Weights at the edge of what a float64 holds are weights all the same.
+func TestTinyWeights(t *testing.T) {
+	for _, tiny := range []float64{5e-324, 1.1125369292536007e-308, 1e-300} {
+		table := NewTable([]float64{0, tiny, 0})
+		for random := uint64(0); random < 1000; random++ {
+			if got := table.Draw(Mix(random)); got != 1 {
+				t.Fatalf("weight %g: got %d, want the only one that has any", tiny, got)
+			}
+		}
+	}
+}
+
 func TestPairsExcept(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		weights := drawWeights(t)

@@ -34,12 +34,11 @@ func NewTable(weights []float64) *Table {
 	if !(t.total() > 0) {
 		return &Table{sums: make([]float64, 1)}
 	}
-	scale := float64(n) / t.sums[n]
 	part := make([]float64, n) // of its slot, that is left to place
 	queue := make([]uint32, n) // slots with room to fill at the front, with too much at the back
 	low, high := 0, n
 	for i, w := range weights {
-		part[i] = positive(w) * scale
+		part[i] = positive(w) / t.sums[n] * float64(n) // in this order: n over a sum near zero would be infinite
 		if part[i] < 1 {
 			queue[low] = uint32(i) //nolint:gosec // an index of a slice in memory
 			low++
