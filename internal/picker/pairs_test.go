@@ -74,7 +74,7 @@ func TestColdSecondWithoutAWarmOneYieldsToTheFirst(t *testing.T) {
 func TestTinyWeights(t *testing.T) {
 	for _, tiny := range []float64{5e-324, 1.1125369292536007e-308, 1e-300} {
 		table := NewTable([]float64{0, tiny, 0})
-		for random := uint64(0); random < 1000; random++ {
+		for random := range uint64(1000) {
 			if got := table.Draw(Mix(random)); got != 1 {
 				t.Fatalf("weight %g: got %d, want the only one that has any", tiny, got)
 			}
