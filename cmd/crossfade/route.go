@@ -138,6 +138,11 @@ func (f *routeFlags) request() (*route.Request, error) {
 	if !strings.HasPrefix(f.path, "/") && f.path != "*" {
 		return nil, exitError{2, fmt.Errorf(`route explain: --path %s: want a path that begins with "/"`, f.path)}
 	}
+	var read http1.Request // what a gateway makes of the path: dot segments and needless escapes go
+	if _, err := read.Parse([]byte("OPTIONS " + f.path + " HTTP/1.1\r\nHost: x\r\n\r\n")); err != nil {
+		return nil, exitError{2, fmt.Errorf("route explain: --path %s: a gateway refuses it: %w", f.path, err)}
+	}
+	q.Path = read.Path
 	for _, line := range f.headers {
 		name, value, ok := strings.Cut(line, ":")
 		if !ok || strings.TrimSpace(name) == "" {

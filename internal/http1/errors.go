@@ -12,6 +12,8 @@ var (
 	errTarget       = &Error{400, "the target holds a byte that no target may hold"}
 	errTargetForm   = &Error{400, "the target is not in origin, absolute or asterisk form"}
 	errEscape       = &Error{400, "the target's path has a broken percent escape"}
+	errNUL          = &Error{400, "the target's path holds an escaped NUL"}
+	errAboveRoot    = &Error{400, "the target's path leads above the root"}
 	errVersion      = &Error{505, "the version is neither HTTP/1.0 nor HTTP/1.1"}
 	errVersionWord  = &Error{400, "the request line does not end with a version"}
 	errFieldName    = &Error{400, "a field name is not a token directly followed by a colon"}
@@ -30,7 +32,7 @@ var (
 	errConnection   = &Error{400, "Connection is not a list of tokens"}
 	errExpect       = &Error{417, "Expect asks for something besides 100-continue"}
 	errStatusLine   = &Error{502, "the status line is not a version, three digits and a reason"}
-	errSwitch       = &Error{502, "a 101 response does not say which protocol it switches to"}
+	errSwitch       = &Error{502, "a 101 response does not switch to websocket"}
 	errTargetLong   = &Error{414, "the request line is too long"}
 	errHeadLarge    = &Error{431, "the head is too large"}
 	errChunkSize    = &Error{400, "a chunk size is not a hexadecimal number that fits"}

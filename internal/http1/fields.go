@@ -246,15 +246,27 @@ func (h *head) closes(minor int) bool {
 	return h.close || minor == 0 && !h.keepAlive
 }
 
-// oneProtocol returns the protocol that Upgrade names, if Connection passes it on and it is one that may go
-// through: a single protocol, and not h2c, which would take the connection out of every rule's reach.
-func (h *head) oneProtocol() []byte {
-	if !h.switches || h.upgrades != 1 || EqualFold(h.upgrade, "h2c") {
-		return nil
-	}
-	name, version, _ := bytes.Cut(h.upgrade, []byte{'/'})
-	if !isToken(name) || len(version) > 0 && !isToken(version) {
+// protocol returns what Upgrade names, if Connection passes it on and it is the one protocol that may go through:
+// websocket. Others take a connection out of every rule's reach (HTTP/2, TLS), or nobody knows what they do.
+func (h *head) protocol() []byte {
+	if !h.switches || h.upgrades != 1 || !EqualFold(h.upgrade, "websocket") {
 		return nil
 	}
 	return h.upgrade
+}
+
+// nominated says whether a Connection field among fields makes the name one of this connection only.
+func nominated(fields []Field, name []byte) bool {
+	for i := range fields {
+		if whatIs(fields[i].Name) != connection {
+			continue
+		}
+		for list := fields[i].Value; len(list) > 0; {
+			var item []byte
+			if item, list = nextItem(list); sameName(item, name) {
+				return true
+			}
+		}
+	}
+	return false
 }

@@ -30,6 +30,7 @@ func FuzzRequest(f *testing.F) {
 		lines("POST / HTTP/1.1", "Host: a", "Transfer-Encoding: chunked", "TE: trailers", "Trailer: x") + "0\r\n\r\n",
 		lines("GET / HTTP/1.1", "Host: a", "Connection: upgrade", "Upgrade: websocket"),
 		lines("GET / HTTP/1.0", "Connection: keep-alive"),
+		lines(`GET /a/./%2e%2e\..%2f/%6c?/../%6c HTTP/1.1`, "Host: a"),
 		lines("POST / HTTP/1.1", "Host: a", "Content-Length: 4", "Transfer-Encoding: chunked"),
 		lines("GET //a/b;c?d HTTP/1.1", "Host:"),
 		"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",

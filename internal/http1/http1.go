@@ -1,7 +1,8 @@
 // Package http1 is a strict HTTP/1.1 codec over byte slices: bytes in, verdict and bytes out.
 //
 // It does no I/O, keeps no map of headers and allocates nothing once a Request, Response or Chunks value has
-// been used: everything it returns points into the caller's buffer and is valid until the caller changes it.
+// been used: what it returns points into the caller's buffer and is valid until the caller changes it. Only a path
+// that was not in its normal form is written anew.
 // Anything ambiguous is refused (see [Error]); nothing ambiguous is ever written.
 package http1
 
@@ -35,15 +36,16 @@ type Request struct {
 	Method        []byte
 	Target        []byte // as it stood in the request line
 	Host          []byte // the authority: of an absolute target, else of the Host field; with its port, if any; may be empty
-	Path          []byte // origin form, with the query; "*" for OPTIONS *
+	Path          []byte // origin form, with the query, normalized (see appendNormal); "*" for OPTIONS *; valid until the next Parse
 	Minor         int    // HTTP/1.Minor: 0 or 1
 	Fields        []Field
 	Framing       Framing
 	ContentLength int64  // when Framing is Length, else 0
 	Close         bool   // the connection ends after the answer (Connection: close, or HTTP/1.0 without keep-alive)
 	Expect        bool   // Expect: 100-continue, and a body follows
-	Upgrade       []byte // the protocol asked for with Connection: upgrade; nil if none
+	Upgrade       []byte // "websocket", in the client's spelling, when asked for with Connection: upgrade; nil if not, or for another protocol
 	names         bool   // Connection nominates fields to drop
+	normal        []byte // what Path points into when it is not as it stood in the target
 }
 
 // A Response is a parsed response head. Its slices point into the buffer given to Parse.
@@ -55,6 +57,6 @@ type Response struct {
 	Framing       Framing
 	ContentLength int64  // when Framing is Length: what follows; when NoBody: what is announced (HEAD, 304), else -1
 	Close         bool   // the connection cannot be used again
-	Upgrade       []byte // with status 101: the protocol switched to
+	Upgrade       []byte // with status 101: "websocket", in the sender's spelling
 	names         bool
 }

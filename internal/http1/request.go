@@ -10,6 +10,7 @@ import (
 // reuses the capacity of r.Fields; after an error r is not to be used.
 //
 // It allocates only for three rare spellings: an absolute target without a path, and an IPv6 literal authority.
+// A path that had to be normalized lies in memory of r's own, which is used again.
 func (r *Request) Parse(b []byte) (n int, err error) {
 	n, bad := r.parse(b)
 	if bad != nil {
@@ -20,7 +21,8 @@ func (r *Request) Parse(b []byte) (n int, err error) {
 
 func (r *Request) parse(b []byte) (n int, err *Error) {
 	h := head{fields: r.Fields[:0]}
-	*r = Request{Fields: h.fields}
+	normal := r.normal[:0] // taken out first, so that *r need not be copied
+	*r = Request{Fields: h.fields, normal: normal}
 	start, err := skipEmptyLine(b)
 	if err != nil || start == len(b) {
 		return 0, err
@@ -116,7 +118,14 @@ func (r *Request) parseTarget() *Error {
 			return err
 		}
 	}
-	return checkEscapes(r.Path)
+	rough, err := scanPath(r.Path)
+	if !rough || err != nil {
+		return err
+	}
+	if r.normal, err = appendNormal(r.normal[:0], r.Path); err == nil {
+		r.Path = r.normal
+	}
+	return err
 }
 
 func (r *Request) parseAbsolute(options bool) *Error {
@@ -137,19 +146,6 @@ func (r *Request) parseAbsolute(options bool) *Error {
 		r.Path = []byte{'*'}
 	case len(r.Path) == 0 || r.Path[0] == '?':
 		r.Path = append([]byte{'/'}, r.Path...)
-	}
-	return nil
-}
-
-// checkEscapes refuses a path that different parsers would decode differently. The query is not decoded.
-func checkEscapes(path []byte) *Error {
-	for i, c := range path {
-		if c == '?' {
-			return nil
-		}
-		if c == '%' && (len(path) < i+3 || classTable[path[i+1]]&classTable[path[i+2]]&inHex == 0) {
-			return errEscape
-		}
 	}
 	return nil
 }
@@ -214,7 +210,21 @@ func (r *Request) conclude(h *head) (err *Error) {
 	body := r.Framing == Chunked || r.ContentLength > 0
 	r.Expect = h.expects && body
 	if !body { // a body would have to be read before the switch
-		r.Upgrade = h.oneProtocol()
+		r.Upgrade = h.protocol()
 	}
 	return nil
+}
+
+// Lookup returns the value of the first field of that name that goes on to the other side, matched without case.
+// One that the client's Connection nominates does not.
+func (r *Request) Lookup(name string) (value []byte, ok bool) {
+	for i := range r.Fields {
+		if f := &r.Fields[i]; EqualFold(f.Name, name) {
+			if r.names && nominated(r.Fields, f.Name) {
+				return nil, false
+			}
+			return f.Value, true
+		}
+	}
+	return nil, false
 }

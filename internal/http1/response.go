@@ -89,7 +89,7 @@ func (r *Response) conclude(h *head, method []byte) (err *Error) {
 		return nil
 	}
 	r.Close = true
-	if r.Upgrade = h.oneProtocol(); r.Upgrade == nil {
+	if r.Upgrade = h.protocol(); r.Upgrade == nil {
 		return errSwitch
 	}
 	return nil

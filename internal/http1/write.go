@@ -178,21 +178,7 @@ func (w *writer) passes(f *Field) bool {
 
 // nominated says whether a Connection field makes the name hop-by-hop.
 func (w *writer) nominated(name []byte) bool {
-	if !w.names {
-		return false
-	}
-	for i := range w.fields {
-		if whatIs(w.fields[i].Name) != connection {
-			continue
-		}
-		for list := w.fields[i].Value; len(list) > 0; {
-			var item []byte
-			if item, list = nextItem(list); sameName(item, name) {
-				return true
-			}
-		}
-	}
-	return false
+	return w.names && nominated(w.fields, name)
 }
 
 // edited says whether the edit replaces or removes a field of the name.

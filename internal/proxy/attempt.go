@@ -250,6 +250,8 @@ func (x *exchange) unheard(err error) outcome {
 // error is errTimeout, upstream.ErrTooLarge or the connection's. A client that waits long is watched meanwhile.
 func (x *exchange) fill(wait time.Duration, most int) error {
 	began := time.Now()
+	x.feeder.quiet.Store(began.UnixNano())
+	defer x.feeder.quiet.Store(0)
 	for now := began; ; now = time.Now() {
 		limit := x.sooner(x.feeder.latest(began).Add(wait))
 		if !now.Before(limit) {

@@ -145,6 +145,7 @@ func (c *compiler) listener(l *fleet.Listener) error {
 		}
 	}
 	next.lead(c.next)
+	next.edge = next.isEdge()
 	c.next.listeners = append(c.next.listeners, next)
 	return nil
 }

@@ -189,7 +189,7 @@ func (x *exchange) prepare() error {
 	r.Method, r.Host, r.Path = x.method, x.host, x.path
 	x.query = route.Request{Method: x.method, Host: x.host, Path: x.path, Fields: r.Fields, HTTPS: x.c.secure}
 	x.draw = rand.Uint64()
-	x.upgrade = r.Upgrade != nil && !http1.EqualFold(r.Upgrade, "h2c") // what is said in it could not be checked
+	x.upgrade = r.Upgrade != nil
 	x.reveal = x.edits.ready(x)
 	f := &x.feeder
 	f.body.start(r.Framing, r.Framing, r.ContentLength)

@@ -14,11 +14,13 @@ import (
 // body, which it sends to the endpoint; then nothing, to notice when the client leaves. It runs beside the
 // exchange, in a goroutine of its own, only while there is such a thing to do.
 //
-// A client that has closed only its own half still gets its answer: it cannot be told from one that has left
-// until something is written to it. One that resets the connection has left.
+// A client that has closed only its own half cannot be told from one that has left until something is written to
+// it. It still gets its answer if that does not keep it waiting for longer than Options.HalfCloseTimeout; then it
+// counts as one that has left. One that resets the connection has left.
 type feeder struct {
 	running bool
 	ended   chan struct{} // has room for one
+	halted  chan struct{} // has room for one
 
 	// The goroutine's while it runs.
 	body   body
@@ -31,6 +33,7 @@ type feeder struct {
 	sent      atomic.Bool  // and has been written
 	answering atomic.Bool  // the client is getting its answer
 	progress  atomic.Int64 // when something of the body was last written, in Unix nanoseconds
+	quiet     atomic.Int64 // since when the endpoint is waited for, in Unix nanoseconds; 0 while it is not
 }
 
 // A stop is why a feeder ended early.
@@ -44,7 +47,9 @@ const (
 	endpointClosed      // the endpoint takes no more; it may have answered
 )
 
-func newFeeder() feeder { return feeder{ended: make(chan struct{}, 1)} }
+func newFeeder() feeder {
+	return feeder{ended: make(chan struct{}, 1), halted: make(chan struct{}, 1)}
+}
 
 // start makes f ready for a request whose body has been started, and passed as far as it had come.
 func (f *feeder) start() {
@@ -53,6 +58,7 @@ func (f *feeder) start() {
 	f.sent.Store(false)
 	f.answering.Store(false)
 	f.progress.Store(0)
+	f.quiet.Store(0)
 }
 
 // feed starts the feeder.
@@ -107,16 +113,43 @@ func (f *feeder) upload(c *Conn, conn *upstream.Conn, wrote *alarm) stop {
 	return notStopped
 }
 
-// watch waits until the client leaves, or says something: one that has sent its next request is there.
+// watch waits until the client leaves, or is to be left alone.
 func (f *feeder) watch(c *Conn) stop {
 	for {
 		err := c.fill(time.Now().Add(c.p.o.TunnelTimeout), c.p.o.MaxHead)
 		switch {
-		case errors.Is(err, errTimeout):
-		case err == nil, errors.Is(err, errHushed), errors.Is(err, io.EOF), errors.Is(err, upstream.ErrTooLarge):
+		case err == nil, errors.Is(err, errTimeout): // its next request; it may still leave
+		case errors.Is(err, errHushed), errors.Is(err, upstream.ErrTooLarge):
 			return notStopped
+		case errors.Is(err, io.EOF):
+			return f.bear(c)
 		default:
 			return clientLeft
+		}
+	}
+}
+
+// bear waits until the endpoint has been waited for as long as a client does that has closed its half. While the
+// client takes what it was sent, that time does not begin: if it has left, the connection says so.
+func (f *feeder) bear(c *Conn) stop {
+	patience := c.p.o.HalfCloseTimeout
+	closed := time.Now()
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	for {
+		select {
+		case <-f.halted:
+			return notStopped
+		case now := <-timer.C:
+			since := now
+			if ns := f.quiet.Load(); ns > 0 {
+				since = time.Unix(0, max(ns, closed.UnixNano()))
+			}
+			left := since.Add(patience).Sub(now)
+			if left <= 0 {
+				return clientLeft
+			}
+			timer.Reset(left)
 		}
 	}
 }
@@ -135,9 +168,14 @@ func (f *feeder) join(c *Conn, conn *upstream.Conn) {
 // halt ends the feeder, which runs, and waits for it.
 func (f *feeder) halt(c *Conn, conn *upstream.Conn) {
 	c.hush.Store(true)
+	f.halted <- struct{}{}
 	_ = c.nc.SetReadDeadline(time.Unix(1, 0))
 	_ = conn.SetWriteDeadline(time.Now().Add(grace))
 	<-f.ended
+	select {
+	case <-f.halted: // it had no need to hear it
+	default:
+	}
 	c.hush.Store(false)
 	c.read = alarm{}
 	f.running = false

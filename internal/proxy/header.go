@@ -14,6 +14,7 @@ const (
 	forwardedProto = "X-Forwarded-Proto"
 	requestID      = "X-Request-Id"
 	revealName     = "X-Crossfade-Endpoint"
+	clientCert     = "X-Forwarded-Client-Cert"
 )
 
 // edits are the changes that heads go through, made once for each exchange and filled in for each request: first
@@ -28,6 +29,7 @@ type edits struct {
 	id     http1.Field    // X-Request-Id
 	proto  [2]http1.Field // X-Forwarded-Proto: http, https
 	reveal http1.Field    // X-Crossfade-Endpoint
+	cert   []byte         // X-Forwarded-Client-Cert
 	server http1.Field
 	place  http1.Field // Location, of our own answers
 
@@ -45,6 +47,7 @@ func (e *edits) prepare(name string) {
 		e.proto[i] = http1.Field{Name: []byte(forwardedProto), Value: []byte(scheme)}
 	}
 	e.reveal.Name = []byte(revealName)
+	e.cert = []byte(clientCert)
 	e.server = http1.Field{Name: []byte("Server"), Value: []byte(name)}
 	e.place.Name = []byte("Location")
 	e.interim.Remove = append(e.interim.Remove, e.reveal.Name)
@@ -52,10 +55,9 @@ func (e *edits) prepare(name string) {
 
 // ready fills in what is the same for every attempt and says whether the answer is to name its endpoint.
 func (e *edits) ready(x *exchange) (reveal bool) {
-	fields := x.req.Fields
 	e.remote.Value = x.c.remote
 	e.via.Value[2] = '0' + byte(x.req.Minor)
-	id, given := http1.Lookup(fields, requestID)
+	id, given := x.req.Lookup(requestID)
 	if e.id.Value = nil; !given {
 		newID(&e.random)
 		e.id.Value, id = e.random[:], e.random[:]
@@ -65,7 +67,7 @@ func (e *edits) ready(x *exchange) (reveal bool) {
 	case RevealAlways:
 		return true
 	case RevealAsked:
-		_, reveal = http1.Lookup(fields, revealName)
+		_, reveal = http1.Lookup(x.req.Fields, revealName)
 	case RevealNever:
 	}
 	return reveal
@@ -74,11 +76,14 @@ func (e *edits) ready(x *exchange) (reveal bool) {
 // asked fills the request's edit in for the lane that it takes.
 //
 // X-Forwarded-For and Via grow by one, whoever asks. X-Forwarded-Proto is what we saw; only in the mesh, where
-// a gateway of ours has come before, is an earlier one kept. X-Request-Id is made where there is none. Then comes
-// what configuration says, which has the last word on all of these.
+// a gateway of ours has come before, is an earlier one kept. X-Request-Id is made where there is none. What a client
+// at the edge says about its own certificate is dropped: nobody has verified it. Then comes what configuration says, which has the last word on all of these.
 func (e *edits) asked(x *exchange, l *lane) *http1.Edit {
 	r := &e.request
 	r.Remove = append(r.Remove[:0], e.reveal.Name)
+	if x.c.listener.edge {
+		r.Remove = append(r.Remove, e.cert)
+	}
 	r.Set, r.Join, r.Add = r.Set[:0], r.Join[:0], r.Add[:0]
 	if !l.request.owns(ownForwardedFor) {
 		r.Join = append(r.Join, e.remote)
@@ -111,7 +116,7 @@ func (x *exchange) told() bool {
 	if !x.c.listener.Mesh {
 		return false
 	}
-	_, told := http1.Lookup(x.req.Fields, forwardedProto)
+	_, told := x.req.Lookup(forwardedProto)
 	return told
 }
 

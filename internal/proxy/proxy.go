@@ -37,15 +37,16 @@ const (
 
 // Options bound what requests may take. A zero value means the default that stands beside it.
 type Options struct {
-	HeaderTimeout time.Duration // from a head's first byte to its last; 10 s
-	IdleTimeout   time.Duration // between requests; 650 s, longer than balancers in front keep theirs, so that we are not the first to close
-	StallTimeout  time.Duration // in which a client must take or send the next bytes of a body; 60 s
-	WaitTimeout   time.Duration // for a connection to an endpoint, made or become free; 10 s
-	AnswerTimeout time.Duration // from the last byte of a request to the head of its answer, where the route says nothing; 5 min
-	StreamTimeout time.Duration // in which an endpoint must send the next bytes of an answer; 5 min
-	TunnelTimeout time.Duration // in which one side of an upgraded connection must say something; 1 h
-	LingerTimeout time.Duration // for a client to read its last answer and close; 5 s
-	WatchAfter    time.Duration // an answer that takes longer has its client watched for leaving; 200 ms
+	HeaderTimeout    time.Duration // from a head's first byte to its last; 10 s
+	IdleTimeout      time.Duration // between requests; 650 s, longer than balancers in front keep theirs, so that we are not the first to close
+	StallTimeout     time.Duration // in which a client must take or send the next bytes of a body; 60 s
+	WaitTimeout      time.Duration // for a connection to an endpoint, made or become free; 10 s
+	AnswerTimeout    time.Duration // from the last byte of a request to the head of its answer, where the route says nothing; 5 min
+	StreamTimeout    time.Duration // in which an endpoint must send the next bytes of an answer; 5 min
+	HalfCloseTimeout time.Duration // likewise, when the client has closed its half of the connection; then it counts as one that has left; 5 s
+	TunnelTimeout    time.Duration // in which one side of an upgraded connection must say something; 1 h
+	LingerTimeout    time.Duration // for a client to read its last answer and close; 5 s
+	WatchAfter       time.Duration // an answer that takes longer has its client watched for leaving; 200 ms
 
 	MaxHead int // bytes of a request's or answer's head; 64 KiB
 	Retries int // times that a request which cannot have been acted on is sent again; 2, negative for none
@@ -73,6 +74,7 @@ func (o Options) WithDefaults() Options {
 		{&o.WaitTimeout, 10 * time.Second},
 		{&o.AnswerTimeout, 5 * time.Minute},
 		{&o.StreamTimeout, 5 * time.Minute},
+		{&o.HalfCloseTimeout, 5 * time.Second},
 		{&o.TunnelTimeout, time.Hour},
 		{&o.LingerTimeout, 5 * time.Second},
 		{&o.WatchAfter, 200 * time.Millisecond},

@@ -64,6 +64,7 @@ type Listener struct {
 	*fleet.Listener
 	Traffic *evidence.Downstream
 	table   *route.Table
+	edge    bool      // its clients are strangers: neither the mesh nor a gateway before a sidecar
 	courses []*course // by Rule.Number
 	pools   [][]*Pool // by Rule.Number, then by destination; nil where the service does not exist
 }
@@ -104,10 +105,26 @@ func (l *Listener) lead(s *State) {
 	}
 }
 
+// isEdge says whether clients come to the listener from outside: it is not the mesh's, and none of its rules leads
+// to the instance that a sidecar stands before.
+func (l *Listener) isEdge() bool {
+	if l.Mesh {
+		return false
+	}
+	for _, pools := range l.pools {
+		for _, p := range pools {
+			if p != nil && p.Service.Inbound {
+				return false
+			}
+		}
+	}
+	return true
+}
+
 // outlive returns what a listener that s does not have is to its last connections: the same routes, leading to
 // what s has.
 func (l *Listener) outlive(s *State) *Listener {
-	next := &Listener{Listener: l.Listener, Traffic: l.Traffic, table: l.table, courses: l.courses}
+	next := &Listener{Listener: l.Listener, Traffic: l.Traffic, table: l.table, edge: l.edge, courses: l.courses}
 	next.lead(s)
 	return next
 }

@@ -184,10 +184,10 @@ func TestQuietTunnelEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, c, r := bubble(t, Options{TunnelTimeout: time.Hour}, func(c net.Conn, r *bufio.Reader) {
 			_, _ = readHead(r)
-			fmt.Fprint(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: chat\r\n\r\n")
+			fmt.Fprint(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n")
 			_, _ = io.Copy(io.Discard, r) // it never says a word itself
 		})
-		_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: app\r\nConnection: upgrade\r\nUpgrade: chat\r\n\r\n")
+		_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: app\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n")
 		if _, err := readHead(r); err != nil {
 			t.Fatal(err)
 		}
@@ -265,5 +265,94 @@ func TestABodyThatNobodyReadsDoesNotHoldTheNextRequestUp(t *testing.T) {
 		}
 		synctest.Wait()
 		w.wantSettled()
+	})
+}
+
+// A client that closes after its request may have closed only its own half, or have left. It is waited for a while;
+// then the endpoint is let go.
+func TestClientThatClosedAndIsNotAnsweredHasLeft(t *testing.T) {
+	for _, tc := range []struct {
+		name, request, says string
+		after               time.Duration
+	}{
+		{"while it waits", "GET / HTTP/1.1\r\nHost: app\r\n\r\n", "", 200*time.Millisecond + 5*time.Second},
+		{"with the next request sent", strings.Repeat("GET / HTTP/1.1\r\nHost: app\r\n\r\n", 2), "", 200*time.Millisecond + 5*time.Second},
+		{"in the answer", "GET / HTTP/1.1\r\nHost: app\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf", 3*time.Second + 5*time.Second},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				began := time.Now()
+				released := make(chan time.Duration, 1)
+				w, c, r := bubble(t, Options{}, func(c net.Conn, r *bufio.Reader) {
+					_, _ = readHead(r)
+					_, _ = io.WriteString(c, tc.says)
+					_, _ = io.Copy(io.Discard, r)
+					released <- time.Since(began)
+				})
+				_, _ = io.WriteString(c, tc.request)
+				if tc.says != "" {
+					_, _ = readHead(r)
+					_, _ = io.ReadFull(r, make([]byte, 4))
+					time.Sleep(3 * time.Second)
+				}
+				_ = c.Close()
+				if took := <-released; took != tc.after {
+					t.Errorf("the endpoint was let go after %v, want %v", took, tc.after)
+				}
+				synctest.Wait()
+				w.wantSettled()
+				if n := w.listener().Traffic.Aborted.Load(); n != 1 {
+					t.Errorf("got %d aborted, want 1", n)
+				}
+				if open := w.p.State().Open(); len(open) != 0 {
+					t.Errorf("got %v open, want none", open)
+				}
+			})
+		})
+	}
+}
+
+// halfClosed is a client's connection whose own half is closed: it says nothing more, and can be answered.
+type halfClosed struct {
+	net.Conn
+	said io.Reader
+}
+
+func (h halfClosed) Read(b []byte) (int, error) { return h.said.Read(b) }
+
+// An answer that comes, and goes on coming, before the patience with a half-closed client ends is passed on whole,
+// however long it takes and however slowly the client reads it.
+func TestHalfClosedClientIsAnsweredForAsLongAsTheAnswerGoesOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, _, _ := bubble(t, Options{}, func(c net.Conn, r *bufio.Reader) {
+			_, _ = readHead(r)
+			time.Sleep(4 * time.Second)
+			_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n")
+			for i := range 10 {
+				time.Sleep(4 * time.Second)
+				_, _ = fmt.Fprint(c, i)
+			}
+		})
+		ours, theirs := net.Pipe()
+		said := strings.NewReader("GET / HTTP/1.1\r\nHost: app\r\n\r\n")
+		served := make(chan struct{})
+		go func() {
+			defer close(served)
+			w.p.NewConn(halfClosed{theirs, said}, w.door).Serve(context.Background())
+		}()
+		r := bufio.NewReaderSize(ours, 16)
+		resp, err := http.ReadResponse(r, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(30 * time.Second) // half of what it may take for its next bytes
+		if body, err := io.ReadAll(resp.Body); err != nil || string(body) != "0123456789" {
+			t.Errorf("got %q, %v, want all of it", body, err)
+		}
+		<-served
+		w.wantSettled()
+		if n := w.listener().Traffic.Aborted.Load(); n != 0 {
+			t.Errorf("got %d aborted, want none", n)
+		}
 	})
 }

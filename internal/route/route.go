@@ -7,8 +7,9 @@
 // hold; a virtual host without a matching route does not fall back to a less specific one. [Table.Explain] says
 // in words what Match did.
 //
-// Conditions compare as Istio and Envoy do: paths without their query and undecoded, query parameters undecoded,
-// authorities with their port and with regard to case, several lines of a header joined by commas.
+// Conditions compare as Istio and Envoy do: paths without their query and not decoded beyond the normal form that
+// http1 gives them, query parameters undecoded, authorities with their port and with regard to case, several lines
+// of a header joined by commas.
 package route
 
 import (
