@@ -24,6 +24,7 @@ type Input struct {
 	Pool     *fleet.Pool   // one of Service.Pools
 	Overlay  fleet.Overlay // what this data plane knows; may be nil
 	Traffic  evidence.Book // by incarnation; has an entry for every endpoint of the service
+	Near     warmup.Near   // where this data plane stands
 	Position int           // which of View.Gateways this is (j)
 	Seed     uint64        // this gateway's own; decides where its rotation starts
 	Random   func() uint64 // uniform over all 64 bits; nil is the runtime's, the only one that many may pick by at once

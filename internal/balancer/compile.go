@@ -168,7 +168,7 @@ func (b *Balancer) prepare(prev *Balancer, from []int, seed uint64) {
 		}
 		b.table = picker.NewTable(weights)
 		b.stride = picker.NewStride(weights, positions, b.start(prev, from, seed))
-	case fleet.Random:
+	case fleet.Random, fleet.Passthrough:
 		b.table = picker.NewTable(weights)
 	case fleet.RingHash, fleet.Maglev:
 		b.table = picker.NewTable(weights)

@@ -1,9 +1,11 @@
 package balancer
 
 import (
+	"net/netip"
 	"sync/atomic"
 	"time"
 
+	"crossfade.dev/internal/fleet"
 	"crossfade.dev/internal/meter"
 )
 
@@ -85,4 +87,19 @@ func (b *Balancer) unless(i, avoid int) int {
 		}
 	}
 	return i
+}
+
+// PickAddress returns the index into Endpoints of the endpoint that a request which names an address goes to, as
+// [Balancer.Pick] does. In a pool with [fleet.Passthrough] that is whoever is offered to requests at this address,
+// whatever its share; where there is none, and in all other pools, the address makes no difference.
+func (b *Balancer) PickAddress(now time.Time, address netip.AddrPort, avoid int) int {
+	if b.algorithm == fleet.Passthrough {
+		for i, e := range b.endpoints {
+			if i != avoid && e.Address == address && e.Stage.Offered() {
+				b.lanes[i].cell.picks.Add(1)
+				return i
+			}
+		}
+	}
+	return b.Pick(now, avoid)
 }

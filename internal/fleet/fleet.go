@@ -77,15 +77,25 @@ type Pool struct {
 	Policy   Policy            `json:"policy"`
 	Members  []Member          `json:"members,omitempty"`
 	Capacity float64           `json:"capacity,omitempty"` // effective weight that stood before the oldest endpoint now warming came; 0 when none warms
+	Places   []Place           `json:"places,omitempty"`   // likewise by locality, where the policy has a Locality
 	Origin   Origin            `json:"origin,omitzero"`    // the DestinationRule; zero when defaults apply
 }
 
+// A Place is the part of a pool's Capacity that stood in one locality.
+type Place struct {
+	Locality Locality `json:"locality"`
+	Capacity float64  `json:"capacity"`
+}
+
 // A Member places an endpoint on its pool's warm-up curve: progress = Base + (age − At) / window.
-// Control moves Base and At when the window or the curve changes, so that the share does not jump.
+// Control moves Base and At when the window or the curve changes, so that the share does not jump, and when
+// somebody skips or restarts the warm-up.
 type Member struct {
 	Endpoint int           `json:"endpoint"` // index into Service.Endpoints
 	Base     float64       `json:"base,omitempty"`
 	At       time.Duration `json:"at_ns,omitempty"`
+	Paused   bool          `json:"paused,omitempty"` // progress stays Base, however old the endpoint becomes
+	Manual   bool          `json:"manual,omitempty"` // somebody, or the endpoint's own label, moved it on the curve: the reason of its share until it is whole
 }
 
 // An Endpoint is one address of one instance of a service.
@@ -95,13 +105,22 @@ type Endpoint struct {
 	Address     netip.AddrPort    `json:"address"`
 	Labels      map[string]string `json:"labels,omitempty"`
 	Locality    Locality          `json:"locality,omitzero"`
-	Weight      uint32            `json:"weight"` // full, steady-state weight; 0 is drained
+	Weight      uint32            `json:"weight"`           // full, steady-state weight, as configured; 0 is drained
+	Factor      *float64          `json:"factor,omitempty"` // what people or the fleet loop multiply Weight by; nil is 1, 0 is drained
 	Stage       Stage             `json:"stage"`
 	Age         time.Duration     `json:"age_ns"` // since control first offered this incarnation; see View.Age
 	Check       *Check            `json:"check,omitempty"`
 }
 
-// A Locality says where an endpoint is, from wide to narrow.
+// Full returns the endpoint's full, steady-state weight: Weight times Factor.
+func (e *Endpoint) Full() float64 {
+	if e.Factor == nil {
+		return float64(e.Weight)
+	}
+	return float64(e.Weight) * max(0, *e.Factor)
+}
+
+// A Locality says where an endpoint, or a data plane, is, from wide to narrow.
 type Locality struct {
 	Region  string `json:"region,omitempty"`
 	Zone    string `json:"zone,omitempty"`

@@ -15,9 +15,12 @@ const (
 	Random
 	RingHash // consistent hash on a ring
 	Maglev   // consistent hash by Maglev's table
+	// Passthrough sends a request to the endpoint whose address it names, whatever its share; one that names a
+	// service goes where Random sends it.
+	Passthrough
 )
 
-var algorithmNames = [...]string{"LEAST_REQUEST", "ROUND_ROBIN", "RANDOM", "RING_HASH", "MAGLEV"}
+var algorithmNames = [...]string{"LEAST_REQUEST", "ROUND_ROBIN", "RANDOM", "RING_HASH", "MAGLEV", "PASSTHROUGH"}
 
 func (a Algorithm) String() string {
 	if int(a) < len(algorithmNames) {
@@ -42,11 +45,33 @@ func (a *Algorithm) UnmarshalText(b []byte) error {
 
 // A Policy says how a pool's endpoints share its requests.
 type Policy struct {
-	Algorithm   Algorithm `json:"algorithm"`
-	Warmup      Warmup    `json:"warmup,omitzero"`
-	ShiftBudget float64   `json:"shift_budget,omitempty"` // λ: warm endpoints carry at most λ times what they did; 0 means DefaultShiftBudget
-	Hash        *Hash     `json:"hash,omitempty"`         // of RingHash and Maglev
-	Panic       float64   `json:"panic,omitempty"`        // below this part of endpoints in service, those that are left out get requests too, 0..1; 0 means never
+	Algorithm   Algorithm       `json:"algorithm"`
+	Warmup      Warmup          `json:"warmup,omitzero"`
+	ShiftBudget float64         `json:"shift_budget,omitempty"` // λ: warm endpoints carry at most λ times what they did; 0 means DefaultShiftBudget
+	Hash        *Hash           `json:"hash,omitempty"`         // of RingHash and Maglev
+	Panic       float64         `json:"panic,omitempty"`        // below this part of endpoints in service, those that are left out get requests too, 0..1; 0 means never
+	Locality    *LocalityPolicy `json:"locality,omitempty"`     // nil: where endpoints are makes no difference
+}
+
+// A LocalityPolicy keeps requests near to who sends them, or spreads them over places. A zero value keeps them
+// near: first the sender's own sub-zone, then its zone, its region, all others.
+type LocalityPolicy struct {
+	Distribute []Distribution `json:"distribute,omitempty"` // the first whose From holds for the sender decides, instead of all else
+	Priority   []string       `json:"priority,omitempty"`   // labels, "name" or "name=value": the more of the first ones an endpoint has as the sender has them (or as written), the nearer it is; instead of region, zone and sub-zone
+	Failover   []Failover     `json:"failover,omitempty"`   // which region stands in for which before all others
+}
+
+// A Distribution says what part of the requests from one place goes to which. Places are "region/zone/sub-zone",
+// where "*" at the end stands for all below: "eu/*", "eu/a/*", "*".
+type Distribution struct {
+	From string            `json:"from"`
+	To   map[string]uint32 `json:"to"` // weights
+}
+
+// A Failover names the region whose endpoints take over from those of another.
+type Failover struct {
+	From string `json:"from"`
+	To   string `json:"to"`
 }
 
 // A Hash says what a consistent hash is taken of, and its table. Exactly one of Header, Cookie, Query and

@@ -10,6 +10,7 @@ import (
 	"crossfade.dev/internal/fleet"
 	"crossfade.dev/internal/route"
 	"crossfade.dev/internal/upstream"
+	"crossfade.dev/internal/warmup"
 )
 
 // Compile makes the state of view and overlay at now from the previous one, nil the first time: connections,
@@ -112,7 +113,8 @@ func (c *compiler) pool(prev, next *Service, i int) {
 	}
 	pool.Balancer = balancer.Compile(before, balancer.Input{
 		View: c.next.view, Service: next.Service, Pool: p, Overlay: c.next.overlay,
-		Traffic: next.traffic, Position: c.position, Seed: c.o.Seed,
+		Traffic: next.traffic, Near: warmup.Near{Locality: c.o.Locality, Labels: c.o.Labels},
+		Position: c.position, Seed: c.o.Seed,
 	}, c.now)
 	pool.books = []*evidence.Traffic{next.pools[next.Service.Pools[0].Subset]}
 	if i > 0 {

@@ -21,6 +21,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"crossfade.dev/internal/fleet"
 	"crossfade.dev/internal/upstream"
 )
 
@@ -57,6 +58,7 @@ type Options struct {
 	Log       *slog.Logger // nil: nothing is logged
 
 	Labels   map[string]string // of this gateway: what SourceLabels are held against outside the mesh
+	Locality fleet.Locality    // of this gateway: what near means to a policy's Locality
 	ID       string            // this gateway's name among Snapshot.Gateways
 	Seed     uint64            // this gateway's own; see balancer.Input
 	Upstream upstream.Options  // of every endpoint's connections

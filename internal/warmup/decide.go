@@ -47,6 +47,12 @@ func (b ShiftBudget) Stay(share float64) float64 {
 	}
 }
 
+// Near is where a data plane stands: what "near" means to a [fleet.LocalityPolicy].
+type Near struct {
+	Locality fleet.Locality
+	Labels   map[string]string
+}
+
 // A Decision is what every member of a pool gets at one moment.
 type Decision struct {
 	Outcomes []Outcome // as Pool.Members
