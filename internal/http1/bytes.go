@@ -1,6 +1,10 @@
 package http1
 
-import "bytes"
+import (
+	"bytes"
+	"encoding/binary"
+	"math/bits"
+)
 
 // What a byte may be part of (RFC 9110 section 5.6.2, RFC 9112 section 3, RFC 3986).
 const (
@@ -9,6 +13,8 @@ const (
 	inTarget             // a request target: visible ASCII without the fragment's '#'
 	inHost               // a registered name: unreserved characters
 	inHex                // a hexadecimal digit
+	isPlain              // no control byte: a field value's byte that is not a tab
+	isRough              // a byte for which a path may have to be normalized
 )
 
 var classTable = makeClassTable()
@@ -31,25 +37,59 @@ func makeClassTable() (t [256]uint8) {
 		if c >= ' ' && c != 0x7f || c == '\t' {
 			t[c] |= inValue
 		}
+		if c >= ' ' && c != 0x7f {
+			t[c] |= isPlain
+		}
 		if c > ' ' && c < 0x7f && c != '#' {
 			t[c] |= inTarget
 		}
 	}
+	mark(isRough, `%.\`)
 	return t
 }
 
-// all says whether every byte of b is of that class.
-func all(b []byte, of uint8) bool {
-	for _, c := range b {
+// foldTable maps a byte of a name to the one that all its spellings share: capitals are small letters. To whom a
+// name becomes a variable (CGI, WSGI and their like), an underscore is a dash.
+var foldTable = makeFoldTable()
+
+func makeFoldTable() (t [256]byte) {
+	for c := range t {
+		t[c] = lower(byte(c))
+	}
+	t['_'] = '-'
+	return t
+}
+
+// run is the length of the longest start of b whose bytes are all of that class.
+func run(b []byte, of uint8) int {
+	for i, c := range b {
 		if classTable[c]&of == 0 {
-			return false
+			return i
 		}
 	}
-	return true
+	return len(b)
+}
+
+// plainRun is run(b, isPlain), eight bytes at a time.
+func plainRun(b []byte) int {
+	const ones, highs = 0x0101010101010101, 0x8080808080808080
+	i := 0
+	for ; i+8 <= len(b); i += 8 {
+		w := binary.LittleEndian.Uint64(b[i : i+8])
+		// The lowest high bit that stays marks the first byte below the space, and the first DEL: a borrow
+		// can only spoil the bytes above.
+		low := (w - ' '*ones) & ^w
+		del := w ^ 0x7f*ones
+		del = (del - ones) & ^del
+		if found := (low | del) & highs; found != 0 {
+			return i + bits.TrailingZeros64(found)/8
+		}
+	}
+	return i + run(b[i:], isPlain)
 }
 
 // isToken says whether b is a token, which is never empty.
-func isToken(b []byte) bool { return len(b) > 0 && all(b, inToken) }
+func isToken(b []byte) bool { return len(b) > 0 && run(b, inToken) == len(b) }
 
 // lower maps an ASCII capital to its small letter.
 func lower(c byte) byte {
@@ -58,6 +98,8 @@ func lower(c byte) byte {
 	}
 	return c
 }
+
+func isDigit(c byte) bool { return c-'0' <= 9 }
 
 // EqualFold says whether b is s, without regard to ASCII case.
 func EqualFold(b []byte, s string) bool {
@@ -72,13 +114,27 @@ func EqualFold(b []byte, s string) bool {
 	return true
 }
 
-// sameName is EqualFold for two names.
+// spells says whether a name is the one that is spelt want in small letters and dashes; see sameName.
+func spells(name []byte, want string) bool {
+	if len(name) != len(want) {
+		return false
+	}
+	for i, c := range name {
+		if foldTable[c] != want[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// sameName says whether two names are one to somebody behind us: without regard to case, and to what of dash and
+// underscore is written.
 func sameName(a, b []byte) bool {
 	if len(a) != len(b) {
 		return false
 	}
 	for i, c := range a {
-		if c != b[i] && lower(c) != lower(b[i]) {
+		if foldTable[c] != foldTable[b[i]] {
 			return false
 		}
 	}

@@ -168,7 +168,11 @@ func (c *Chunks) readTrailers(b []byte) (n int) {
 		if i < 0 {
 			return n
 		}
-		if string(c.text[c.line:]) == "\r\n" {
+		switch line := c.text[c.line:]; {
+		case len(line) < 2 || line[len(line)-2] != '\r':
+			c.err = errBareLF
+			return n
+		case len(line) == 2:
 			c.state = atEnd
 			c.err = c.parseTrailers()
 		}
@@ -206,7 +210,7 @@ func mayTrail(name []byte) bool {
 		return false
 	}
 	for _, s := range headOnlyNames {
-		if EqualFold(name, s) {
+		if spells(name, s) {
 			return false
 		}
 	}

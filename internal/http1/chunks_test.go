@@ -10,10 +10,13 @@ import (
 	"pgregory.net/rapid"
 )
 
-// decode feeds b in pieces of at most step bytes.
-func decode(c *Chunks, b []byte, step int) (data []byte, n int, err error) {
+// always is for decode: each piece has that size.
+func always(size int) func() int { return func() int { return size } }
+
+// decode feeds b in pieces of at most size bytes each.
+func decode(c *Chunks, b []byte, size func() int) (data []byte, n int, err error) {
 	for n < len(b) && !c.Done() {
-		piece := b[n:min(len(b), n+step)]
+		piece := b[n:min(len(b), n+size())]
 		for len(piece) > 0 && !c.Done() {
 			part, used, err := c.Next(piece)
 			if err != nil {
@@ -43,7 +46,7 @@ func TestChunks(t *testing.T) {
 			var chunks Chunks
 			for step := 1; step <= len(c.in); step++ {
 				chunks.Reset()
-				data, n, err := decode(&chunks, []byte(c.in+"tail"), step)
+				data, n, err := decode(&chunks, []byte(c.in+"tail"), always(step))
 				if err != nil || n != len(c.in) || string(data) != c.data || !chunks.Done() {
 					t.Fatalf("in steps of %d: got %q, %d, %v, done %t", step, data, n, err, chunks.Done())
 				}
@@ -99,7 +102,7 @@ func TestChunksRefused(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			for _, step := range []int{1, 7, len(c.in)} {
 				var chunks Chunks
-				_, _, err := decode(&chunks, []byte(c.in), step)
+				_, _, err := decode(&chunks, []byte(c.in), always(step))
 				if got := (*Error)(nil); !errors.As(err, &got) || got != c.want {
 					t.Fatalf("in steps of %d: got %v, want %v", step, err, c.want)
 				}
@@ -123,7 +126,7 @@ func TestChunksRoundTrip(t *testing.T) {
 		}
 		wire = AppendLastChunk(wire, []Field{field(trailer, "v"), field("Host", "dropped")})
 		var c Chunks
-		got, n, err := decode(&c, wire, step)
+		got, n, err := decode(&c, wire, always(step))
 		if err != nil || n != len(wire) || !c.Done() || string(got) != string(want) {
 			t.Fatalf("got %q, %d of %d, %v; want %q", got, n, len(wire), err, want)
 		}

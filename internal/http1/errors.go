@@ -13,6 +13,7 @@ var (
 	errTargetForm   = &Error{400, "the target is not in origin, absolute or asterisk form"}
 	errEscape       = &Error{400, "the target's path has a broken percent escape"}
 	errNUL          = &Error{400, "the target's path holds an escaped NUL"}
+	errDotParameter = &Error{400, "a dot segment of the target's path has parameters"}
 	errAboveRoot    = &Error{400, "the target's path leads above the root"}
 	errVersion      = &Error{505, "the version is neither HTTP/1.0 nor HTTP/1.1"}
 	errVersionWord  = &Error{400, "the request line does not end with a version"}
@@ -30,8 +31,10 @@ var (
 	errCoding       = &Error{400, "Transfer-Encoding is not exactly chunked"}
 	errUnknownTE    = &Error{501, "Transfer-Encoding names a coding besides chunked"}
 	errConnection   = &Error{400, "Connection is not a list of tokens"}
+	errOptions      = &Error{431, "Connection lists too many options"}
 	errExpect       = &Error{417, "Expect asks for something besides 100-continue"}
 	errStatusLine   = &Error{502, "the status line is not a version, three digits and a reason"}
+	errInterim      = &Error{502, "an interim response announces a body"}
 	errSwitch       = &Error{502, "a 101 response does not switch to websocket"}
 	errTargetLong   = &Error{414, "the request line is too long"}
 	errHeadLarge    = &Error{431, "the head is too large"}

@@ -9,7 +9,8 @@ import (
 type known uint8
 
 const (
-	other known = iota
+	unsorted known = iota // not parsed here: nobody has looked at the name
+	other
 	hopByHop
 	host
 	connection
@@ -21,40 +22,54 @@ const (
 	expect
 )
 
-// whatIs names the field that the codec must look at; all others pass through it untouched. Most names are
-// dismissed by their length.
+// whatIs names the field that the codec must look at; all others pass through it untouched. Nearly every name is
+// dismissed by its length and first letter.
 func whatIs(name []byte) known {
-	switch len(name) {
-	case 2:
+	if len(name) == 0 {
+		return other
+	}
+	switch len(name)<<8 | int(foldTable[name[0]]) {
+	case 2<<8 | 't':
 		return pick(name, "te", te)
-	case 4:
+	case 4<<8 | 'h':
 		return pick(name, "host", host)
-	case 6:
+	case 6<<8 | 'e':
 		return pick(name, "expect", expect)
-	case 7:
-		return max(pick(name, "upgrade", upgrade), pick(name, "trailer", trailer))
-	case 10:
-		return max(pick(name, "connection", connection), pick(name, "keep-alive", hopByHop))
-	case 14:
-		return max(pick(name, "content-length", contentLength), pick(name, "http2-settings", hopByHop))
-	case 16:
+	case 7<<8 | 'u':
+		return pick(name, "upgrade", upgrade)
+	case 7<<8 | 't':
+		return pick(name, "trailer", trailer)
+	case 10<<8 | 'c':
+		return pick(name, "connection", connection)
+	case 10<<8 | 'k':
+		return pick(name, "keep-alive", hopByHop)
+	case 14<<8 | 'c':
+		return pick(name, "content-length", contentLength)
+	case 14<<8 | 'h':
+		return pick(name, "http2-settings", hopByHop)
+	case 16<<8 | 'p':
 		return pick(name, "proxy-connection", hopByHop)
-	case 17:
+	case 17<<8 | 't':
 		return pick(name, "transfer-encoding", transferEncoding)
-	case 18:
+	case 18<<8 | 'p':
 		return pick(name, "proxy-authenticate", hopByHop)
-	case 19:
+	case 19<<8 | 'p':
 		return pick(name, "proxy-authorization", hopByHop)
 	default:
 		return other
 	}
 }
 
+// pick says what the name is if it is the wanted one. Content_Length and its like say nothing about a message, but
+// somebody behind us may take them for the real ones: they stop here.
 func pick(name []byte, want string, is known) known {
-	if EqualFold(name, want) {
-		return is
+	if !spells(name, want) {
+		return other
 	}
-	return other
+	if bytes.IndexByte(name, '_') >= 0 {
+		return hopByHop
+	}
+	return is
 }
 
 // A head is what the fields of one message say about it.
@@ -74,93 +89,120 @@ type head struct {
 	keepAlive bool
 	switches  bool // Connection: upgrade
 	names     bool // Connection nominates other fields
+	options   int  // what Connection lists, all in all
 }
+
+// maxOptions bounds what Connection lists: each may have to be compared with the name of every field.
+const maxOptions = 32
 
 // parse reads field lines from b[pos:] up to and with the empty line, which ends at end. end is 0 when more
-// bytes are needed.
+// bytes are needed. Each byte is looked at once, and the first that is wrong decides: how much of the message has
+// come makes no difference.
 func (h *head) parse(b []byte, pos int) (end int, err *Error) {
+	fields := h.fields
 	for {
-		line, next, err := cutLine(b, pos)
-		if next == 0 || err != nil {
-			return 0, err
+		colon := pos + run(b[pos:], inToken)
+		if colon == len(b) {
+			return 0, nil
 		}
-		if len(line) == 0 {
-			return next, nil
+		if colon == pos || b[colon] != ':' {
+			h.fields = fields
+			return endHead(b, pos, colon)
 		}
-		if len(h.fields) == MaxFields {
+		if len(fields) == MaxFields {
 			return 0, errManyFields
 		}
-		field, err := parseField(line)
-		if err != nil {
-			return 0, err
+		end := colon + 1 + plainRun(b[colon+1:])
+		if end+1 >= len(b) || b[end] != '\r' || b[end+1] != '\n' { // hardly ever: a tab, a wrong byte, or the end
+			if end, err = scanValue(b, end); end == 0 || err != nil {
+				return 0, err
+			}
 		}
-		h.fields = append(h.fields, field)
-		if err := h.note(field); err != nil {
-			return 0, err
+		name, value := b[pos:colon], trim(b[colon+1:end])
+		is := whatIs(name)
+		fields = append(fields, Field{name, value, is})
+		if is != other {
+			if err := h.note(is, value); err != nil {
+				return 0, err
+			}
 		}
-		pos = next
+		pos = end + len("\r\n")
 	}
 }
 
-// cutLine returns the line at b[pos:] without its CRLF, and where the next one starts; 0 when the line is not
-// whole yet.
-func cutLine(b []byte, pos int) (line []byte, next int, err *Error) {
-	i := bytes.IndexByte(b[pos:], '\n')
-	if i < 0 {
-		return nil, 0, nil
+// endHead is about a line that does not begin with a name and a colon: the empty line, which ends the head, or a
+// wrong one. at is the first byte of it that belongs to no name.
+func endHead(b []byte, line, at int) (end int, err *Error) {
+	switch c := b[at]; {
+	case c == '\n':
+		return 0, errBareLF
+	case at > line:
+		return 0, errFieldName
+	case c == ' ' || c == '\t':
+		return 0, errFold
+	case c != '\r':
+		return 0, errFieldName
+	case at+1 == len(b):
+		return 0, nil
+	case b[at+1] != '\n':
+		return 0, errFieldName
+	default:
+		return at + 2, nil
 	}
-	if i == 0 || b[pos+i-1] != '\r' {
-		return nil, 0, errBareLF
-	}
-	return b[pos : pos+i-1], pos + i + 1, nil
 }
 
-// parseField splits a line that is not empty.
-func parseField(line []byte) (Field, *Error) {
-	i := 0
-	for i < len(line) && classTable[line[i]]&inToken != 0 {
-		i++
+// scanValue returns where the value that starts at b[pos] ends with CRLF; 0 when more bytes are needed.
+func scanValue(b []byte, pos int) (end int, err *Error) {
+	for {
+		pos += plainRun(b[pos:])
+		if pos == len(b) {
+			return 0, nil
+		}
+		switch b[pos] {
+		case '\t':
+			pos++
+			continue
+		case '\n':
+			return 0, errBareLF
+		case '\r':
+			if pos+1 == len(b) {
+				return 0, nil
+			}
+			if b[pos+1] == '\n' {
+				return pos, nil
+			}
+		}
+		return 0, errFieldValue
 	}
-	if i == 0 && (line[0] == ' ' || line[0] == '\t') {
-		return Field{}, errFold
-	}
-	if i == 0 || i == len(line) || line[i] != ':' {
-		return Field{}, errFieldName
-	}
-	value := trim(line[i+1:])
-	if !all(value, inValue) {
-		return Field{}, errFieldValue
-	}
-	return Field{Name: line[:i], Value: value}, nil
 }
 
 // note keeps what one field says about the message.
-func (h *head) note(f Field) *Error {
-	switch whatIs(f.Name) {
+func (h *head) note(is known, value []byte) *Error {
+	switch is {
 	case host:
 		h.hosts++
-		h.host = f.Value
+		h.host = value
 	case connection:
-		return h.noteConnection(f.Value)
+		return h.noteConnection(value)
 	case contentLength:
 		h.lengths++
 		var ok bool
-		if h.length, ok = parseLength(f.Value); !ok {
+		if h.length, ok = parseLength(value); !ok {
 			return errLength
 		}
 	case transferEncoding:
 		h.codings++
-		h.coding = f.Value
+		h.coding = value
 	case upgrade:
 		h.upgrades++
-		h.upgrade = f.Value
+		h.upgrade = value
 	case expect:
-		if EqualFold(f.Value, "100-continue") {
+		if EqualFold(value, "100-continue") {
 			h.expects = true
 		} else {
 			h.unmet = true
 		}
-	case other, hopByHop, te, trailer:
+	case unsorted, other, hopByHop, te, trailer:
 	}
 	return nil
 }
@@ -168,15 +210,20 @@ func (h *head) note(f Field) *Error {
 func (h *head) noteConnection(list []byte) *Error {
 	for len(list) > 0 {
 		var item []byte
-		item, list = nextItem(list)
+		if item, list = nextItem(list); len(item) == 0 {
+			continue
+		}
+		if h.options++; h.options > maxOptions {
+			return errOptions
+		}
 		switch {
-		case len(item) == 0:
 		case EqualFold(item, "close"):
 			h.close = true
 		case EqualFold(item, "keep-alive"):
 			h.keepAlive = true
 		case EqualFold(item, "upgrade"):
 			h.switches = true
+		case EqualFold(item, "te"): // it is never passed on as it came
 		case isToken(item):
 			h.names = true
 		default:
@@ -186,13 +233,36 @@ func (h *head) noteConnection(list []byte) *Error {
 	return nil
 }
 
+// nominate makes what Connection nominates hop-by-hop. The fields that the codec writes itself it does not give away.
+func (h *head) nominate() {
+	for i := range h.fields {
+		if h.fields[i].is != connection {
+			continue
+		}
+		for list := h.fields[i].Value; len(list) > 0; {
+			var item []byte
+			if item, list = nextItem(list); len(item) > 0 {
+				h.drop(item)
+			}
+		}
+	}
+}
+
+func (h *head) drop(name []byte) {
+	for i := range h.fields {
+		if f := &h.fields[i]; (f.is == other || f.is == trailer) && sameName(f.Name, name) {
+			f.is = hopByHop
+		}
+	}
+}
+
 // parseLength reads a Content-Length: decimal digits only, no sign, no list, within int64.
 func parseLength(b []byte) (n int64, ok bool) {
 	if len(b) == 0 || len(b) > 19 {
 		return 0, false
 	}
 	for _, c := range b {
-		if c < '0' || c > '9' || n > (math.MaxInt64-int64(c-'0'))/10 {
+		if !isDigit(c) || n > (math.MaxInt64-int64(c-'0'))/10 {
 			return 0, false
 		}
 		n = n*10 + int64(c-'0')
@@ -229,11 +299,11 @@ func (h *head) framing(minor int, none Framing) (Framing, *Error) {
 
 // chunkedLast says that a coding list is well formed and ends with the only chunked.
 func chunkedLast(list []byte) bool {
-	var last bool
-	for len(list) > 0 {
+	last, more := false, true
+	for more {
 		var item []byte
-		item, list = nextItem(list)
-		if last || !isToken(item) {
+		item, list, more = bytes.Cut(list, []byte{','})
+		if item = trim(item); last || !isToken(item) {
 			return false
 		}
 		last = EqualFold(item, "chunked")
@@ -253,20 +323,4 @@ func (h *head) protocol() []byte {
 		return nil
 	}
 	return h.upgrade
-}
-
-// nominated says whether a Connection field among fields makes the name one of this connection only.
-func nominated(fields []Field, name []byte) bool {
-	for i := range fields {
-		if whatIs(fields[i].Name) != connection {
-			continue
-		}
-		for list := fields[i].Value; len(list) > 0; {
-			var item []byte
-			if item, list = nextItem(list); sameName(item, name) {
-				return true
-			}
-		}
-	}
-	return false
 }

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"strings"
 	"testing"
@@ -188,13 +189,19 @@ func FuzzChunks(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, in []byte, step int) {
 		var whole, pieces Chunks
-		data, n, err := decode(&whole, in, len(in)+1)
+		data, n, err := decode(&whole, in, always(len(in)+1))
 		if err != nil {
 			wantError(t, err)
 		}
-		other, m, otherErr := decode(&pieces, in, min(max(step, 1), len(in)+1))
-		if !bytes.Equal(data, other) || whole.Done() != pieces.Done() || (err == nil) != (otherErr == nil) {
+		other, m, otherErr := decode(&pieces, in, always(min(max(step, 1), len(in)+1)))
+		if !bytes.Equal(data, other) || whole.Done() != pieces.Done() || !errors.Is(otherErr, err) {
 			t.Fatalf("%q: whole %q, %v; in pieces of %d %q, %v", in, data, err, step, other, otherErr)
+		}
+		pieces.Reset()
+		random := rand.New(rand.NewPCG(uint64(step), 0))
+		other, _, otherErr = decode(&pieces, in, func() int { return 1 + random.IntN(random.IntN(20)+1) })
+		if !bytes.Equal(data, other) || whole.Done() != pieces.Done() || !errors.Is(otherErr, err) {
+			t.Fatalf("%q: whole %q, %v; in random pieces %d %q, %v", in, data, err, step, other, otherErr)
 		}
 		if !whole.Done() {
 			return

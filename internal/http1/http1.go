@@ -15,7 +15,10 @@ type Error struct {
 func (e *Error) Error() string { return e.Reason }
 
 // A Field is one header line, without its colon, surrounding white space or line end.
-type Field struct{ Name, Value []byte }
+type Field struct {
+	Name, Value []byte
+	is          known // what the codec made of the name, if it parsed it
+}
 
 // A Framing says how the end of a message's body is found.
 type Framing uint8
@@ -60,3 +63,10 @@ type Response struct {
 	Upgrade       []byte // with status 101: "websocket", in the sender's spelling
 	names         bool
 }
+
+// Nominates says that Connection names fields of the client's own. They are dropped from the head; the request's
+// trailers, which may have the same names, must then not go on either.
+func (r *Request) Nominates() bool { return r.names }
+
+// Nominates is that of Request, for a response.
+func (r *Response) Nominates() bool { return r.names }

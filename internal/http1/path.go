@@ -48,9 +48,9 @@ func appendNormal(dst, path []byte) ([]byte, *Error) {
 		}
 		dst = append(dst, c)
 	}
-	n, ok := resolveDots(dst[start:])
-	if !ok {
-		return nil, errAboveRoot
+	n, err := resolveDots(dst[start:])
+	if err != nil {
+		return nil, err
 	}
 	return append(dst[:start+n], query...), nil
 }
@@ -63,8 +63,9 @@ func cutQuery(path []byte) (clean, query []byte) {
 }
 
 // resolveDots resolves the dot segments of p, which begins with a slash, in place (RFC 3986 section 5.2.4). It
-// returns the length of what is left; it is not ok for p to lead above the root.
-func resolveDots(p []byte) (n int, ok bool) {
+// returns the length of what is left. A p that leads above the root is refused, and so is "/..;a", which is a name
+// to some and to others, who take parameters off a segment before they look at it, the way up.
+func resolveDots(p []byte) (n int, err *Error) {
 	for at := 0; at < len(p); {
 		end := len(p)
 		if i := bytes.IndexByte(p[at+1:], '/'); i >= 0 {
@@ -75,9 +76,11 @@ func resolveDots(p []byte) (n int, ok bool) {
 		case string(segment) == ".":
 		case string(segment) == "..":
 			if n == 0 {
-				return 0, false
+				return 0, errAboveRoot
 			}
 			n = bytes.LastIndexByte(p[:n], '/')
+		case bytes.HasPrefix(segment, []byte(".;")), bytes.HasPrefix(segment, []byte("..;")):
+			return 0, errDotParameter
 		default:
 			n += copy(p[n:], p[at:end])
 			last = false
@@ -88,7 +91,7 @@ func resolveDots(p []byte) (n int, ok bool) {
 		}
 		at = end
 	}
-	return n, true
+	return n, nil
 }
 
 // unhex is the value of a hexadecimal digit.

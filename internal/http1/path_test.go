@@ -41,6 +41,7 @@ func TestPathsAreNormalized(t *testing.T) {
 		"/a//b":                            "/a//b",
 		"/a//../b":                         "/a/b",
 		"//..":                             "/",
+		"/a/...;b/.c;d/..%3b":              "/a/...;b/.c;d/..%3B",
 		"/a/...":                           "/a/...",
 		"/a/..b/.c/d..":                    "/a/..b/.c/d..",
 		"/a?/../b%2e%00":                   "/a?/../b%2e%00",
@@ -65,6 +66,9 @@ func TestPathsThatLeadNowhereAreRefused(t *testing.T) {
 		"/a/%2e%2e/%2E./b": errAboveRoot,
 		`/\..\..`:          errAboveRoot,
 		"http://a/..":      errAboveRoot,
+		"/a/..;/b":         errDotParameter,
+		"/a/.;x=y":         errDotParameter,
+		"/a/%2e.;b":        errDotParameter,
 		"/a%00":            errNUL,
 		"/%00?b":           errNUL,
 	} {

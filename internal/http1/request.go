@@ -20,24 +20,15 @@ func (r *Request) Parse(b []byte) (n int, err error) {
 }
 
 func (r *Request) parse(b []byte) (n int, err *Error) {
+	pos, err := skipEmptyLine(b)
+	if err != nil || pos == len(b) {
+		return 0, err
+	}
+	if pos, err = r.parseLine(b, pos); pos == 0 || err != nil {
+		return 0, err
+	}
 	h := head{fields: r.Fields[:0]}
-	normal := r.normal[:0] // taken out first, so that *r need not be copied
-	*r = Request{Fields: h.fields, normal: normal}
-	start, err := skipEmptyLine(b)
-	if err != nil || start == len(b) {
-		return 0, err
-	}
-	if classTable[b[start]]&inToken == 0 { // a TLS or binary client hears it at once
-		return 0, errMethod
-	}
-	line, next, err := cutLine(b, start)
-	if err != nil || next == 0 {
-		return 0, err
-	}
-	if err := r.parseLine(line); err != nil {
-		return 0, err
-	}
-	n, err = h.parse(b, next)
+	n, err = h.parse(b, pos)
 	r.Fields = h.fields
 	if n == 0 || err != nil {
 		return 0, err
@@ -64,46 +55,88 @@ func skipEmptyLine(b []byte) (start int, err *Error) {
 	}
 }
 
-func (r *Request) parseLine(line []byte) *Error {
-	method, rest, _ := bytes.Cut(line, []byte{' '})
-	target, version, ok := bytes.Cut(rest, []byte{' '})
+// parseLine reads the request line at b[pos:] and returns where the next line starts; 0 when more bytes are needed.
+func (r *Request) parseLine(b []byte, pos int) (next int, err *Error) {
+	space := pos + run(b[pos:], inToken) // a TLS or binary client hears it at once
+	if space == len(b) {
+		return 0, nil
+	}
+	switch c := b[space]; {
+	case space > pos && (c == '\r' || c == '\n'):
+		return 0, notTarget(b, space)
+	case space == pos || c != ' ':
+		return 0, errMethod
+	}
+	at, marks := space+1, uint8(0)
+	for ; at < len(b) && classTable[b[at]]&inTarget != 0; at++ {
+		marks |= classTable[b[at]]
+	}
+	if at == len(b) {
+		return 0, nil
+	}
+	if at == space+1 || b[at] != ' ' {
+		return 0, notTarget(b, at)
+	}
+	minor, next, err := parseVersion(b, at+1)
+	if next == 0 || err != nil {
+		return 0, err
+	}
+	r.Method, r.Target, r.Minor = b[pos:space], b[space+1:at], minor
+	if string(r.Method) == "CONNECT" {
+		return 0, errConnect
+	}
+	return next, r.parseTarget(marks&isRough != 0)
+}
+
+// notTarget says what is wrong with the target at whose end b[at] stands; nil when more bytes are needed.
+func notTarget(b []byte, at int) *Error {
 	switch {
-	case !isToken(method):
-		return errMethod
-	case !ok || len(target) == 0:
+	case b[at] == '\n':
+		return errBareLF
+	case b[at] == ' ': // a second one
 		return errRequestLine
-	case !all(target, inTarget):
+	case b[at] != '\r':
+		return errTarget
+	case at+1 == len(b):
+		return nil
+	case b[at+1] == '\n':
+		return errRequestLine
+	default:
 		return errTarget
 	}
-	minor, err := parseVersion(version)
-	if err != nil {
-		return err
-	}
-	if string(method) == "CONNECT" {
-		return errConnect
-	}
-	r.Method, r.Target, r.Minor = method, target, minor
-	return r.parseTarget()
 }
 
-// parseVersion accepts HTTP/1.0 and HTTP/1.1 and tells other versions from what is no version.
-func parseVersion(b []byte) (minor int, err *Error) {
-	if len(b) != len("HTTP/1.1") || string(b[:5]) != "HTTP/" || b[6] != '.' {
-		return 0, errVersionWord
+// parseVersion reads the version that ends the request line. It accepts HTTP/1.0 and HTTP/1.1 and tells other
+// versions from what is no version. next is 0 when more bytes are needed.
+func parseVersion(b []byte, pos int) (minor, next int, err *Error) {
+	const whole = len("HTTP/1.1\r\n")
+	word := b[pos:min(len(b), pos+whole)]
+	if string(word) == "HTTP/1.1\r\n" {
+		return 1, pos + whole, nil
 	}
-	major, digit := b[5], b[7]
+	end := bytes.IndexByte(word, '\n')
 	switch {
-	case major < '0' || major > '9' || digit < '0' || digit > '9':
-		return 0, errVersionWord
+	case end < 0 && len(word) < whole:
+		return 0, 0, nil
+	case end == whole-2 && word[end-1] != '\r':
+		return 0, 0, errBareLF
+	case end != whole-1 || word[end-1] != '\r':
+		return 0, 0, errVersionWord
+	}
+	major, digit := word[5], word[7]
+	switch {
+	case string(word[:5]) != "HTTP/" || word[6] != '.' || !isDigit(major) || !isDigit(digit):
+		return 0, 0, errVersionWord
 	case major != '1' || digit > '1':
-		return 0, errVersion
+		return 0, 0, errVersion
 	default:
-		return int(digit - '0'), nil
+		return int(digit - '0'), pos + whole, nil
 	}
 }
 
-// parseTarget finds Path, and the Host of an absolute target.
-func (r *Request) parseTarget() *Error {
+// parseTarget finds Path, and the Host of an absolute target. rough says that the path may not be in its normal form.
+func (r *Request) parseTarget(rough bool) *Error {
+	r.Host = nil
 	options := string(r.Method) == "OPTIONS"
 	switch r.Target[0] {
 	case '/':
@@ -117,6 +150,9 @@ func (r *Request) parseTarget() *Error {
 		if err := r.parseAbsolute(options); err != nil {
 			return err
 		}
+	}
+	if !rough {
+		return nil
 	}
 	rough, err := scanPath(r.Path)
 	if !rough || err != nil {
@@ -153,28 +189,27 @@ func (r *Request) parseAbsolute(options bool) *Error {
 // validAuthority says whether b is a registered name, an IPv4 address or an IPv6 literal, with an optional
 // port. Userinfo, percent escapes and sub-delimiters are not accepted: no service is called like that.
 func validAuthority(b []byte) bool {
-	bracket := bytes.LastIndexByte(b, ']') + 1 // the port is looked for behind an IPv6 literal
-	name := b
-	if colon := bytes.IndexByte(b[bracket:], ':'); colon >= 0 {
-		name = b[:bracket+colon]
-		if len(name) == 0 || !validPort(b[bracket+colon+1:]) {
-			return false
-		}
-	}
-	if bracket == 0 {
-		return all(name, inHost)
-	}
-	if name[0] != '[' || bracket != len(name) {
+	end := run(b, inHost)
+	switch {
+	case end == len(b):
+		return true
+	case end > 0:
+		return b[end] == ':' && validPort(b[end+1:])
+	case b[0] != '[':
 		return false
 	}
-	address, err := netip.ParseAddr(string(name[1 : bracket-1]))
+	end = bytes.IndexByte(b, ']')
+	if end < 0 || end+1 < len(b) && (b[end+1] != ':' || !validPort(b[end+2:])) {
+		return false
+	}
+	address, err := netip.ParseAddr(string(b[1:end]))
 	return err == nil && address.Is6() && address.Zone() == ""
 }
 
 func validPort(b []byte) bool {
 	n := 0
 	for _, c := range b {
-		if c < '0' || c > '9' || len(b) > 5 {
+		if !isDigit(c) || len(b) > 5 {
 			return false
 		}
 		n = n*10 + int(c-'0')
@@ -200,7 +235,10 @@ func (r *Request) conclude(h *head) (err *Error) {
 	}
 	r.ContentLength = h.length
 	r.Close = h.closes(r.Minor)
-	r.names = h.names
+	r.Expect, r.Upgrade = false, nil
+	if r.names = h.names; r.names {
+		h.nominate()
+	}
 	if r.Minor == 0 {
 		return nil // RFC 9110: an HTTP/1.0 client's Expect and Upgrade are ignored
 	}
@@ -219,10 +257,7 @@ func (r *Request) conclude(h *head) (err *Error) {
 // One that the client's Connection nominates does not.
 func (r *Request) Lookup(name string) (value []byte, ok bool) {
 	for i := range r.Fields {
-		if f := &r.Fields[i]; EqualFold(f.Name, name) {
-			if r.names && nominated(r.Fields, f.Name) {
-				return nil, false
-			}
+		if f := &r.Fields[i]; f.is != hopByHop && EqualFold(f.Name, name) {
 			return f.Value, true
 		}
 	}

@@ -191,6 +191,33 @@ func TestRequestInPieces(t *testing.T) {
 	}
 }
 
+// What Connection nominates is gone for those who ask, too; what the codec itself writes is nobody's to take away.
+func TestNominated(t *testing.T) {
+	for connection, want := range map[string]string{
+		"x-mine":             "X-Yours",
+		"X_Mine, X-Yours":    "",
+		"close, te, upgrade": "X-Mine X-Yours",
+		"host, content-type": "X-Mine X-Yours",
+	} {
+		var r Request
+		if _, err := r.Parse([]byte(lines("GET / HTTP/1.1", "X-Mine: 1", "Connection: "+connection, "Host: a", "X-Yours: 2"))); err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, name := range []string{"X-Mine", "X-Yours"} {
+			if _, ok := r.Lookup(name); ok {
+				got = append(got, name)
+			}
+		}
+		if host, ok := r.Lookup("host"); strings.Join(got, " ") != want || string(host) != "a" || !ok {
+			t.Errorf("Connection: %s: found %q and Host %q, want %s", connection, got, host, want)
+		}
+		if got, want := r.Nominates(), connection != "close, te, upgrade"; got != want {
+			t.Errorf("Connection: %s: nominates: got %t, want %t", connection, got, want)
+		}
+	}
+}
+
 func TestTooLarge(t *testing.T) {
 	for in, want := range map[string]int{
 		"GET /aaaaaaa":                      414,
@@ -208,7 +235,7 @@ func TestRequestParseAllocatesNothing(t *testing.T) {
 		"Connection: keep-alive, x-drop", "Content-Length: 12"))
 	var r Request
 	var e Edit
-	e.Join = []Field{{[]byte("X-Forwarded-For"), []byte("127.0.0.1")}}
+	e.Join = []Field{field("X-Forwarded-For", "127.0.0.1")}
 	out := make([]byte, 0, 4096)
 	got := testing.AllocsPerRun(100, func() {
 		if n, err := r.Parse(in); n != len(in) || err != nil {

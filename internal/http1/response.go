@@ -1,5 +1,7 @@
 package http1
 
+import "bytes"
+
 // Parse parses the response head at the start of b; the request's method decides the framing. n and err are
 // those of Request.Parse; every error has status 502. An interim response (1xx) is a response with NoBody:
 // the caller parses on.
@@ -12,20 +14,12 @@ func (r *Response) Parse(b, method []byte) (n int, err error) {
 }
 
 func (r *Response) parse(b, method []byte) (n int, err *Error) {
+	pos, err := r.parseLine(b)
+	if pos == 0 || err != nil {
+		return 0, err
+	}
 	h := head{fields: r.Fields[:0]}
-	*r = Response{Fields: h.fields}
-	const start = "HTTP/1."
-	if common := min(len(b), len(start)); string(b[:common]) != start[:common] {
-		return 0, errStatusLine
-	}
-	line, next, err := cutLine(b, 0)
-	if err != nil || next == 0 {
-		return 0, err
-	}
-	if err := r.parseLine(line); err != nil {
-		return 0, err
-	}
-	n, err = h.parse(b, next)
+	n, err = h.parse(b, pos)
 	r.Fields = h.fields
 	if n == 0 || err != nil {
 		return 0, err
@@ -33,47 +27,68 @@ func (r *Response) parse(b, method []byte) (n int, err *Error) {
 	return n, r.conclude(&h, method)
 }
 
-// parseLine reads "HTTP/1.1 200 OK". The reason may be missing, even with its space, as many servers do.
-func (r *Response) parseLine(line []byte) *Error {
-	const code = len("HTTP/1.1 ")
-	if len(line) < code+3 || line[code-1] != ' ' {
-		return errStatusLine
+// parseLine reads "HTTP/1.1 200 OK" and returns where the next line starts; 0 when more bytes are needed. The reason
+// may be missing, even with its space, as many servers do.
+func (r *Response) parseLine(b []byte) (next int, err *Error) {
+	const start, code, reason = "HTTP/1.", len("HTTP/1.1 "), len("HTTP/1.1 200")
+	if common := min(len(b), len(start)); string(b[:common]) != start[:common] {
+		return 0, errStatusLine
 	}
-	minor, err := parseVersion(line[:code-1])
-	if err != nil {
-		return errStatusLine
-	}
-	for _, c := range line[code : code+3] {
-		if c < '0' || c > '9' {
-			return errStatusLine
+	if len(b) <= reason {
+		if bytes.IndexByte(b, '\n') >= 0 {
+			return 0, errStatusLine
 		}
-		r.Status = r.Status*10 + int(c-'0')
+		return 0, nil
 	}
-	if reason := line[code+3:]; len(reason) > 0 {
-		if reason[0] != ' ' || !all(reason, inValue) {
-			return errStatusLine
-		}
-		r.Reason = reason[1:]
+	status, ok := parseLength(b[code:reason])
+	r.Minor, r.Status = int(b[len(start)])-'0', int(status)
+	switch c := b[reason]; {
+	case r.Minor != 0 && r.Minor != 1, b[code-1] != ' ', !ok, status < 100, c != ' ' && c != '\r' && c != '\n':
+		return 0, errStatusLine
 	}
-	if r.Status < 100 {
-		return errStatusLine
+	end, err := scanValue(b, reason)
+	switch {
+	case err == errFieldValue:
+		return 0, errStatusLine
+	case end == 0 || err != nil:
+		return 0, err
 	}
-	r.Minor = minor
+	r.Reason = b[min(reason+1, end):end]
+	return end + len("\r\n"), nil
+}
+
+// conclude draws from the fields and the request's method what the whole response means.
+func (r *Response) conclude(h *head, method []byte) *Error {
+	r.Close = h.closes(r.Minor)
+	if err := r.frame(h, method); err != nil {
+		return err
+	}
+	if r.names = h.names; r.names {
+		h.nominate()
+	}
+	r.Upgrade = nil
+	if r.Status != 101 {
+		return nil
+	}
+	r.Close = true
+	if r.Upgrade = h.protocol(); r.Upgrade == nil {
+		return errSwitch
+	}
 	return nil
 }
 
-// conclude draws from the fields and the request's method what the whole response means: RFC 9112 section 6.3.
-func (r *Response) conclude(h *head, method []byte) (err *Error) {
+// frame finds how the body ends, and whether the connection ends with it: RFC 9112 section 6.3.
+func (r *Response) frame(h *head, method []byte) (err *Error) {
 	if r.Framing, err = h.framing(r.Minor, UntilClose); err != nil {
 		return err
 	}
 	r.ContentLength = h.length
-	r.Close = h.closes(r.Minor)
-	r.names = h.names
-	switch {
+	switch announces := r.Framing == Chunked || r.ContentLength > 0; {
+	case r.Status < 200 && announces: // the final response follows, but where?
+		return errInterim
 	case r.Status < 200 || r.Status == 204:
 		// Such a response has no body. One that announces a body may still send it: what follows cannot be trusted.
-		r.Close = r.Close || r.Framing == Chunked || r.ContentLength > 0
+		r.Close = r.Close || announces
 		r.Framing, r.ContentLength = NoBody, -1
 	case r.Status == 304 || string(method) == "HEAD":
 		r.Framing = NoBody
@@ -84,13 +99,6 @@ func (r *Response) conclude(h *head, method []byte) (err *Error) {
 		r.Framing, r.ContentLength, r.Close = NoBody, -1, true
 	case r.Framing == UntilClose:
 		r.Close = true
-	}
-	if r.Status != 101 {
-		return nil
-	}
-	r.Close = true
-	if r.Upgrade = h.protocol(); r.Upgrade == nil {
-		return errSwitch
 	}
 	return nil
 }

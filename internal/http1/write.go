@@ -1,8 +1,13 @@
 package http1
 
-import "strconv"
+import (
+	"bytes"
+	"strconv"
+)
 
-// An Edit says what changes when a head is written for the other side. Names are matched without case.
+// An Edit says what changes when a head is written for the other side. Names are matched without case, and an
+// underscore matches a dash: who sets X-User does not let a client's X_User through to a CGI or WSGI program, to
+// which both are HTTP_X_USER.
 // What belongs to one connection only is not an Edit's business: AppendRequest and AppendResponse drop it, and
 // write Host, Connection, Upgrade and the framing themselves; an Edit that names those fields changes nothing.
 // A control byte in a value is written as a space.
@@ -35,7 +40,7 @@ func AppendRequest(dst []byte, r *Request, e *Edit) []byte {
 	dst = append(dst, authority...)
 	dst = append(dst, "\r\n"...)
 
-	w := writer{fields: r.Fields, names: r.names, edit: e, expect: r.Expect, trailers: r.Framing == Chunked}
+	w := writer{fields: r.Fields, edit: e, expect: r.Expect, trailers: r.Framing == Chunked}
 	dst = w.append(dst)
 	dst = appendFraming(dst, r.Framing, r.ContentLength)
 	accepts := ""
@@ -56,7 +61,7 @@ func AppendResponse(dst []byte, r *Response, e *Edit) []byte {
 	dst = append(dst, r.Reason...)
 	dst = append(dst, "\r\n"...)
 
-	w := writer{fields: r.Fields, names: r.names, edit: e, trailers: r.Framing == Chunked}
+	w := writer{fields: r.Fields, edit: e, trailers: r.Framing == Chunked}
 	dst = w.append(dst)
 	switch {
 	case r.Status < 200 || r.Status == 204:
@@ -134,7 +139,6 @@ func appendConnection(dst []byte, persists, accepts string, protocol []byte) []b
 type writer struct {
 	fields   []Field
 	edit     *Edit
-	names    bool // a Connection field nominates others
 	expect   bool // Expect goes on
 	trailers bool // Trailer goes on
 	te       bool // found: the sender accepts trailers
@@ -161,24 +165,23 @@ func (w *writer) append(dst []byte) []byte {
 
 // passes says whether a field is end-to-end.
 func (w *writer) passes(f *Field) bool {
-	switch whatIs(f.Name) {
-	case host, connection, contentLength, transferEncoding, upgrade, hopByHop:
-		return false
+	is := f.is
+	if is == unsorted {
+		is = whatIs(f.Name)
+	}
+	switch is {
+	case other:
+		return true
 	case te:
 		w.te = w.te || hasItem(f.Value, "trailers")
 		return false
 	case expect:
 		return w.expect
 	case trailer:
-		return w.trailers && !w.nominated(f.Name)
-	case other:
+		return w.trailers
+	default:
+		return false
 	}
-	return !w.nominated(f.Name)
-}
-
-// nominated says whether a Connection field makes the name hop-by-hop.
-func (w *writer) nominated(name []byte) bool {
-	return w.names && nominated(w.fields, name)
 }
 
 // edited says whether the edit replaces or removes a field of the name.
@@ -209,7 +212,7 @@ func (w *writer) appendJoined(dst []byte, own *Field) []byte {
 	dst = append(dst, ": "...)
 	for i := range w.fields {
 		f := &w.fields[i]
-		if len(f.Value) > 0 && sameName(f.Name, own.Name) && w.passes(f) {
+		if len(f.Value) > 0 && len(f.Name) == len(own.Name) && bytes.EqualFold(f.Name, own.Name) && w.passes(f) {
 			dst = append(dst, f.Value...)
 			dst = append(dst, ", "...)
 		}
@@ -238,11 +241,14 @@ func appendEdit(dst []byte, f *Field) []byte {
 
 // editable says whether an edit may write a field of the name.
 func editable(name []byte) bool {
-	what := whatIs(name)
-	return isToken(name) && (what == other || what == expect || what == trailer)
+	is := whatIs(name)
+	return isToken(name) && (is == other || is == expect || is == trailer)
 }
 
 func appendValue(dst, value []byte) []byte {
+	if plainRun(value) == len(value) {
+		return append(dst, value...)
+	}
 	for _, c := range value {
 		if classTable[c]&inValue == 0 {
 			c = ' '

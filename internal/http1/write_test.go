@@ -72,6 +72,15 @@ func TestAppendRequest(t *testing.T) {
 			lines("GET /new HTTP/1.1", "Host: new:1", "Via: 1.1 a", "x-set: new  X-Evil: 1",
 				"X-Forwarded-For: 1.1.1.1, 2.2.2.2, 3.3.3.3", "X-None: only", "Via: 1.1 b"),
 		},
+		"an underscore for a dash deceives nobody behind us": {
+			lines("GET / HTTP/1.1", "Host: h", "X_Forwarded_For: 1.1.1.1", "x_set: old", "X-Gone-2: 1", "X_Gone_2: 1", "X_Kept: 1", "Content_Length: 5"),
+			Edit{
+				Set:    []Field{field("X-Set", "new"), field("Transfer_Encoding", "chunked")},
+				Join:   []Field{field("X-Forwarded-For", "3.3.3.3")},
+				Remove: [][]byte{[]byte("x-gone_2")},
+			},
+			lines("GET / HTTP/1.1", "Host: h", "X_Kept: 1", "X-Set: new", "X-Forwarded-For: 3.3.3.3"),
+		},
 		"what the client nominates does not take away what we say": {
 			lines("GET / HTTP/1.1", "Host: h", "Connection: X-Forwarded-For", "X-Forwarded-For: 1.1.1.1"),
 			Edit{Join: []Field{field("X-Forwarded-For", "3.3.3.3")}, KeepAlive: true},
