@@ -13,10 +13,10 @@ E2E_TIMEOUT  := 12m
 SOAK_TIMEOUT := 60m
 
 .DEFAULT_GOAL := help
-.PHONY: help run build check test bench soak fmt fmt-check vet lint unit race e2e clean
+.PHONY: help run build check test bench bench-smoke microbench soak mutants fmt fmt-check vet lint unit race e2e clean
 
 help: ## Show this list.
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: build ## Start Bookinfo behind the gateway; Ctrl-C stops all of it.
 	bin/crossfade up -f examples/bookinfo
@@ -32,11 +32,23 @@ test: ## Everything, from a clean clone: set up, check, race detector, end-to-en
 	scripts/setup
 	$(MAKE) check race e2e
 
-bench: ## Measure the hot paths: pick, codec, route; CPU time and allocations of each.
+bench: build ## Measure beside HAProxy, nginx, Envoy and others (BENCH=, BENCH_PEERS=, BENCH_ROUNDS= select).
+	scripts/setup peers
+	go build -o bin/bench ./test/bench
+	bin/bench
+
+bench-smoke: build ## A little of that in half a minute, without other programs: does the bench work?
+	go build -o bin/bench ./test/bench
+	BENCH=keepalive-200,connection,post-1k,tls,routes BENCH_PEERS=crossfade,net/http BENCH_ROUNDS=1 bin/bench
+
+microbench: ## Measure the hot paths: pick, codec, route; CPU time and allocations of each.
 	go test -run '^$$' -bench . -benchmem -benchtime 300ms -count 3 $(BENCHED)
 
 soak: build ## The seed's walk at full length, and a longer random run (CROSSFADE_SEED repeats one).
 	CROSSFADE_FULL=1 go test -tags integration -count 1 -timeout $(SOAK_TIMEOUT) -v ./test/e2e
+
+mutants: ## Break each rule of a warm-up in turn and show which test notices; takes half an hour.
+	scripts/mutants
 
 fmt: $(LINT) ## Format the code.
 	$(LINT) fmt

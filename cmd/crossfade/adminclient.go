@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -28,6 +29,7 @@ const maxLine = 1 << 20
 // An adminClient asks the admin API of a running program.
 type adminClient struct {
 	address  string
+	control  bool          // it is control's, for commands
 	patience time.Duration // how long a stream waits for a program that went away; 0 is watchPatience
 	notes    io.Writer     // is told when a stream breaks and goes on; nil for nobody
 }
@@ -47,17 +49,31 @@ func (c *adminClient) add(flags *pflag.FlagSet) {
 
 // open asks for path and returns the body of a good answer, for the caller to close.
 func (c *adminClient) open(ctx context.Context, path string, query url.Values) (io.ReadCloser, error) {
+	return c.send(ctx, http.MethodGet, path, query, nil)
+}
+
+// send sends one request, with body as JSON unless it is nil, and returns the body of a good answer, for the caller
+// to close.
+func (c *adminClient) send(ctx context.Context, method, path string, query url.Values, body any) (io.ReadCloser, error) {
 	base := c.address
 	if !strings.Contains(base, "://") {
 		base = "http://" + base
 	}
 	target, err := url.Parse(base)
 	if err != nil || target.Host == "" {
-		return nil, exitError{2, fmt.Errorf("--admin %s: want http://HOST:PORT", c.address)}
+		return nil, exitError{2, fmt.Errorf("--%s %s: want http://HOST:PORT", c.flag(), c.address)}
 	}
 	target = target.JoinPath(path)
 	target.RawQuery = query.Encode()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target.String(), http.NoBody)
+	content := io.Reader(http.NoBody)
+	if body != nil {
+		data, err := json.Marshal(body)
+		if err != nil {
+			return nil, fmt.Errorf("ask %s: %w", base, err)
+		}
+		content = bytes.NewReader(data)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, target.String(), content)
 	if err != nil {
 		return nil, fmt.Errorf("ask %s: %w", base, err)
 	}
@@ -65,23 +81,41 @@ func (c *adminClient) open(ctx context.Context, path string, query url.Values) (
 	client := &http.Client{Transport: &http.Transport{ResponseHeaderTimeout: adminTimeout, DisableKeepAlives: true}}
 	resp, err := client.Do(req)
 	if err != nil {
-		var op *net.OpError
-		if errors.As(err, &op) && op.Op == "dial" {
-			return nil, fmt.Errorf("nobody answers at %s (%w): start a gateway with \"crossfade up -f DIR\", or name one with --admin", base, op.Err)
+		if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" {
+			return nil, c.nobody(base, op.Err)
 		}
 		return nil, fmt.Errorf("ask %s: %w", base, err)
 	}
 	if resp.StatusCode != http.StatusOK {
-		return nil, errors.Join(problem(base, resp), resp.Body.Close())
+		return nil, errors.Join(c.problem(base, resp), resp.Body.Close())
 	}
 	return resp.Body, nil
 }
 
+// flag is what the address is given by.
+func (c *adminClient) flag() string {
+	if c.control {
+		return "control"
+	}
+	return "admin"
+}
+
+// nobody says what to do where nobody answers.
+func (c *adminClient) nobody(base string, err error) error {
+	if c.control {
+		return fmt.Errorf("no control answers at %s (%w): start one with \"crossfade up -f DIR\", or name one with --control", base, err)
+	}
+	return fmt.Errorf("nobody answers at %s (%w): start a gateway with \"crossfade up -f DIR\", or name one with --admin", base, err)
+}
+
 // problem makes an error of an answer that is not good.
-func problem(base string, resp *http.Response) error {
+func (c *adminClient) problem(base string, resp *http.Response) error {
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxLine))
 	if err != nil {
 		return fmt.Errorf("ask %s: %w", base, err)
+	}
+	if c.control {
+		return fmt.Errorf("control refuses: %s", strings.TrimSpace(string(body)))
 	}
 	var p admin.Problem
 	if json.Unmarshal(body, &p) != nil || p.Error == "" {

@@ -16,6 +16,7 @@ import (
 	"crossfade.dev/internal/feed"
 	"crossfade.dev/internal/fleet"
 	"crossfade.dev/internal/health"
+	"crossfade.dev/internal/pace"
 	"crossfade.dev/internal/registry/dns"
 	"crossfade.dev/internal/registry/file"
 )
@@ -94,6 +95,8 @@ func runControl(ctx context.Context, f controlFlags, log *slog.Logger) error {
 		Mounts: []admin.Mount{
 			{Pattern: "POST /api/v1/scale", Help: "set a deployment's replicas", Handler: c.Handler()},
 			{Pattern: "POST /api/v1/restart", Help: "replace a deployment's instances", Handler: c.Handler()},
+			{Pattern: "POST /api/v1/warmup", Help: "skip, pause, resume or restart an endpoint's warm-up", Handler: c.Handler()},
+			{Pattern: "POST /api/v1/weight", Help: "multiply an endpoint's weight", Handler: c.Handler()},
 			{Pattern: "GET /api/v1/workloads", Help: "how far every deployment is, as JSON", Handler: c.Handler()},
 		},
 	})}
@@ -115,13 +118,43 @@ func runControl(ctx context.Context, f controlFlags, log *slog.Logger) error {
 		return ended(ctx, c.Watch(ctx, func(v fleet.View) {
 			checker.Set(starting(v))
 			names.Set(queries(v))
-			if err := file.Save(path, v, time.Now()); err != nil {
-				log.ErrorContext(ctx, "the snapshot is not kept", "err", err)
-			}
 		}))
 	})
+	group.Go(func() error { return ended(ctx, keepLatest(ctx, c, path, log)) })
 	return group.Wait()
 }
+
+// keepLatest keeps every snapshot on disk until ctx ends, and then the newest. Where that is dear, those that follow one
+// another closely are kept at most every saveSlowest, so that it takes a hundredth of a processor.
+func keepLatest(ctx context.Context, c *control.Control, path string, log *slog.Logger) error {
+	saves := pace.Pace{Factor: 100, Most: saveSlowest, Free: saveFree}
+	kept := uint64(0)
+	save := func(v fleet.View) {
+		began := time.Now()
+		if err := file.Save(path, v, began); err != nil {
+			log.ErrorContext(ctx, "the snapshot is not kept", "err", err)
+			return
+		}
+		kept = v.Number
+		saves.Spent(began, time.Now())
+	}
+	err := c.Watch(ctx, func(v fleet.View) {
+		save(v)
+		select {
+		case <-ctx.Done():
+		case <-time.After(saves.Wait(time.Now())):
+		}
+	})
+	if v := c.View(); v.Config != "" && v.Number != kept {
+		save(v)
+	}
+	return err
+}
+
+const (
+	saveFree    = 20 * time.Millisecond // a small snapshot on a slow disk
+	saveSlowest = 10 * time.Second
+)
 
 // configure hands control a configuration, or the reason why there is none.
 func configure(ctx context.Context, c *control.Control, d *fleet.Desired, findings []config.Finding, log *slog.Logger) {

@@ -9,6 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"crossfade.dev/internal/fleet"
 )
 
 // portOffset is added to gateway ports below 1024 unless --privileged-ports: 80 is served at 8080.
@@ -37,6 +39,22 @@ func withUnits(_ []string, a slog.Attr) slog.Attr {
 	}
 	return a
 }
+
+// A localityFlag says where a gateway stands. The zero value is nowhere in particular.
+type localityFlag struct{ fleet.Locality }
+
+func (f *localityFlag) add(flags *pflag.FlagSet) {
+	flags.Var(f, "locality", "where the gateway stands, for what balances by locality: REGION[/ZONE[/SUBZONE]]")
+}
+
+// Set reads the flag; the empty text is nowhere in particular.
+func (f *localityFlag) Set(text string) (err error) {
+	f.Locality, err = fleet.ParseLocality(text)
+	return err
+}
+
+// Type names what the flag takes, in help.
+func (f *localityFlag) Type() string { return "place" }
 
 // defaultState is where programs keep what must survive a restart.
 func defaultState() string {

@@ -30,6 +30,7 @@ type gatewayFlags struct {
 	state   string
 	admin   string
 	drain   time.Duration
+	place   localityFlag
 	logs    logFlags
 }
 
@@ -56,6 +57,7 @@ control. Told to stop, it drains; its exit code is 3 when something had to be cu
 	flags.StringVar(&f.state, "state", defaultState(), "directory for the last good snapshot")
 	flags.StringVar(&f.admin, "admin", "127.0.0.1:15000", "address of the admin API")
 	flags.DurationVar(&f.drain, "drain", 30*time.Second, "how long open requests have when the gateway is told to stop")
+	f.place.add(flags)
 	f.logs.add(flags)
 	cmd.MarkFlagsOneRequired("feed", "inbound")
 	cmd.MarkFlagsMutuallyExclusive("feed", "inbound")
@@ -64,7 +66,7 @@ control. Told to stop, it drains; its exit code is 3 when something had to be cu
 
 func runGateway(ctx context.Context, f gatewayFlags, log *slog.Logger) error {
 	g := gateway.Gateway{ID: f.id, Drain: f.drain, Version: version, Log: log.With("id", f.id)}
-	g.Proxy.Seed = seed(f.id)
+	g.Proxy.Seed, g.Proxy.Locality = seed(f.id), f.place.Locality
 	if f.feed == "" {
 		fixed, err := inbound(f.inbound)
 		if err != nil {

@@ -258,7 +258,7 @@ func poolRow(service string, p admin.PoolStatus, wide bool) []string {
 		warmup = admin.Span(p.Policy.Warmup.Window) + " from " + admin.Percent(p.Policy.Warmup.Minimum)
 	}
 	row := []string{
-		service, p.Subset, p.Policy.Algorithm.String(), warmup,
+		service, p.Subset, p.AlgorithmText(), warmup,
 		admin.Count(p.Endpoints), admin.Count(p.Stages.Warming), admin.Count(p.Stages.Draining), "", "",
 	}
 	if t := p.Traffic; t != nil {
@@ -287,7 +287,7 @@ func endpointView(wide bool) view[admin.EndpointList, admin.EndpointStatus] {
 		head: func() []string {
 			head := []string{"SERVICE", "ENDPOINT", "ADDRESS", "STAGE", "AGE", "SHARE", "TRAFFIC", "DUE", "GOT", "REASON"}
 			if wide {
-				head = append(head, "WEIGHT", "INCARNATION", "REQUESTS", "FAILED", "ACTIVE", "P50", "P99", "ZONE", "LABELS")
+				head = append(head, "WEIGHT", "INCARNATION", "REQUESTS", "FAILED", "ACTIVE", "P50", "P99", "LOCALITY", "GROUP", "LABELS")
 			}
 			return head
 		},
@@ -327,8 +327,7 @@ func endpointRow(e admin.EndpointStatus) []string {
 
 func endpointDetails(e admin.EndpointStatus) []string {
 	details := []string{
-		admin.Count(uint64(e.Weight)), e.Incarnation, "", "", "", "", "",
-		strings.Trim(e.Locality.Region+"/"+e.Locality.Zone, "/"), labels(e.Labels),
+		e.WeightText(), e.Incarnation, "", "", "", "", "", e.Locality.String(), e.GroupText(), labels(e.Labels),
 	}
 	if t := e.Traffic; t != nil {
 		details[2], details[3], details[4] = admin.Count(t.Requests), admin.Count(t.Failed), admin.Count(t.Active)

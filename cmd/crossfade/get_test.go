@@ -96,8 +96,8 @@ reviews:9080   reviews-v1-1   127.1.0.3:9080   Serving   3 h      100 %    90.7 
 reviews:9080   reviews-v2-1   127.1.0.4:9080   Warming   12.3 s   10.2 %   9.3 %     31.6    31    new
 `},
 		{"get endpoints --subset v2 -o wide", `
-SERVICE        ENDPOINT       ADDRESS          STAGE     AGE      SHARE    TRAFFIC   DUE    GOT   REASON   WEIGHT   INCARNATION   REQUESTS   FAILED   ACTIVE   P50   P99   ZONE   LABELS
-reviews:9080   reviews-v2-1   127.1.0.4:9080   Warming   12.3 s   10.2 %   9.3 %     31.6   31    new      1        i-2           -          -        -        -     -     -      app=reviews,version=v2
+SERVICE        ENDPOINT       ADDRESS          STAGE     AGE      SHARE    TRAFFIC   DUE    GOT   REASON   WEIGHT   INCARNATION   REQUESTS   FAILED   ACTIVE   P50   P99   LOCALITY   GROUP   LABELS
+reviews:9080   reviews-v2-1   127.1.0.4:9080   Warming   12.3 s   10.2 %   9.3 %     31.6   31    new      1        i-2           -          -        -        -     -     -          -       app=reviews,version=v2
 `},
 		{"get events", `
 TIME                  KIND             SERVICE        ENDPOINT       REASON

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net/http"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -33,15 +32,14 @@ func newRolloutRestartCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			_, err = c.do(cmd.Context(), http.MethodPost, "/api/v1/restart", map[string]any{"namespace": c.namespace, "name": name})
-			if err != nil {
+			if err := c.command(cmd.Context(), "/api/v1/restart", map[string]any{"name": name}); err != nil {
 				return err
 			}
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "deployment/%s restarted\n", name)
 			return err
 		},
 	}
-	c.add(cmd.Flags())
+	c.add(cmd.Flags(), "deployment")
 	cmd.ValidArgsFunction = c.complete
 	return cmd
 }
@@ -64,7 +62,7 @@ func newRolloutStatusCommand() *cobra.Command {
 			return rolledOut(ctx, &c, name, cmd.OutOrStdout())
 		},
 	}
-	c.add(cmd.Flags())
+	c.add(cmd.Flags(), "deployment")
 	cmd.ValidArgsFunction = c.complete
 	cmd.Flags().DurationVar(&timeout, "timeout", 10*time.Minute, "how long to wait")
 	return cmd

@@ -68,6 +68,8 @@ func newRoot() *cobra.Command {
 		newGatewayCommand(),
 		newScaleCommand(),
 		newRolloutCommand(),
+		newWarmupCommand(),
+		newWeightCommand(),
 		newGetCommand(),
 		newExplainCommand(),
 		newLoadCommand(),

@@ -1,13 +1,8 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -20,59 +15,30 @@ import (
 
 // A controlClient gives commands to a running control.
 type controlClient struct {
-	address   string
+	api       adminClient
 	namespace string
 }
 
-func (c *controlClient) add(flags *pflag.FlagSet) {
-	flags.StringVar(&c.address, "control", "http://127.0.0.1:15014", "admin API of control")
-	flags.StringVarP(&c.namespace, "namespace", "n", "default", "namespace of the deployment")
+// add adds the flags of a command about a thing that lives in a namespace.
+func (c *controlClient) add(flags *pflag.FlagSet, thing string) {
+	c.api.control = true
+	flags.StringVar(&c.api.address, "control", "http://127.0.0.1:15014", "admin API of control")
+	flags.StringVarP(&c.namespace, "namespace", "n", "default", "namespace of the "+thing)
 }
 
-// do sends one request to control and returns the body of a good answer.
-func (c *controlClient) do(ctx context.Context, method, path string, body any) ([]byte, error) {
-	base := c.address
-	if !strings.Contains(base, "://") {
-		base = "http://" + base
-	}
-	data, err := json.Marshal(body)
+// command gives control a command, and returns when it is done.
+func (c *controlClient) command(ctx context.Context, path string, body map[string]any) error {
+	body["namespace"] = c.namespace
+	answer, err := c.api.send(ctx, http.MethodPost, path, nil, body)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	req, err := http.NewRequestWithContext(ctx, method, base+path, bytes.NewReader(data))
-	if err != nil {
-		return nil, exitError{2, fmt.Errorf("--control %s: want http://HOST:PORT", c.address)}
-	}
-	// A client of its own: what is asked is on this machine, whatever HTTP_PROXY says.
-	client := &http.Client{Timeout: adminTimeout, Transport: &http.Transport{DisableKeepAlives: true}}
-	resp, err := client.Do(req)
-	if err != nil {
-		if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" {
-			return nil, fmt.Errorf("no control answers at %s (%w): start one with \"crossfade up -f DIR\", or name one with --control", base, op.Err)
-		}
-		return nil, fmt.Errorf("ask %s: %w", base, err)
-	}
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxLine))
-	if err := errors.Join(err, resp.Body.Close()); err != nil {
-		return nil, fmt.Errorf("ask %s: %w", base, err)
-	}
-	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("control refuses: %s", strings.TrimSpace(string(answer)))
-	}
-	return answer, nil
+	return answer.Close() // it only says that the command is accepted
 }
 
 // workloads returns all deployments.
 func (c *controlClient) workloads(ctx context.Context) ([]control.WorkloadStatus, error) {
-	answer, err := c.do(ctx, http.MethodGet, "/api/v1/workloads", nil)
-	if err != nil {
-		return nil, err
-	}
-	var all []control.WorkloadStatus
-	if err := json.Unmarshal(answer, &all); err != nil {
-		return nil, fmt.Errorf("answer of %s: %w", c.address, err)
-	}
-	return all, nil
+	return ask[[]control.WorkloadStatus](ctx, &c.api, "/api/v1/workloads", nil)
 }
 
 // status says how far a deployment is.
@@ -140,10 +106,7 @@ func newScaleCommand() *cobra.Command {
 			if replicas < 0 {
 				return exitError{2, fmt.Errorf("--replicas %d: want 0 or more", replicas)}
 			}
-			_, err = c.do(cmd.Context(), http.MethodPost, "/api/v1/scale", map[string]any{
-				"namespace": c.namespace, "name": name, "replicas": replicas,
-			})
-			if err != nil {
+			if err := c.command(cmd.Context(), "/api/v1/scale", map[string]any{"name": name, "replicas": replicas}); err != nil {
 				return err
 			}
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "deployment/%s scaled to %d\n", name, replicas)
@@ -151,7 +114,7 @@ func newScaleCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().IntVar(&replicas, "replicas", 0, "how many")
-	c.add(cmd.Flags())
+	c.add(cmd.Flags(), "deployment")
 	cmd.ValidArgsFunction = c.complete
 	require(cmd, "replicas")
 	return cmd

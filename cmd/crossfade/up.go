@@ -31,6 +31,7 @@ const localGrace = 10 * time.Second
 type upFlags struct {
 	controlFlags
 	gatewayAdmin string
+	place        localityFlag
 }
 
 func newUpCommand() *cobra.Command {
@@ -56,6 +57,7 @@ everything drains before it ends.`,
 	flags.StringVar(&f.mesh, "mesh", "127.0.0.1:15001", "address for calls between services")
 	flags.BoolVar(&f.privileged, "privileged-ports", false, "serve gateway ports below 1024 as they are, not at +8000")
 	flags.BoolVar(&f.strict, "strict", true, "refuse configuration whose policies are not enforced yet; false warns of them")
+	f.place.add(flags)
 	f.logs.add(flags)
 	f.logs.level = slog.LevelWarn
 	require(cmd, "file")
@@ -112,7 +114,7 @@ func supervise(ctx context.Context, f upFlags, self string, link *feed.Client, s
 	}}
 	gateway := process.Spec{Name: "gateway-1", Path: self, Stdout: stderr, Stderr: stderr, Args: []string{
 		"gateway", "--id", "gateway-1", "--feed", "unix:" + f.socket, "--state", f.state, "--admin", f.gatewayAdmin,
-		"--drain", localGrace.String(), level,
+		"--drain", localGrace.String(), "--locality=" + f.place.String(), level,
 	}}
 	var group errgroup.Group
 	instances, stopInstances := context.WithCancel(context.WithoutCancel(ctx))

@@ -98,7 +98,7 @@ func signEndpoint(e EndpointStatus) any {
 	e.Age, e.Traffic = 0, nil
 	if e.Ramp != nil {
 		hundredth := func(f float64) float64 { return float64(int(f*100+0.5)) / 100 }
-		e.Ramp = &Ramp{Share: hundredth(e.Ramp.Share), Fraction: hundredth(e.Ramp.Fraction), Reason: e.Ramp.Reason}
+		e.Ramp = &Ramp{Share: hundredth(e.Ramp.Share), Fraction: hundredth(e.Ramp.Fraction), Level: e.Ramp.Level, Part: hundredth(e.Ramp.Part), Reason: e.Ramp.Reason}
 	}
 	return e
 }

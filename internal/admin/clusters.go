@@ -33,6 +33,12 @@ func (a *api) clusters(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(&text, "%s::observability_name::%s\n", name, name)
 		fmt.Fprintf(&text, "%s::lb_policy::%s\n", name, p.Pool.Policy.Algorithm)
 		fmt.Fprintf(&text, "%s::warmup_window_s::%g\n", name, p.Pool.Policy.Warmup.Window.Seconds())
+		if key := keyText(p.Pool.Policy); key != "" {
+			fmt.Fprintf(&text, "%s::hash_key::%s\n", name, key)
+		}
+		for _, g := range p.groups() {
+			fmt.Fprintf(&text, "%s::group::%s::%.4f\n", name, g.Level, g.Part)
+		}
 		for _, e := range world.endpointsOf(p, now) {
 			counts := p.Endpoints[e.Incarnation].Counts()
 			for _, pair := range clusterFacts(e, &counts) {
@@ -54,6 +60,7 @@ func clusterFacts(e EndpointStatus, c *evidence.Counts) [][2]string {
 		[2]string{"hostname", e.Name},
 		[2]string{"health_flags", healthFlags(e)},
 		[2]string{"weight", strconv.FormatUint(uint64(e.Weight), 10)},
+		[2]string{"factor", strconv.FormatFloat(e.factor(), 'g', -1, 64)},
 		[2]string{"region", e.Locality.Region},
 		[2]string{"zone", e.Locality.Zone},
 		[2]string{"sub_zone", e.Locality.SubZone},
@@ -67,6 +74,7 @@ func clusterFacts(e EndpointStatus, c *evidence.Counts) [][2]string {
 			facts,
 			[2]string{"progress", four(r.Progress)},
 			[2]string{"share", four(r.Share)},
+			[2]string{"group", r.Level},
 			[2]string{"fraction", four(r.Fraction)},
 			[2]string{"expected", strconv.FormatFloat(r.Expected, 'f', 1, 64)},
 			[2]string{"actual", strconv.FormatUint(r.Actual, 10)},

@@ -97,6 +97,7 @@ type ServerInfo struct {
 	Reason   string  `json:"reason,omitempty"`
 	Program  string  `json:"program"`
 	ID       string  `json:"id,omitempty"`
+	Locality string  `json:"locality,omitempty"` // where the program stands: "eu/a"
 	PID      int     `json:"pid"`
 	Go       string  `json:"go"`
 	Uptime   string  `json:"uptime_current_epoch"` // whole seconds, as "75s"
@@ -108,7 +109,7 @@ type ServerInfo struct {
 func (a *api) serverInfo(w http.ResponseWriter, _ *http.Request) {
 	world, now := a.world(), time.Now()
 	info := ServerInfo{
-		Version: a.Version, State: "LIVE", Program: a.Program, ID: a.ID, PID: os.Getpid(), Go: runtime.Version(),
+		Version: a.Version, State: "LIVE", Program: a.Program, ID: a.ID, Locality: world.Locality.String(), PID: os.Getpid(), Go: runtime.Version(),
 		Uptime:   fmt.Sprintf("%ds", int64(now.Sub(a.Started)/time.Second)),
 		Snapshot: world.View.Number, Config: world.View.Config, ViewAge: world.viewAge(now).Seconds(),
 	}

@@ -16,7 +16,8 @@ import (
 type Explanation struct {
 	Snapshot uint64            `json:"snapshot"`
 	Rejected *Rejection        `json:"rejected,omitempty"`
-	ViewAge  time.Duration     `json:"view_age_ns"` // since the snapshot was taken
+	ViewAge  time.Duration     `json:"view_age_ns"`       // since the snapshot was taken
+	Locality fleet.Locality    `json:"locality,omitzero"` // where this program stands
 	Pools    []PoolExplanation `json:"pools"`
 }
 
@@ -37,10 +38,10 @@ type EndpointExplanation struct {
 
 // explain explains the pools of the services that name means. An empty subset is explained by its whole.
 func (w World) explain(name string, now time.Time) Explanation {
-	x := Explanation{Snapshot: w.View.Number, Rejected: w.rejection(), ViewAge: w.viewAge(now), Pools: []PoolExplanation{}}
+	x := Explanation{Snapshot: w.View.Number, Rejected: w.rejection(), ViewAge: w.viewAge(now), Locality: w.Locality, Pools: []PoolExplanation{}}
 	for _, p := range w.poolsOf(name) {
 		pool := PoolExplanation{Service: p.Service.Name, Status: p.status(), Endpoints: []EndpointExplanation{}}
-		pool.Sentences = poolSentences(p.Service, pool.Status)
+		pool.Sentences = poolSentences(p.Service, pool.Status, w.Locality)
 		for _, e := range w.endpointsOf(p, now) {
 			pool.Endpoints = append(pool.Endpoints, EndpointExplanation{e, endpointSentence(e, pool.Status.Policy)})
 		}
@@ -50,7 +51,7 @@ func (w World) explain(name string, now time.Time) Explanation {
 }
 
 // poolSentences says how a pool balances, how it warms up and what passed it.
-func poolSentences(s *fleet.Service, p PoolStatus) []string {
+func poolSentences(s *fleet.Service, p PoolStatus, from fleet.Locality) []string {
 	name := s.Name
 	if p.Subset != "" {
 		name += ", subset " + p.Subset
@@ -59,6 +60,7 @@ func poolSentences(s *fleet.Service, p PoolStatus) []string {
 		fmt.Sprintf("%s: %s over %s%s.", name, p.Policy.Algorithm, plural(p.Endpoints, "endpoint"), p.Stages.among()),
 		warmupSentence(p.Policy, p.Origin),
 	}
+	sentences = append(sentences, policySentences(p, from)...)
 	if p.Traffic != nil {
 		sentences = append(sentences, p.Traffic.sentence())
 	}
@@ -168,7 +170,7 @@ func endpointSentence(e EndpointStatus, p fleet.Policy) string {
 	}
 	fmt.Fprintf(&text, ": %s old", Span(e.Age))
 	if e.Ramp == nil {
-		fmt.Fprintf(&text, ", weight %s.", Count(uint64(e.Weight)))
+		fmt.Fprintf(&text, ", weight %s.", e.WeightText())
 		return text.String()
 	}
 	text.WriteString(rampSentences(e, p))
@@ -196,11 +198,7 @@ func rampSentences(e EndpointStatus, p fleet.Policy) string {
 		text.WriteString(", and alone (" + string(r.Reason) + "): there is nobody else to send to, so it gets all requests now" +
 			orNothing(", though it is only ", way) + ". ")
 	default:
-		text.WriteString(orNothing(", ", way) + ". Its share is " + Percent(r.Share))
-		if e.Weight != 1 {
-			fmt.Fprintf(&text, " of weight %s", Count(uint64(e.Weight)))
-		}
-		fmt.Fprintf(&text, ", so it should get %s of the requests now. ", Percent(r.Fraction))
+		text.WriteString(orNothing(", ", way) + ". " + shareSentence(e) + " ")
 	}
 	text.WriteString(account(r))
 	if why := because(e, p); why != "" && !alone && !e.Forced() {
@@ -214,6 +212,18 @@ func rampSentences(e EndpointStatus, p fleet.Policy) string {
 		}
 	}
 	return text.String()
+}
+
+// shareSentence says what an endpoint should get.
+func shareSentence(e EndpointStatus) string {
+	text := "Its share is " + Percent(e.Ramp.Share)
+	if e.Weight != 1 || e.Factor != nil {
+		text += " of weight " + e.WeightText()
+	}
+	if e.Ramp.Level != "" {
+		text += fmt.Sprintf(" in its group (%s, which gets %s)", e.Ramp.Level, Percent(e.Ramp.Part))
+	}
+	return text + fmt.Sprintf(", so it should get %s of the requests now.", Percent(e.Ramp.Fraction))
 }
 
 // account says what was due to an endpoint, and what it got.
@@ -243,10 +253,11 @@ var reasonTable = map[warmup.Reason]string{
 	warmup.Baseline:      "it was there before warm-up was switched on, so it counts as warm",
 	warmup.Probe:         "it got a guaranteed probe",
 	warmup.BypassAllCold: "everybody is warming up, so shares are relative to the warmest",
-	warmup.Manual:        "set by hand",
+	warmup.Manual:        "somebody, or its own label, has moved it on its way up",
 	warmup.Ejected:       "this program leaves it out",
 	warmup.Panic:         "ejected, but too few others are left",
 	warmup.Drained:       "its weight is 0 or it is leaving",
+	warmup.Elsewhere:     "nothing is distributed to where it is",
 }
 
 // because says why an endpoint's share is what it is: "new: it is on its first way up". A full share needs no
@@ -259,6 +270,10 @@ func because(e EndpointStatus, p fleet.Policy) string {
 		return ""
 	case reason == warmup.Budget:
 		words = fmt.Sprintf("raised, so that warm endpoints carry at most %s times what they did", trimmed(cmp.Or(p.ShiftBudget, fleet.DefaultShiftBudget)))
+	case reason == warmup.Manual && e.Paused:
+		words = "somebody has paused its way up"
+	case reason == warmup.Drained && e.Factor != nil && e.factor() == 0 && e.Weight > 0:
+		words = "its weight is multiplied by 0"
 	case reason == warmup.Ejected && e.EjectedFor != "":
 		words += ", " + e.EjectedFor
 	case words == "":

@@ -43,7 +43,8 @@ type collector struct {
 
 	service, endpoint, listener places
 	ramp                        []*prometheus.Desc // in the order of rampTable
-	stage, weight, age          *prometheus.Desc
+	stage, weight, age, reason  *prometheus.Desc
+	group                       *prometheus.Desc
 	ready, snapshot, viewAge    *prometheus.Desc
 	config, build               *prometheus.Desc
 }
@@ -80,8 +81,10 @@ func newCollector(a *api) *collector {
 		endpoint: newPlaces("endpoint", ofEndpoint, trafficTable, false),
 		listener: newPlaces("listener", []string{"listener"}, listenerTable, true),
 		stage:    desc("endpoint_stage_info", "The endpoint's stage, as a label; always 1.", append(slices.Clone(ofEndpoint), "stage")...),
-		weight:   desc("endpoint_weight", "Full, steady-state weight of the endpoint.", ofEndpoint...),
+		weight:   desc("endpoint_weight", "Full, steady-state weight of the endpoint: what configuration says, times what people multiply it by.", ofEndpoint...),
 		age:      desc("endpoint_age_seconds", "Time since the endpoint was first offered to requests.", ofEndpoint...),
+		reason:   desc("endpoint_reason_info", "Why the endpoint's share is what it is, as a label; always 1, absent for an ordinary full share.", append(slices.Clone(ofEndpoint), "reason")...),
+		group:    desc("service_group_ratio", "Part of the pool's requests that the endpoints of one group get: those that are equally near, or in one place.", append(slices.Clone(ofService), "level")...),
 		ready:    desc("ready", "1 when the program is ready to serve."),
 		snapshot: desc("snapshot_number", "Number of the snapshot in force."),
 		viewAge:  desc("view_age_seconds", "Time since the snapshot in force was taken."),
@@ -149,12 +152,15 @@ func (c *collector) pool(out exposition, world World, p Pool, now time.Time) {
 		send(out, c.service, trafficTable, &counts, labels...)
 		out.answers(c.service, &counts, true, labels...)
 	}
+	for _, g := range p.groups() {
+		out.gauge(c.group, g.Part, append(slices.Clone(labels), g.Level)...)
+	}
 	for _, at := range p.addresses() {
 		e := at.Youngest
 		labels := append(slices.Clone(labels), e.Name, e.Address.String())
 		if p.Pool.Subset == "" {
 			out.gauge(c.stage, 1, append(slices.Clone(labels), e.Stage.String())...)
-			out.gauge(c.weight, float64(e.Weight), labels...)
+			out.gauge(c.weight, finite(e.Full()), labels...)
 			out.gauge(c.age, world.View.Age(e, now).Seconds(), labels...)
 			if p.Endpoints != nil {
 				send(out, c.endpoint, trafficTable, &at.Counts, labels...)
@@ -162,6 +168,9 @@ func (c *collector) pool(out exposition, world World, p Pool, now time.Time) {
 			}
 		}
 		if at.Share != nil {
+			if at.Share.Reason != "" {
+				out.gauge(c.reason, 1, append(slices.Clone(labels), string(at.Share.Reason))...)
+			}
 			for i, f := range rampTable {
 				out.number(c.ramp[i], f.kind, finite(f.value(at.Share)), labels...)
 			}

@@ -45,8 +45,16 @@ type PoolStatus struct {
 	Policy    fleet.Policy      `json:"policy"`
 	Endpoints int               `json:"endpoints"`
 	Stages    Stages            `json:"stages"`
+	Groups    []GroupStatus     `json:"groups,omitempty"`  // the nearest first; absent where it makes no difference where endpoints are
 	Traffic   *TrafficStatus    `json:"traffic,omitempty"` // absent where the program carries none
 	Origin    fleet.Origin      `json:"origin,omitzero"`   // the DestinationRule; absent when defaults apply
+}
+
+// A GroupStatus is the part of a pool whose endpoints are equally near, or that requests are distributed to.
+type GroupStatus struct {
+	Level string  `json:"level"` // what its endpoints have in common: "zone", "eu/a/*"
+	Part  float64 `json:"part"`  // of the pool's requests, 0..1
+	Able  float64 `json:"able"`  // part of the pool's requests that it could take, 0..1
 }
 
 // Stages counts endpoints by stage.
@@ -88,8 +96,10 @@ type EndpointStatus struct {
 	Labels      map[string]string `json:"labels,omitempty"`
 	Locality    fleet.Locality    `json:"locality,omitzero"`
 	Stage       fleet.Stage       `json:"stage"`
-	Age         time.Duration     `json:"age_ns"` // since it was first offered to requests
-	Weight      uint32            `json:"weight"` // full, steady-state weight
+	Age         time.Duration     `json:"age_ns"`           // since it was first offered to requests
+	Weight      uint32            `json:"weight"`           // full, steady-state weight, as configured
+	Factor      *float64          `json:"factor,omitempty"` // what people multiply it by; absent is 1
+	Paused      bool              `json:"paused,omitempty"` // somebody has paused its warm-up
 	Ejected     bool              `json:"ejected,omitempty"`
 	EjectedFor  string            `json:"ejected_for,omitempty"`
 	Ramp        *Ramp             `json:"ramp,omitempty"`    // absent where the program does not balance
@@ -99,12 +109,14 @@ type EndpointStatus struct {
 
 // A Ramp is what an endpoint gets of its pool's requests, and why.
 type Ramp struct {
-	Progress  float64       `json:"progress"`  // on the warm-up curve, 0..1
-	Share     float64       `json:"share"`     // part of its full weight, 0..1
-	Effective float64       `json:"effective"` // weight × share
-	Fraction  float64       `json:"fraction"`  // of the pool's requests that it should get now, 0..1
-	Expected  float64       `json:"expected"`  // requests that were due to it since it joined
-	Actual    uint64        `json:"actual"`    // requests that it got since it joined
+	Progress  float64       `json:"progress"`        // on the warm-up curve, 0..1
+	Share     float64       `json:"share"`           // part of its full weight, 0..1
+	Effective float64       `json:"effective"`       // weight × factor × share
+	Level     string        `json:"level,omitempty"` // of its group; see GroupStatus
+	Part      float64       `json:"part,omitempty"`  // of the pool's requests that its group gets, 0..1; absent without a group
+	Fraction  float64       `json:"fraction"`        // of the pool's requests that it should get now, 0..1
+	Expected  float64       `json:"expected"`        // requests that were due to it since it joined
+	Actual    uint64        `json:"actual"`          // requests that it got since it joined
 	Remaining time.Duration `json:"remaining_ns,omitempty"`
 	Reason    warmup.Reason `json:"reason,omitempty"`
 }
@@ -159,7 +171,7 @@ func (p Pool) status() PoolStatus {
 	members := p.members()
 	s := PoolStatus{
 		Subset: p.Pool.Subset, Labels: p.Pool.Labels, Policy: p.Pool.Policy, Endpoints: len(members),
-		Traffic: trafficStatus(p.Traffic), Origin: p.Pool.Origin,
+		Groups: p.groups(), Traffic: trafficStatus(p.Traffic), Origin: p.Pool.Origin,
 	}
 	for _, e := range members {
 		switch e.Stage {
@@ -176,6 +188,17 @@ func (p Pool) status() PoolStatus {
 		}
 	}
 	return s
+}
+
+func (p Pool) groups() []GroupStatus {
+	if len(p.Groups) == 0 || len(p.Groups) == 1 && p.Groups[0].Level == "" {
+		return nil
+	}
+	list := make([]GroupStatus, len(p.Groups))
+	for i, g := range p.Groups {
+		list[i] = GroupStatus{Level: g.Level, Part: finite(g.Part), Able: finite(g.Able)}
+	}
+	return list
 }
 
 func trafficStatus(t *evidence.Traffic) *TrafficStatus {
@@ -215,18 +238,21 @@ func (w World) endpoints(name, subset string, now time.Time) []EndpointStatus {
 // endpointsOf returns the status of the pool's endpoints.
 func (w World) endpointsOf(p Pool, now time.Time) []EndpointStatus {
 	shares := p.shares()
-	members := p.members()
+	members, paused := p.members(), p.paused()
 	list := make([]EndpointStatus, len(members))
 	for i, e := range members {
 		mark := w.Overlay[e.Incarnation]
 		list[i] = EndpointStatus{
 			Service: p.Service.Name, Subset: p.Pool.Subset, Name: e.Name, Address: e.Address,
 			Incarnation: e.Incarnation, Labels: e.Labels, Locality: e.Locality, Stage: e.Stage,
-			Age: w.View.Age(e, now), Weight: e.Weight, Ejected: mark.Ejected,
+			Age: w.View.Age(e, now), Weight: e.Weight, Factor: e.Factor, Paused: paused[e], Ejected: mark.Ejected,
 			Ramp: ramp(shares[e.Incarnation], p.Pool.Policy.Warmup.Window), Traffic: trafficStatus(p.Endpoints[e.Incarnation]),
 		}
 		if mark.Ejected {
 			list[i].EjectedFor = mark.Reason
+		}
+		if r := list[i].Ramp; r != nil && list[i].Paused {
+			r.Remaining = 0
 		}
 	}
 	return list
@@ -239,6 +265,9 @@ func ramp(s *balancer.Share, window time.Duration) *Ramp {
 	r := &Ramp{
 		Progress: finite(s.Progress), Share: finite(s.Share), Effective: finite(s.Effective),
 		Fraction: finite(s.Fraction), Expected: finite(s.Expected), Actual: s.Actual, Reason: s.Reason,
+	}
+	if s.Level != "" {
+		r.Level, r.Part = s.Level, finite(s.Part)
 	}
 	r.Remaining = time.Duration(max(0, 1-r.Progress) * float64(window))
 	return r

@@ -11,6 +11,7 @@ import (
 	"crossfade.dev/internal/balancer"
 	"crossfade.dev/internal/evidence"
 	"crossfade.dev/internal/fleet"
+	"crossfade.dev/internal/warmup"
 )
 
 // A World is everything that a program knows at one moment. What it points to may go on counting; nothing in it
@@ -20,6 +21,7 @@ type World struct {
 	Overlay     fleet.Overlay                   // what this program knows on top; may be nil
 	Pools       []Pool                          // none where the program does not balance: all of View's are shown, without traffic
 	Listeners   map[string]*evidence.Downstream // by name
+	Locality    fleet.Locality                  // where this program stands
 	Ready       bool
 	ReadyReason string // why it is not ready
 }
@@ -31,6 +33,7 @@ type Pool struct {
 	Traffic   *evidence.Traffic // may be nil
 	Endpoints evidence.Book     // of the service's endpoints, by incarnation; may be shared between its pools
 	Shares    []balancer.Share  // of the pool's endpoints; nil where the program does not balance
+	Groups    []warmup.Group    // likewise
 }
 
 // normal returns the world with nothing nil where others would trip: a program that has no snapshot yet, or
@@ -80,6 +83,17 @@ func (p Pool) members() []*fleet.Endpoint {
 		return cmp.Or(cmp.Compare(x.Name, y.Name), x.Address.Compare(y.Address), cmp.Compare(x.Incarnation, y.Incarnation))
 	})
 	return members
+}
+
+// paused returns the endpoints whose warm-up somebody has paused.
+func (p Pool) paused() map[*fleet.Endpoint]bool {
+	paused := map[*fleet.Endpoint]bool{}
+	for _, m := range p.Pool.Members {
+		if m.Paused && m.Endpoint >= 0 && m.Endpoint < len(p.Service.Endpoints) {
+			paused[&p.Service.Endpoints[m.Endpoint]] = true
+		}
+	}
+	return paused
 }
 
 // shares returns the pool's shares by incarnation.

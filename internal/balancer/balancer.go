@@ -13,7 +13,6 @@ import (
 
 	"crossfade.dev/internal/evidence"
 	"crossfade.dev/internal/fleet"
-	"crossfade.dev/internal/picker"
 	"crossfade.dev/internal/warmup"
 )
 
@@ -37,18 +36,18 @@ type Balancer struct {
 	endpoints []*fleet.Endpoint // as Pool.Members, like all that is indexed below
 	members   []member
 	lanes     []lane
-	pairs     *picker.Pairs  // LEAST_REQUEST
-	stride    *picker.Stride // ROUND_ROBIN
-	table     *picker.Table  // all others; for ROUND_ROBIN: who else, when the one to avoid has its turn
-	wheel     *wheel         // RING_HASH, MAGLEV; likewise doors and load
-	doors     []door
-	load      *load // nil without a bound
+	groups    []warmup.Group
+	sets      []set    // as groups
+	home      int      // the only group that gets anything; -1 where there are several
+	several   *several // nil where there is only one
+	doors     []door   // RING_HASH, MAGLEV
+	load      *load    // nil without a bound
+	addresses *addresses
 	random    func() uint64
 	probes    *probes // nil while nobody warms
 	pace      *pace
 	policy    fleet.Policy
 	view      fleet.View
-	budget    warmup.ShiftBudget
 	warming   bool
 }
 
@@ -58,9 +57,11 @@ type Share struct {
 	Age       time.Duration
 	Progress  float64 // on the warm-up curve, 0..1
 	Curve     float64 // part of its full weight that the curve alone gives, 0..1
-	Share     float64 // part of its full weight that it gets, 0..1
+	Share     float64 // part of its full weight that it gets, 0..1, of what comes to its group
 	Weight    float64 // full, steady-state weight
 	Effective float64 // Weight × Share
+	Level     string  // its group: what its members have in common; "" when where they are makes no difference
+	Part      float64 // of the pool's requests that its group gets now, 0..1
 	Fraction  float64 // of the pool's requests that it should get now, 0..1
 	Expected  float64 // requests that it should have got since it joined: Σ Fraction over the pool's picks
 	Actual    uint64  // picks that it did get since it joined
@@ -71,12 +72,13 @@ type Share struct {
 // caller must not change it.
 func (b *Balancer) Endpoints() []*fleet.Endpoint { return b.endpoints }
 
-// Warming says whether anybody's share is still growing, so that the balancer must be compiled again at the
-// next tick.
+// Warming says whether time alone lets anybody's share grow, so that the balancer must be compiled again at the
+// next tick. One whose warm-up is paused does not count.
 func (b *Balancer) Warming() bool { return b.warming }
 
-// Budget says how far the shift budget lifts shares above the curve.
-func (b *Balancer) Budget() warmup.ShiftBudget { return b.budget }
+// Groups says how the pool's requests fall to the groups that its locality policy makes of it, the nearest first;
+// without one there is one group. The caller must not change it.
+func (b *Balancer) Groups() []warmup.Group { return b.groups }
 
 // Shares says what each endpoint of Endpoints gets, and why. Shares are those in force, which stand until the
 // next Compile; ages are those at now.
@@ -94,8 +96,10 @@ func (b *Balancer) Shares(now time.Time) []Share {
 			Progress:  m.Progress,
 			Curve:     m.Curve,
 			Share:     m.Share,
-			Weight:    float64(m.endpoint.Weight),
+			Weight:    m.endpoint.Full(),
 			Effective: m.effective(),
+			Level:     b.groups[m.Group].Level,
+			Part:      b.groups[m.Group].Part,
 			Fraction:  m.fraction,
 			Expected:  m.expected + m.fraction*float64(picks),
 			Actual:    c.picks.Load(),

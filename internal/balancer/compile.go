@@ -16,13 +16,13 @@ type member struct {
 	warmup.Outcome
 
 	endpoint *fleet.Endpoint
-	fraction float64 // of the pool's requests
+	fraction float64 // of the pool's requests; until the groups are there, of its group's
 	expected float64 // at the compile
 	picks    uint64  // likewise
 	position uint64  // of the rotation, likewise; see picker.Stride
 }
 
-func (m *member) effective() float64 { return float64(m.endpoint.Weight) * m.Share }
+func (m *member) effective() float64 { return m.endpoint.Full() * m.Share }
 
 // Compile makes the balancer for in at now. What must outlive a change of the world is carried over from prev by
 // incarnation: positions of the rotation, probes, and what each endpoint expected and got. prev is nil the first
@@ -48,6 +48,7 @@ func Compile(prev *Balancer, in Input, now time.Time) *Balancer {
 	from := b.ancestry(prev)
 	b.inherit(prev, from, &in)
 	b.prepare(prev, from, in.Seed)
+	b.prepareAddresses()
 	b.scheduleProbes(prev, from, &in, now)
 	return b
 }
@@ -55,18 +56,18 @@ func Compile(prev *Balancer, in Input, now time.Time) *Balancer {
 // Decide asks the warm-up what every member gets.
 func (b *Balancer) decide(in *Input, now time.Time) {
 	middle := now.Add(warmup.Tick(b.policy.Warmup) / 2)
-	d := warmup.Decide(in.View, in.Service, in.Pool, in.Overlay, middle)
-	b.budget = d.Budget
-	var sum float64
+	d := warmup.Decide(in.View, in.Service, in.Pool, in.Overlay, in.Near, middle)
+	b.groups = d.Groups
+	sums := make([]float64, len(d.Groups))
 	for i, m := range in.Pool.Members {
 		b.endpoints[i] = &in.Service.Endpoints[m.Endpoint]
 		b.members[i] = member{Outcome: d.Outcomes[i], endpoint: b.endpoints[i]}
-		b.warming = b.warming || d.Outcomes[i].Warming
-		sum += b.members[i].effective()
+		b.warming = b.warming || d.Outcomes[i].Growing
+		sums[d.Outcomes[i].Group] += b.members[i].effective()
 	}
-	if sum > 0 {
-		for i := range b.members {
-			b.members[i].fraction = b.members[i].effective() / sum
+	for i := range b.members {
+		if m := &b.members[i]; sums[m.Group] > 0 {
+			m.fraction = m.effective() / sums[m.Group]
 		}
 	}
 }
@@ -120,11 +121,12 @@ func (b *Balancer) inherit(prev *Balancer, from []int, in *Input) {
 		}
 	}
 	var fresh []cell
+	block := 1
 	for i, e := range b.endpoints {
 		m, l := &b.members[i], &b.lanes[i]
-		l.weight = float64(e.Weight)
+		l.weight, l.warming = e.Full(), m.Warming
 		if t := in.Traffic[e.Incarnation]; t != nil {
-			l.active = &t.Active
+			l.active = t.Active.Gauge()
 		} else {
 			l.active = new(meter.Gauge)
 		}
@@ -135,8 +137,9 @@ func (b *Balancer) inherit(prev *Balancer, from []int, in *Input) {
 			m.position = prev.position(old)
 			continue
 		}
-		if len(fresh) == 0 {
-			fresh = make([]cell, len(b.members)-i)
+		if len(fresh) == 0 { // the newcomer of an ordinary day is alone
+			fresh = make([]cell, block)
+			block = min(2*block, len(b.members)-i)
 		}
 		l.cell, fresh = &fresh[0], fresh[1:]
 		l.cell.served.Store(math.MinInt64)
@@ -146,56 +149,26 @@ func (b *Balancer) inherit(prev *Balancer, from []int, in *Input) {
 
 // Position is where member i's rotation stands now. It stands still while the member is left out.
 func (b *Balancer) position(i int) uint64 {
-	if b.stride != nil {
-		if p, ok := b.stride.Position(i); ok {
+	if s := b.sets[b.members[i].Group].stride; s != nil {
+		if p, ok := s.Position(i); ok {
 			return p
 		}
 	}
 	return b.members[i].position
 }
 
-// Prepare builds what Pick draws from.
-func (b *Balancer) prepare(prev *Balancer, from []int, seed uint64) {
-	weights := make([]float64, len(b.members))
-	for i := range b.members {
-		weights[i] = b.members[i].effective()
-	}
-	switch b.algorithm {
-	case fleet.RoundRobin:
-		positions := make([]uint64, len(b.members))
-		for i := range b.members {
-			positions[i] = b.members[i].position
-		}
-		b.table = picker.NewTable(weights)
-		b.stride = picker.NewStride(weights, positions, b.start(prev, from, seed))
-	case fleet.Random, fleet.Passthrough:
-		b.table = picker.NewTable(weights)
-	case fleet.RingHash, fleet.Maglev:
-		b.table = picker.NewTable(weights)
-		b.prepareKeys(prev)
-	case fleet.LeastRequest:
-		fallthrough
-	default:
-		stay := make([]float64, len(b.members))
-		for i := range stay {
-			stay[i] = b.budget.Stay(b.members[i].Share)
-		}
-		b.pairs = picker.NewPairs(weights, stay)
-	}
-}
-
 // Start returns the index at which the rotation goes on: that of the endpoint whose turn it was, or of the
 // first after it that is still here. A rotation without a past starts anywhere.
-func (b *Balancer) start(prev *Balancer, from []int, seed uint64) int {
+func (b *Balancer) start(prev *Balancer, before *set, from []int, seed uint64) int {
 	n := len(b.members)
 	if n == 0 {
 		return 0
 	}
 	anywhere := int(picker.Mix(seed) % uint64(n)) //nolint:gosec // below n
-	if prev == nil || prev.stride == nil {
+	if before == nil || before.stride == nil {
 		return anywhere
 	}
-	cursor := prev.stride.Cursor()
+	cursor := before.stride.Cursor()
 	best, distance := anywhere, len(prev.members)
 	for i, old := range from {
 		if old < 0 || cursor < 0 {

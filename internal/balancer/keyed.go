@@ -63,10 +63,20 @@ type load struct {
 // Endpoints have their places by address, so that one that starts again at the same address gets its own keys
 // back, along its ramp.
 func (b *Balancer) PickKey(now time.Time, key uint64, avoid int) int {
-	if b.wheel == nil {
+	if !b.wheels() {
 		return b.Pick(now, avoid)
 	}
-	i := b.keep(picker.Mix(key), avoid)
+	if b.load != nil {
+		b.load.count(b.lanes)
+	}
+	key = picker.Mix(key)
+	k := b.groupOf(key)
+	i := b.keep(&b.sets[k], key, avoid)
+	for other := 0; other < len(b.sets) && i == avoid; other++ {
+		if j := b.keep(&b.sets[other], key, avoid); other != k && j >= 0 {
+			i = j
+		}
+	}
 	if i < 0 {
 		return i
 	}
@@ -86,8 +96,8 @@ type way struct {
 	met   bool
 }
 
-func (b *Balancer) way(home int) way {
-	return way{wheel: b.wheel, doors: b.doors, home: home, place: home}
+func (b *Balancer) way(w *wheel, home int) way {
+	return way{wheel: w, doors: b.doors, home: home, place: home}
 }
 
 // Next returns whom to ask next.
@@ -106,16 +116,13 @@ func (w *way) next() int {
 	return i
 }
 
-// Keep returns who has key.
-func (b *Balancer) keep(key uint64, avoid int) int {
-	places := b.wheel.circle.Len()
+// Keep returns who has key in one group: the one to avoid when there is nobody else, -1 when there is nobody.
+func (b *Balancer) keep(s *set, key uint64, avoid int) int {
+	places := s.wheel.circle.Len()
 	if places == 0 {
 		return -1
 	}
-	if b.load != nil {
-		b.load.count(b.lanes)
-	}
-	on := b.way(b.wheel.circle.Seek(key))
+	on := b.way(s.wheel, s.wheel.circle.Seek(key))
 	full, refused, last := -1, -1, avoid // the first that is full, the first that does not admit the key
 	for range places {
 		i := on.next()
@@ -171,7 +178,6 @@ func (b *Balancer) prepareKeys(prev *Balancer) {
 	if b.policy.Hash != nil {
 		policy = *b.policy.Hash
 	}
-	b.wheel = b.turn(prev, policy)
 	b.doors = make([]door, len(b.members))
 	for i := range b.members {
 		b.doors[i] = door{admits: picker.Fraction(b.members[i].Share), salt: hash(b.members[i].endpoint.Incarnation)}
@@ -179,19 +185,29 @@ func (b *Balancer) prepareKeys(prev *Balancer) {
 	if policy.Bound > 0 {
 		b.load = &load{bound: max(1, policy.Bound), parts: make([]float64, len(b.members)), every: int64(max(1, len(b.members)/16))}
 		for i := range b.members {
-			b.load.parts[i] = b.members[i].fraction
+			b.load.parts[i] = b.members[i].fraction * b.groups[b.members[i].Group].Part
 		}
 		b.load.count(b.lanes)
 	}
-	b.shareKeys()
+	ids := b.identify()
+	for k := range b.sets {
+		s := &b.sets[k]
+		s.wheel = b.turn(prev, k, ids, policy)
+		b.shareKeys(s.wheel, k)
+	}
 }
 
-// Turn returns the wheel for the members: that of prev, while it would come out the same.
-func (b *Balancer) turn(prev *Balancer, policy fleet.Hash) *wheel {
-	w := b.outline(policy)
+// Wheels says whether keys make a difference.
+func (b *Balancer) wheels() bool {
+	return b.algorithm == fleet.RingHash || b.algorithm == fleet.Maglev
+}
+
+// Turn returns the wheel for the members of group k: that of prev, while it would come out the same.
+func (b *Balancer) turn(prev *Balancer, k int, ids []uint64, policy fleet.Hash) *wheel {
+	w := b.outline(k, ids, policy)
 	var old *wheel
-	if prev != nil && prev.algorithm == b.algorithm && w.like(prev.wheel) {
-		old = prev.wheel
+	if before := prev.set(b.sets[k].level); before != nil && prev.algorithm == b.algorithm && w.like(before.wheel) {
+		old = before.wheel
 	}
 	if old != nil && slices.Equal(old.whole, w.whole) {
 		return old
@@ -207,14 +223,14 @@ func (b *Balancer) turn(prev *Balancer, policy fleet.Hash) *wheel {
 	return w
 }
 
-// Outline returns the members' wheel before it is built.
-func (b *Balancer) outline(policy fleet.Hash) *wheel {
+// Outline returns the wheel of the members of group k before it is built.
+func (b *Balancer) outline(k int, ids []uint64, policy fleet.Hash) *wheel {
 	n := len(b.members)
-	w := &wheel{policy: policy, ids: b.identify(), weights: make([]float64, n), whole: make([]float64, n)}
+	w := &wheel{policy: policy, ids: ids, weights: make([]float64, n), whole: make([]float64, n)}
 	for i := range b.members {
 		m := &b.members[i]
-		if m.Warming || m.Share > 0 {
-			w.weights[i] = float64(m.endpoint.Weight)
+		if m.Group == k && (m.Warming || m.Share > 0) {
+			w.weights[i] = m.endpoint.Full()
 		}
 		if m.Share == 1 {
 			w.whole[i] = w.weights[i]
@@ -265,30 +281,32 @@ func place(a netip.AddrPort) uint64 {
 
 // ShareKeys works out what part of all keys each member has: of its own keys those that it admits, and of those
 // that others refuse what comes its way.
-func (b *Balancer) shareKeys() {
-	parts := slices.Clone(b.wheel.parts)
+func (b *Balancer) shareKeys(w *wheel, k int) {
+	parts := slices.Clone(w.parts)
 	rest := 0.0 // of those whose way is long
-	c := b.wheel.circle
+	c := w.circle
 	for place := range c.Len() {
 		if i := c.Owner(place); b.members[i].Share < 1 {
 			part := c.Width(place)
 			parts[i] -= part
-			rest += b.shareOut(parts, place, part)
+			rest += b.shareOut(w, parts, place, part)
 		}
 	}
 	for i := range parts {
-		b.members[i].fraction = parts[i] + rest*b.members[i].fraction
+		if m := &b.members[i]; m.Group == k {
+			m.fraction = parts[i] + rest*m.fraction
+		}
 	}
 }
 
 // ShareOut adds to parts what those have who are on the way from home of a part of all keys. It returns what is
 // left when so many have been asked: that is shared out by effective weight, which is how it falls.
-func (b *Balancer) shareOut(parts []float64, home int, part float64) float64 {
+func (b *Balancer) shareOut(w *wheel, parts []float64, home int, part float64) float64 {
 	const most = 16
 	var asked [most]int
 	n := 0
-	on := b.way(home)
-	for places := b.wheel.circle.Len(); places > 0 && part > 0 && n < most; places-- {
+	on := b.way(w, home)
+	for places := w.circle.Len(); places > 0 && part > 0 && n < most; places-- {
 		i := on.next()
 		if slices.Contains(asked[:n], i) {
 			continue // it has refused

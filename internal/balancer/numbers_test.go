@@ -251,7 +251,7 @@ func TestDeadlineSchedulerStarvesTheNewcomer(t *testing.T) {
 }
 
 // What many gateways with little traffic each send adds up to the curve.
-func TestManyGatewaysTogetherFollowTheCurve(t *testing.T) {
+func TestPitfall12ManyGatewaysTogetherFollowTheCurve(t *testing.T) {
 	t.Parallel()
 	const seeds, window = 24, 120 * time.Second
 	for _, algorithm := range []fleet.Algorithm{fleet.RoundRobin, fleet.LeastRequest} {

@@ -1,11 +1,9 @@
 package balancer
 
 import (
-	"net/netip"
 	"sync/atomic"
 	"time"
 
-	"crossfade.dev/internal/fleet"
 	"crossfade.dev/internal/meter"
 )
 
@@ -14,21 +12,27 @@ type cell struct {
 	picks  atomic.Uint64
 	served atomic.Int64 // when it last got a request that counts as a probe; see probes
 	probed atomic.Bool  // its last request was a guaranteed probe
-	_      [40]byte     // a cache line of its own
+	_      [15]byte     // two to a cache line: of many endpoints, the fewer lines the better
 }
 
 // A lane is what Pick looks at of one endpoint, all in one place: two of them fill a cache line.
 type lane struct {
-	cell   *cell
-	active *meter.Gauge // requests in flight, from all pools
-	errors float64      // in requests: what recent errors count for; 0 until evidence says otherwise
-	weight float64
+	cell    *cell
+	active  *meter.Gauge // requests in flight, from all pools
+	weight  float64      // full, also while it warms up
+	errors  float32      // in requests: what recent errors count for; 0 until evidence says otherwise
+	warming bool
 }
 
-// Less says whether l has less to do for its weight than o. Equals are not less.
-func (l *lane) less(o *lane) bool {
-	return (float64(l.active.Load())+l.errors)*o.weight < (float64(o.active.Load())+o.errors)*l.weight
+// Takes says whether l is to take a request from o, who was drawn before it: when, with one request more, it has
+// no more to do for its weight than o has now. So a request goes elsewhere only where it is better off, and ties
+// stay with o; between equal weights that is who has less. Without the one more, an idle light endpoint would
+// always have less than a heavy one that does its part, and get many times its own (decision 19).
+func (l *lane) takes(o *lane) bool {
+	return (l.load()+1)*o.weight <= o.load()*l.weight
 }
+
+func (l *lane) load() float64 { return float64(l.active.Load()) + float64(l.errors) }
 
 // Pick returns the index into Endpoints of the endpoint that the next request goes to, or -1 when there is
 // nobody to send to. avoid is the index of an endpoint that is returned only when there is nobody else, such as
@@ -54,52 +58,39 @@ func (b *Balancer) Pick(now time.Time, avoid int) int {
 }
 
 func (b *Balancer) choose(avoid int) int {
-	if b.pairs != nil {
-		first, second := b.pairs.Draw(b.random(), avoid)
-		if first != second && b.lanes[second].less(&b.lanes[first]) {
-			first = second
-		}
-		return b.unless(first, avoid)
-	}
-	var i int
-	if b.stride != nil {
-		i = b.stride.Next()
-	} else {
-		i = b.table.Draw(b.random())
-	}
-	if i >= 0 && i == avoid {
-		if other := b.table.DrawOther(b.random(), avoid); other >= 0 {
-			return other
-		}
-	}
-	return b.unless(i, avoid)
-}
-
-// Unless returns i, or, when i is to be avoided although it was the only one to draw, somebody whose share is
-// still 0 but who may be sent to.
-func (b *Balancer) unless(i, avoid int) int {
+	i := b.chooseIn(&b.sets[b.group()], avoid)
 	if i < 0 || i != avoid {
 		return i
 	}
-	for other := range b.members {
-		if other != avoid && b.members[other].Warming {
+	return b.elsewhereThan(avoid)
+}
+
+// ChooseIn draws from one group. It returns the one to avoid when there is nobody else.
+func (b *Balancer) chooseIn(s *set, avoid int) int {
+	if s.pairs != nil {
+		first, second := s.pairs.Draw(b.random(), avoid)
+		if first < 0 {
+			return first
+		}
+		// The line that will be written to comes while others are read; whose it is turns out too late to wait for it.
+		b.lanes[first].cell.picks.Load()
+		b.lanes[second].cell.picks.Load()
+		i := first
+		if b.lanes[second].takes(&b.lanes[first]) { // who is drawn twice does not take from itself
+			i = second // a conditional move: nothing to predict
+		}
+		return i
+	}
+	var i int
+	if s.stride != nil {
+		i = s.stride.Next()
+	} else {
+		i = s.table.Draw(b.random())
+	}
+	if i >= 0 && i == avoid {
+		if other := s.table.DrawOther(b.random(), avoid); other >= 0 {
 			return other
 		}
 	}
 	return i
-}
-
-// PickAddress returns the index into Endpoints of the endpoint that a request which names an address goes to, as
-// [Balancer.Pick] does. In a pool with [fleet.Passthrough] that is whoever is offered to requests at this address,
-// whatever its share; where there is none, and in all other pools, the address makes no difference.
-func (b *Balancer) PickAddress(now time.Time, address netip.AddrPort, avoid int) int {
-	if b.algorithm == fleet.Passthrough {
-		for i, e := range b.endpoints {
-			if i != avoid && e.Address == address && e.Stage.Offered() {
-				b.lanes[i].cell.picks.Add(1)
-				return i
-			}
-		}
-	}
-	return b.Pick(now, avoid)
 }

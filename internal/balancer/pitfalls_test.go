@@ -122,6 +122,45 @@ func TestPitfall07TinyWeightIsNotRoundedAway(t *testing.T) {
 	})
 }
 
+// Somebody leaves and somebody comes in every second of a ramp, while the newcomer's weight grows: it gets its share
+// all the same, in each quarter of its window.
+func TestPitfall09ChurnNeitherResetsNorFavours(t *testing.T) {
+	for _, algorithm := range everyAlgorithm {
+		const window = 120 * time.Second
+		a := newTally(window/4, 4)
+		for seed := range uint64(3) {
+			l := lab.New(lab.Config{
+				Policy: fleet.Policy{Algorithm: algorithm, Warmup: ramp(window, 0.1), Hash: &fleet.Hash{TableSize: 1021}},
+				Warm:   10, Rate: 200, Keys: 1 << 40, Seed: seed, Service: time.Millisecond,
+			})
+			count := 0
+			l.Every(time.Second, func() {
+				l.Leave(fmt.Sprint("warm-", count))
+				l.JoinWarm(fmt.Sprint("warm-", 10+count))
+				count++
+			})
+			l.Join("new")
+			a.watch(l, "new")
+			l.Run(window)
+		}
+		for k := range a.sent {
+			off := 4 * math.Sqrt(a.spread[k]) / a.expected[k]
+			switch algorithm {
+			case fleet.RoundRobin:
+				off = 0.03
+			case fleet.LeastRequest:
+				off += 0.15
+			case fleet.RingHash, fleet.Maglev:
+				off += 0.25 // a key's part of the circle is not its weight
+			case fleet.Random, fleet.Passthrough:
+			}
+			if r := a.ratio(k); math.Abs(r-1) > off {
+				t.Errorf("%v, quarter %d: %.3f × the curve, want 1 ± %.3f", algorithm, k, r, off)
+			}
+		}
+	}
+}
+
 // A newcomer changes nothing about how the others are balanced among themselves.
 func TestPitfall10OthersKeepTheirAlgorithm(t *testing.T) {
 	in := input(fleet.Policy{Warmup: ramp(time.Hour, 0.1)}, warm("a"), warm("b"), cold("c"))

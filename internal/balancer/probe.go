@@ -1,7 +1,8 @@
 package balancer
 
 import (
-	"math"
+	"cmp"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -24,18 +25,41 @@ func (p *pace) since(now time.Time) int64 { return int64(now.Sub(p.epoch)) }
 // traffic its share is: when a period ends in which it got none, the next request is sent to it out of turn.
 // Periods are counted from age 0, and those of one gateway are shifted against those of the others, so that an
 // endpoint waits for one probe interval at most, for all gateways together.
+//
+// All periods are equally long, so that deadlines come round in one order for ever: a hand goes from each to the
+// next, and a request looks at those only that passed since the last one.
 type probes struct {
 	period int64
-	list   []probe
-	next   atomic.Int64 // no deadline passes before this
+	list   []probe      // by when their deadlines come in a period
+	next   atomic.Int64 // the deadline that the hand is at; until then there is nothing to do
+	hand   atomic.Int64 // how many deadlines came before it, were there any before the epoch
 }
 
 type probe struct {
 	index int
 	first int64 // its first deadline
+	phase int64 // when its deadlines come in a period
 }
 
-// Deadline returns the last deadline until at. It is later than at when there was none.
+// At returns the deadline that the hand comes to after so many, and whose it is.
+func (p *probes) at(hand int64) (int64, probe) {
+	n := int64(len(p.list))
+	q := p.list[wrap(hand, n)]
+	return floor(hand, n)*p.period + q.phase, q
+}
+
+// Upto returns how many deadlines there are until at.
+func (p *probes) upto(at int64) int64 {
+	round := floor(at, p.period)
+	passed, _ := slices.BinarySearchFunc(p.list, at-round*p.period+1, func(q probe, phase int64) int { return cmp.Compare(q.phase, phase) })
+	return round*int64(len(p.list)) + int64(passed)
+}
+
+// Floor returns a/b, rounded down; wrap returns what is left.
+func floor(a, b int64) int64 { return (a - wrap(a, b)) / b }
+func wrap(a, b int64) int64  { return ((a % b) + b) % b }
+
+// Deadline returns the last deadline of q until at. It is later than at when there was none.
 func (p *probes) deadline(q probe, at int64) int64 {
 	if at < q.first {
 		return q.first
@@ -59,16 +83,13 @@ func (b *Balancer) scheduleProbes(prev *Balancer, from []int, in *Input, now tim
 		b.pace.epoch = now
 		b.pace.natural.Store(spacing)
 	}
-	if !b.warming {
-		return
-	}
 	gateways := max(1, len(in.View.Gateways))
 	interval := probeInterval(b.policy.Warmup.Window)
 	p := &probes{period: saturate(float64(gateways) * float64(interval))}
 	at := b.pace.since(now)
 	for i := range b.members {
 		m := &b.members[i]
-		if !m.Warming || m.Share == 0 {
+		if !m.Warming || m.Share == 0 || b.groups[m.Group].Part == 0 {
 			continue
 		}
 		born := at - int64(in.View.Age(m.endpoint, now))
@@ -76,12 +97,30 @@ func (b *Balancer) scheduleProbes(prev *Balancer, from []int, in *Input, now tim
 		if at >= q.first && b.pastDeadlines(prev, from[i]) {
 			b.lanes[i].cell.served.Store(at)
 		}
+		q.phase = wrap(q.first, p.period)
 		p.list = append(p.list, q)
 	}
 	if len(p.list) > 0 {
 		b.probes = p
-		p.next.Store(b.nextDeadline(at))
+		b.wind(at)
 	}
+}
+
+// Wind sets the hand to the first deadline that there is something to do about at a moment: of those that passed,
+// the last of each endpoint is looked at.
+func (b *Balancer) wind(at int64) {
+	p := b.probes
+	slices.SortFunc(p.list, func(x, y probe) int { return cmp.Compare(x.phase, y.phase) })
+	passed := p.upto(at)
+	hand := passed - int64(len(p.list))
+	for ; hand < passed; hand++ {
+		if _, q := p.at(hand); p.overdue(q, b.lanes[q.index].cell, at) {
+			break
+		}
+	}
+	p.hand.Store(hand)
+	next, _ := p.at(hand)
+	p.next.Store(next)
 }
 
 // PastDeadlines says whether the deadlines of the member that was old in prev are to be forgotten: those that
@@ -105,18 +144,8 @@ func turn(incarnation string, j, n int) float64 {
 	return float64(place) + float64(picker.Mix(h)>>11)/(1<<53)
 }
 
-// NextDeadline returns when somebody is overdue next, which may be now.
-func (b *Balancer) nextDeadline(at int64) int64 {
-	next := int64(math.MaxInt64)
-	for _, q := range b.probes.list {
-		d := b.probes.deadline(q, at)
-		if d <= at && !b.probes.overdue(q, b.lanes[q.index].cell, at) {
-			d += b.probes.period
-		}
-		next = min(next, d)
-	}
-	return next
-}
+// Looks is how many deadlines one request looks at, at most. Others follow.
+const looks = 32
 
 // Probe returns the index of an endpoint whose guaranteed probe the next request is to be, -1 when no probe is
 // due. Of ten picks at most one is a probe.
@@ -129,29 +158,42 @@ func (b *Balancer) probe(at int64, avoid int) int {
 	if natural < spacing-1 || !b.pace.natural.CompareAndSwap(natural, 0) {
 		return -1
 	}
-	for _, q := range p.list {
-		c := b.lanes[q.index].cell
-		if q.index == avoid || !p.overdue(q, c, at) {
+	for range looks {
+		hand := p.hand.Load()
+		if oldest := p.upto(at) - int64(len(p.list)); hand < oldest { // older ones have been followed by others
+			p.hand.CompareAndSwap(hand, oldest)
 			continue
 		}
-		// The middle of the period that the probe is for: a deadline that moves a little, as ages from
-		// control do, neither repeats nor skips one.
-		c.served.Store(p.deadline(q, at) - p.period/2)
-		c.probed.Store(true)
-		p.next.Store(b.nextDeadline(at))
-		return q.index
+		when, q := p.at(hand)
+		c := b.lanes[q.index].cell
+		due := p.overdue(q, c, at)
+		if when > at || due && q.index == avoid || !p.hand.CompareAndSwap(hand, hand+1) {
+			break
+		}
+		next, _ := p.at(hand + 1)
+		p.next.Store(next)
+		if due {
+			// The middle of the period that the probe is for: a deadline that moves a little, as ages from
+			// control do, neither repeats nor skips one.
+			c.served.Store(p.deadline(q, at) - p.period/2)
+			c.probed.Store(true)
+			return q.index
+		}
 	}
 	b.pace.natural.Store(natural)
-	p.next.Store(b.nextDeadline(at))
 	return -1
 }
 
 // Natural notes that the rotation or the draw chose i on its own.
 func (b *Balancer) natural(i int, at int64) {
-	b.pace.natural.Add(1)
-	if b.members[i].Warming {
-		b.lanes[i].cell.served.Store(at)
-		b.lanes[i].cell.probed.Store(false)
+	if b.pace.natural.Load() < spacing { // more makes no difference, and nobody waits for the others to count it
+		b.pace.natural.Add(1)
+	}
+	if l := &b.lanes[i]; l.warming {
+		l.cell.served.Store(at)
+		if l.cell.probed.Load() {
+			l.cell.probed.Store(false)
+		}
 	}
 }
 

@@ -15,9 +15,10 @@ import (
 	"crossfade.dev/internal/balancer"
 	"crossfade.dev/internal/fleet"
 	"crossfade.dev/internal/lab"
+	"crossfade.dev/internal/warmup"
 )
 
-var everyAlgorithm = []fleet.Algorithm{fleet.RoundRobin, fleet.LeastRequest, fleet.Random, fleet.RingHash, fleet.Maglev}
+var everyAlgorithm = []fleet.Algorithm{fleet.RoundRobin, fleet.LeastRequest, fleet.Random, fleet.RingHash, fleet.Maglev, fleet.Passthrough}
 
 // A plan is a fleet to which things happen, and a model of who may be sent to, kept by hand.
 type plan struct {
@@ -29,6 +30,9 @@ type plan struct {
 	draining map[string]bool
 	hidden   map[string]bool
 	weight   map[string]uint32
+	factor   map[string]float64 // of those that have one
+	where    map[string]fleet.Locality
+	paused   map[string]float64  // the progress at which each was paused
 	ejected  []map[string]bool   // by gateway
 	counted  []map[string]uint64 // by gateway: requests since the gateway has known the endpoint
 }
@@ -57,6 +61,7 @@ func newPlan(t *rapid.T, algorithm fleet.Algorithm) *plan {
 	p := &plan{
 		t: t, policy: planPolicy(t, algorithm), gateways: rapid.IntRange(1, 3).Draw(t, "gateways"),
 		draining: map[string]bool{}, hidden: map[string]bool{}, weight: map[string]uint32{},
+		factor: map[string]float64{}, where: map[string]fleet.Locality{}, paused: map[string]float64{},
 	}
 	warm := rapid.IntRange(0, 5).Draw(t, "warm")
 	for i := range warm {
@@ -71,6 +76,16 @@ func newPlan(t *rapid.T, algorithm fleet.Algorithm) *plan {
 		Service: 10 * time.Millisecond, Seed: rapid.Uint64().Draw(t, "seed"),
 	})
 	p.Sent = p.sent
+	for g := range p.gateways {
+		p.Stand(g, warmup.Near{Locality: rapid.SampledFrom(localities).Draw(t, "gateway's place")})
+	}
+	for name := range p.weight {
+		p.where[name] = fleet.Locality{}
+	}
+	for _, name := range slices.Sorted(maps.Keys(p.where)) {
+		p.where[name] = rapid.SampledFrom(localities).Draw(t, "place")
+		p.SetLocality(name, p.where[name])
+	}
 	return p
 }
 
@@ -85,7 +100,32 @@ func planPolicy(t *rapid.T, algorithm fleet.Algorithm) fleet.Policy {
 		ShiftBudget: rapid.SampledFrom([]float64{0, 1.3}).Draw(t, "lambda"),
 		Panic:       rapid.SampledFrom([]float64{0, 0, 0.5}).Draw(t, "panic"),
 		Hash:        &fleet.Hash{TableSize: 101},
+		Locality:    rapid.SampledFrom(localityPolicies).Draw(t, "locality"),
 	}
+}
+
+var localities = []fleet.Locality{
+	{Region: "eu", Zone: "a"},
+	{Region: "eu", Zone: "a", SubZone: "1"},
+	{Region: "eu", Zone: "b"},
+	{Region: "us", Zone: "a"},
+	{Region: "asia"},
+	{},
+}
+
+// Where distributed, requests go to Europe only.
+var localityPolicies = []*fleet.LocalityPolicy{
+	nil,
+	{},
+	{Failover: []fleet.Failover{{From: "eu", To: "asia"}}},
+	{Priority: []string{"topology.kubernetes.io/region", "topology.kubernetes.io/zone"}},
+	{Distribute: []fleet.Distribution{{From: "*", To: map[string]uint32{"eu/a/*": 80, "eu/b": 20, "asia": 0}}}},
+}
+
+// Distant says whether the policy sends nothing to where somebody is.
+func (p *plan) distant(name string) bool {
+	l := p.policy.Locality
+	return l != nil && l.Distribute != nil && p.where[name].Region != "eu"
 }
 
 // Sent holds one request against the model.
@@ -105,17 +145,29 @@ func (p *plan) able(gateway int) []string {
 	var well, ejected []string
 	for _, name := range slices.Sorted(maps.Keys(p.weight)) {
 		switch {
-		case p.draining[name] || p.hidden[name] || p.weight[name] == 0:
+		case p.draining[name] || p.hidden[name] || p.full(name) == 0 || p.distant(name):
 		case p.ejected[gateway][name]:
 			ejected = append(ejected, name)
 		default:
 			well = append(well, name)
 		}
 	}
-	if len(well) == 0 || float64(len(well)) < p.policy.Panic*float64(len(well)+len(ejected)) {
+	panics := float64(len(well)) < p.policy.Panic*float64(len(well)+len(ejected))
+	if p.policy.Locality != nil {
+		panics = p.policy.Panic > 0 // each place may panic for itself
+	}
+	if len(well) == 0 || panics {
 		return append(well, ejected...)
 	}
 	return well
+}
+
+func (p *plan) full(name string) float64 {
+	factor, ok := p.factor[name]
+	if !ok {
+		factor = 1
+	}
+	return float64(p.weight[name]) * factor
 }
 
 // Happen makes something happen.
@@ -145,6 +197,27 @@ func (p *plan) happen() {
 				p.SetWeight(name, p.weight[name])
 			}
 		},
+		"factor": func() {
+			if known {
+				p.factor[name] = rapid.SampledFrom([]float64{0, 0.3, 1, 4}).Draw(p.t, "factor")
+				p.SetFactor(name, p.factor[name])
+			}
+		},
+		"move": func() {
+			if known {
+				p.where[name] = rapid.SampledFrom(localities).Draw(p.t, "new place")
+				p.SetLocality(name, p.where[name])
+			}
+		},
+		"join at": func() {
+			born := p.fresh()
+			p.where[born] = rapid.SampledFrom(localities).Draw(p.t, "its place")
+			p.JoinAt(born, p.where[born])
+		},
+		"pause":  func() { p.Pause(name); p.stopped(name) },
+		"resume": func() { delete(p.paused, name); p.Resume(name) },
+		"skip":   func() { delete(p.paused, name); p.Skip(name) },
+		"rewarm": func() { delete(p.paused, name); p.Rewarm(name) },
 		"eject": func() {
 			if visible {
 				p.ejected[gateway][name] = true
@@ -164,6 +237,7 @@ func (p *plan) happen() {
 		},
 		"policy": func() {
 			p.policy = planPolicy(p.t, rapid.SampledFrom(everyAlgorithm).Draw(p.t, "algorithm"))
+			clear(p.paused) // another curve is another progress
 			p.SetPolicy(p.policy)
 		},
 		"gateways meet": func() { p.Show("nobody") }, // all is published again
@@ -181,6 +255,9 @@ func (p *plan) fresh() string {
 // Forget forgets what was known of a life that ended.
 func (p *plan) forget(name string) {
 	p.draining[name], p.hidden[name] = false, false
+	delete(p.paused, name)
+	delete(p.factor, name) // as the lab does
+	delete(p.where, name)
 	for g := range p.gateways {
 		delete(p.ejected[g], name)
 	}
@@ -197,14 +274,19 @@ func (p *plan) forgetCounts(name string) {
 func (p *plan) check() {
 	p.Show("nobody") // so that every gateway has compiled at this moment
 	for g := range p.gateways {
-		shares, able, budget := p.Shares(g), p.able(g), p.Budget(g)
-		var effective, full, sum float64
+		shares, able := p.Shares(g), p.able(g)
+		effective, full, fractions := map[string]float64{}, map[string]float64{}, map[string]float64{}
+		var sum float64
 		for _, s := range shares {
 			name := s.Endpoint.Name
 			if may := slices.Contains(able, name); s.Share > 0 && !may {
 				p.t.Fatalf("at %v: gateway %d gives %s a share of %v (%q), able are %v", p.Now(), g, name, s.Share, s.Reason, able)
-			} else if may {
-				full += s.Weight
+			}
+			if s.Share > 0 {
+				full[s.Level] += s.Weight
+			}
+			if at, ok := p.paused[name]; ok && s.Progress > at+1e-9 {
+				p.t.Fatalf("at %v: gateway %d says that %s, paused at %v, has come to %v", p.Now(), g, name, at, s.Progress)
 			}
 			if s.Effective != s.Weight*s.Share || !(s.Fraction >= 0 && s.Fraction <= 1+1e-9) || !(s.Share <= 1) {
 				p.t.Fatalf("at %v: gateway %d says %+v", p.Now(), g, s)
@@ -212,15 +294,22 @@ func (p *plan) check() {
 			if s.Actual != p.counted[g][name] {
 				p.t.Fatalf("at %v: gateway %d counts %d picks of %s, want %d", p.Now(), g, s.Actual, name, p.counted[g][name])
 			}
-			effective += s.Effective
+			effective[s.Level] += s.Effective
+			fractions[s.Level] += s.Fraction
 			sum += s.Fraction
 		}
-		if len(able) > 0 && (math.Abs(sum-1) > 1e-9 || effective == 0) {
+		if want := min(1, len(able)); math.Abs(sum-float64(want)) > 1e-9 {
 			p.t.Fatalf("at %v: gateway %d shares out %v of its requests, want all", p.Now(), g, sum)
 		}
-		// Nobody is above the budget while there is capacity that is not used.
-		if effective < budget.Needed*(1-1e-9) && effective < full*(1-1e-9) {
-			p.t.Fatalf("at %v: gateway %d uses an effective weight of %v of %v, the budget needs %v", p.Now(), g, effective, full, budget.Needed)
+		for _, group := range p.Groups(g) {
+			if at := group.Level; math.Abs(fractions[at]-group.Part) > 1e-9 {
+				p.t.Fatalf("at %v: gateway %d shares out %v to %q, which has a part of %v", p.Now(), g, fractions[at], at, group.Part)
+			}
+			// Nobody is above the budget while there is capacity that is not used.
+			used, all := effective[group.Level], full[group.Level]
+			if needed := group.Budget.Needed; used < needed*(1-1e-9) && used < all*(1-1e-9) {
+				p.t.Fatalf("at %v: gateway %d uses an effective weight of %v of %v, the budget needs %v", p.Now(), g, used, all, needed)
+			}
 		}
 	}
 	before := p.everyShare()
@@ -260,14 +349,14 @@ func (p *plan) stand() {
 			off := 7*math.Sqrt(want) + 5 // of a draw
 			switch p.policy.Algorithm {
 			case fleet.RoundRobin:
-				off = 5
+				off = 5 + 2*float64(len(p.Groups(g))) // groups take turns as well
 			case fleet.LeastRequest:
 				// In a cohort the warm get what the cold ones turn down. Who is idle has the least to do whatever its
 				// weight, so that light ones beside heavy ones get more than their weight says.
 				if off += 1.2 * want; !p.equals() {
 					off = math.Inf(1)
 				}
-			case fleet.Random, fleet.RingHash, fleet.Maglev:
+			case fleet.Random, fleet.RingHash, fleet.Maglev, fleet.Passthrough:
 			}
 			if s.Endpoint.Stage == fleet.Warming {
 				off += while.Seconds() / 3
@@ -282,10 +371,19 @@ func (p *plan) stand() {
 	}
 }
 
+// Stopped notes where somebody was paused.
+func (p *plan) stopped(name string) {
+	for _, s := range p.Shares(0) {
+		if s.Endpoint.Name == name {
+			p.paused[name] = s.Progress
+		}
+	}
+}
+
 // Equals says whether all have the same weight.
 func (p *plan) equals() bool {
-	for _, w := range p.weight {
-		if w > 1 {
+	for name := range p.weight {
+		if w := p.full(name); w != 0 && w != 1 {
 			return false
 		}
 	}

@@ -72,17 +72,13 @@ func (h *host) apply(r *hostRule) {
 	h.rule = r
 	for i := range h.services {
 		s := &h.services[i]
-		whole, ok := r.policy.at(s.Port)
-		if !ok {
-			whole = defaultPolicy()
-		}
+		whole := r.policy.over(s.Port, defaultPolicy())
+		whole.ShiftBudget = r.budget
 		s.Pools = []fleet.Pool{{Policy: whole, Origin: r.object.origin("")}}
 		for j := range r.subsets {
 			sub := &r.subsets[j]
-			policy, ok := sub.policy.at(s.Port)
-			if !ok {
-				policy = whole
-			}
+			policy := sub.policy.over(s.Port, whole)
+			policy.ShiftBudget = r.budget
 			s.Pools = append(s.Pools, fleet.Pool{
 				Subset: sub.name, Labels: maps.Clone(sub.labels), Policy: policy, Origin: r.object.origin(sub.path),
 			})

@@ -126,6 +126,7 @@ func namespacesOf(objects []*object) []string {
 // declare takes in what an object says by itself.
 func (b *builder) declare(o *object) {
 	b.checkAnnotations(o)
+	b.checkOwnLabels(o)
 	switch body := o.body.(type) {
 	case *core.Service:
 		b.addService(o, &body.Spec)
@@ -156,7 +157,11 @@ func (b *builder) declare(o *object) {
 // spec returns an object's spec.
 func spec[T any](o *istioObject[T]) *T { return o.Spec }
 
-const shiftBudget = "crossfade.dev/shift-budget"
+// The annotations of a DestinationRule that are crossfade's own.
+const (
+	shiftBudget = "crossfade.dev/shift-budget"
+	hashBound   = "crossfade.dev/hash-bound"
+)
 
 // checkAnnotations names annotations of crossfade's and Istio's own that nothing comes of.
 func (b *builder) checkAnnotations(o *object) {
@@ -164,11 +169,15 @@ func (b *builder) checkAnnotations(o *object) {
 		domain, _, _ := strings.Cut(name, "/")
 		path := "metadata.annotations[" + name + "]"
 		switch {
-		case name == shiftBudget && o.kind == "DestinationRule", name == autoGroup && o.kind == "WorkloadEntry":
-		case name == shiftBudget:
-			b.report(o, Invalid, path, "belongs on a DestinationRule; move it there")
+		case name == autoGroup && o.kind == "WorkloadEntry":
+		case name == shiftBudget || name == hashBound:
+			if o.kind != "DestinationRule" {
+				b.report(o, Invalid, path, "belongs on a DestinationRule; move it there")
+			}
+		case name == fleet.WarmupLabel:
+			b.report(o, Invalid, path, "is a label of instances, not an annotation; move it to their labels")
 		case domain == "crossfade.dev":
-			b.report(o, UnknownField, path, "unknown annotation%s", didYouMean(name, []string{shiftBudget}))
+			b.report(o, UnknownField, path, "unknown annotation%s", didYouMean(name, []string{shiftBudget, hashBound}))
 		case domain == "istio.io" || strings.HasSuffix(domain, ".istio.io"):
 			b.warn(o, path, "crossfade does not act on this annotation")
 		}

@@ -37,7 +37,8 @@ func (b *builder) addGroup(o *object, g *networking.WorkloadGroup) {
 		b.report(o, Missing, "spec.template", "is missing; say what the entries of the group have in common")
 		own.template = &networking.WorkloadEntry{}
 	}
-	b.entryPortNames(o, "spec.template", own.template)
+	b.checkEntry(o, "spec.template", own.template)
+	b.checkLabels(o, "spec.metadata.labels", g.GetMetadata().GetLabels())
 	own.check = b.groupProbe(o, "spec.probe", g.Probe)
 	b.groups[o.key()] = own
 }
@@ -91,15 +92,15 @@ func (b *builder) addEntry(o *object, e *networking.WorkloadEntry) {
 		return
 	}
 	t := g.template
-	ports := union(e.Ports, t.GetPorts())
+	ports, labels := union(e.Ports, t.GetPorts()), union(e.Labels, g.labels)
 	b.instances = append(b.instances, fleet.Instance{
 		Name:        o.meta.Name,
 		Namespace:   o.meta.Namespace,
 		Incarnation: fmt.Sprintf("entry/%s/%s", o.key(), address),
 		Address:     address,
 		Ports:       ports,
-		Labels:      union(e.Labels, g.labels),
-		Locality:    locality(cmp.Or(e.Locality, t.GetLocality())),
+		Labels:      labels,
+		Locality:    localityOf(cmp.Or(e.Locality, t.GetLocality()), labels),
 		Weight:      max(1, cmp.Or(e.Weight, t.GetWeight())),
 		Check:       g.check,
 		Ready:       true,
@@ -144,12 +145,14 @@ func (b *builder) addPod(o *object, p *core.Pod) {
 	if !ok {
 		return
 	}
+	b.checkLabels(o, "metadata.labels", p.Labels)
 	in := fleet.Instance{
 		Name:        o.meta.Name,
 		Namespace:   o.meta.Namespace,
 		Incarnation: podIncarnation(string(p.UID), o.key(), p.Status.PodIP),
 		Address:     address,
 		Labels:      p.Labels,
+		Locality:    localityOf("", p.Labels),
 		Weight:      1,
 		Ready:       true,
 		Origin:      o.origin(""),

@@ -67,6 +67,7 @@ const (
 	Shadowed     Rule = "shadowed"      // never reached, since something before it takes all of its requests
 	Costly       Rule = "costly"        // would cost every request too much
 	Doubtful     Rule = "doubtful"      // applied, but hardly what was meant
+	Deprecated   Rule = "deprecated"    // applied, but there is a newer way to say it
 	Certificate  Rule = "certificate"   // a certificate, key or authority that cannot be served with, or not for long
 	Unreadable   Rule = "unreadable"    // the file cannot be read
 )

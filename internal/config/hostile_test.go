@@ -30,9 +30,11 @@ func hostile() map[string]string {
 			list("    - h%d.example.com\n") + virtual("a", "  gateways: [front]\n  hosts:\n"+list("  - h%d.example.com\n"), "  - directResponse: {status: 200}\n"),
 		"services": list("---\n{apiVersion: v1, kind: Service, metadata: {name: s%d}, spec: {selector: {app: x}, ports: [{port: 80}]}}\n"),
 		"rules":    list("---\n{apiVersion: networking.istio.io/v1, kind: DestinationRule, metadata: {name: r%[1]d}, spec: {host: h%[1]d}}\n"),
-		"headers":  virtual("a", "  hosts: [a.com]\n", "  - directResponse: {status: 200}\n    headers:\n      response:\n        set:\n"+list("          h%d: x\n")),
-		"faults":   virtual("a", "  hosts: [a.com]\n", list("  - {unknown%d: x}\n")),
-		"ports":    "apiVersion: v1\nkind: Service\nmetadata: {name: s}\nspec:\n  ports:\n" + list("  - {name: p%[1]d, port: %[1]d}\n"),
+		"places": "---\napiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: a}\nspec:\n  host: a.com\n  trafficPolicy:\n    loadBalancer:\n      localityLbSetting:\n        distribute:\n        - from: \"*\"\n          to:\n" +
+			list("            r%d/z/s: 1\n") + list("        - {from: r%[1]d/z/s, to: {r%[1]d: 100}}\n"),
+		"headers": virtual("a", "  hosts: [a.com]\n", "  - directResponse: {status: 200}\n    headers:\n      response:\n        set:\n"+list("          h%d: x\n")),
+		"faults":  virtual("a", "  hosts: [a.com]\n", list("  - {unknown%d: x}\n")),
+		"ports":   "apiVersion: v1\nkind: Service\nmetadata: {name: s}\nspec:\n  ports:\n" + list("  - {name: p%[1]d, port: %[1]d}\n"),
 	}
 }
 

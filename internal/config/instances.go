@@ -7,19 +7,20 @@ import (
 	"strings"
 
 	networking "istio.io/api/networking/v1alpha3"
-
-	"crossfade.dev/internal/fleet"
 )
 
-// address reads the address of a WorkloadEntry, or of an endpoint that looks like one, and checks its ports.
+// address reads the address of a WorkloadEntry, or of an endpoint that looks like one, and checks what stands
+// beside it.
 func (b *builder) address(o *object, path string, e *networking.WorkloadEntry) (netip.Addr, bool) {
-	named := b.entryPortNames(o, path, e)
+	named := b.checkEntry(o, path, e)
 	address, ok := b.ip(o, path+".address", e.GetAddress())
 	return address, ok && named
 }
 
-// entryPortNames checks the ports of a WorkloadEntry, of a template of some, or of an endpoint that looks like one.
-func (b *builder) entryPortNames(o *object, path string, e *networking.WorkloadEntry) bool {
+// checkEntry checks a WorkloadEntry, a template of some, or an endpoint that looks like one. It says whether its
+// ports can be used.
+func (b *builder) checkEntry(o *object, path string, e *networking.WorkloadEntry) bool {
+	b.checkInstance(o, path, e.GetLocality(), e.GetLabels())
 	ok := true
 	for _, name := range slices.Sorted(maps.Keys(e.GetPorts())) {
 		field := path + ".ports[" + name + "]"
@@ -49,11 +50,4 @@ func (b *builder) ip(o *object, field, text string) (netip.Addr, bool) {
 		b.report(o, Unsupported, field, "%q is no IP address; a name needs a ServiceEntry with resolution: DNS and endpoints", clip(text))
 	}
 	return netip.Addr{}, false
-}
-
-// locality reads Istio's "region/zone/subzone".
-func locality(s string) fleet.Locality {
-	region, rest, _ := strings.Cut(s, "/")
-	zone, sub, _ := strings.Cut(rest, "/")
-	return fleet.Locality{Region: region, Zone: zone, SubZone: sub}
 }

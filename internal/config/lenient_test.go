@@ -51,13 +51,34 @@ func TestWhatIsNotEnforcedIsAWarningWhenLenient(t *testing.T) {
 	}
 }
 
+// TestOutlierDetectionIsEnforcedInPart makes sure that what is applied of it is not named, and all else is.
+func TestOutlierDetectionIsEnforcedInPart(t *testing.T) {
+	const field = "error not-enforced spec.trafficPolicy.outlierDetection"
+	for detection, want := range map[string]string{
+		"{minHealthPercent: 50}":                     "",
+		"{min_health_percent: 50}":                   "",
+		"{}":                                         field,
+		"{interval: 1s}":                             field,
+		"{minHealthPercent: 50, interval: 1s}":       field,
+		"{minHealthPercent: 50, inteval: 1s}":        field,
+		"{<<: {interval: 1s}, minHealthPercent: 50}": field,
+		"{minHealthPercent: 101}":                    "error invalid spec.trafficPolicy.outlierDetection.minHealthPercent",
+		"null":                                       "",
+		"{minHealthPercent: 50, outlierDetectionHttpErrorCodes: [1]}": field,
+	} {
+		_, got := parseWith(options(), service("a", "default", 80), istio("DestinationRule", "a", "default", "host: a, trafficPolicy: {outlierDetection: "+detection+"}"))
+		if want == "" && strings.Contains(got, "error") || !strings.Contains(got, want) {
+			t.Errorf("%s: got findings\n%s\nwant %q", detection, got, want)
+		}
+	}
+}
+
 // TestLenienceStopsAtHarm makes sure that nobody gets plaintext where TLS was asked for, and that what is not
 // enforced has to be right all the same.
 func TestLenienceStopsAtHarm(t *testing.T) {
 	for _, c := range []struct{ policy, want string }{
 		{"tls: {mode: SIMPLE}", "error unsupported spec.trafficPolicy.tls"},
 		{"portLevelSettings: [{port: {number: 80}, tls: {mode: SIMPLE}}]", "error unsupported spec.trafficPolicy.portLevelSettings[0].tls"},
-		{"loadBalancer: {consistentHash: {useSourceIp: true}}", "error unsupported spec.trafficPolicy.loadBalancer.consistentHash"},
 		{"outlierDetection: {maxEjectionPercent: 101}", "error invalid spec.trafficPolicy.outlierDetection.maxEjectionPercent"},
 		{"outlierDetection: {maxEjectionPercent: 1, inteval: 1s}", "error unknown-field spec.trafficPolicy.outlierDetection.inteval"},
 		{"proxyProtocol: {version: V2}", "error unsupported spec.trafficPolicy.proxyProtocol"},

@@ -27,8 +27,11 @@ type hostRule struct {
 	object  *object
 	host    string            // fully qualified, or a wildcard
 	labels  map[string]string // of the data planes that it is for; nil is all
+	budget  float64           // as fleet.Policy's ShiftBudget, in all of its pools
+	bound   float64           // as fleet.Hash's Bound, in all of its pools that have one
 	policy  portPolicy
 	subsets []subset
+	goals   []goal // of the requests that are distributed over places
 }
 
 // A subset is one of a DestinationRule's.
@@ -41,20 +44,36 @@ type subset struct {
 
 // A portPolicy is a trafficPolicy, read.
 type portPolicy struct {
-	all   *fleet.Policy           // nil where it says nothing of its own
-	ports map[uint32]fleet.Policy // that replace all on single ports
-	paths map[uint32]string       // of their numbers, in the document
+	all   settings
+	ports map[uint32]settings // that replace all on single ports
+	paths map[uint32]string   // of their numbers, in the document
 }
 
-// at returns the policy of a port, and whether there is one.
-func (p *portPolicy) at(port uint32) (fleet.Policy, bool) {
+// Settings are a trafficPolicy's for all ports, or for one. What is nil says nothing.
+type settings struct {
+	balancer *fleet.Policy // but for Panic
+	panic    *float64      // as fleet.Policy's
+}
+
+// over returns what holds where s stands above p.
+func (s settings) over(p fleet.Policy) fleet.Policy {
+	if s.balancer != nil {
+		below := p.Panic
+		p = *s.balancer
+		p.Panic = below
+	}
+	if s.panic != nil {
+		p.Panic = *s.panic
+	}
+	return p
+}
+
+// over returns what holds on a port where p stands above what holds without it.
+func (p *portPolicy) over(port uint32, without fleet.Policy) fleet.Policy {
 	if own, ok := p.ports[port]; ok {
-		return own, true
+		return own.over(defaultPolicy())
 	}
-	if p.all != nil {
-		return *p.all, true
-	}
-	return fleet.Policy{}, false
+	return p.all.over(without)
 }
 
 func (r *hostRule) subset(name string) *subset {
@@ -85,7 +104,9 @@ func (b *builder) addRule(o *object, r *networking.DestinationRule) {
 	exported := b.exported(o, r.ExportTo)
 	rule := &hostRule{object: o, host: fqdn(r.Host, o.meta.Namespace), labels: r.GetWorkloadSelector().GetMatchLabels()}
 	b.checkWorkloads(o, rule.labels)
-	rule.policy = b.trafficPolicy(o, "spec.trafficPolicy", r.TrafficPolicy)
+	rule.budget = b.factor(o, shiftBudget, "how many times their traffic warm endpoints may carry")
+	rule.bound = b.hashBound(o)
+	rule.policy = b.trafficPolicy(rule, "spec.trafficPolicy", r.TrafficPolicy)
 	for i, s := range r.Subsets {
 		path := fmt.Sprintf("spec.subsets[%d]", i)
 		switch {
@@ -99,7 +120,7 @@ func (b *builder) addRule(o *object, r *networking.DestinationRule) {
 			continue
 		}
 		rule.subsets = append(rule.subsets, subset{
-			name: s.Name, path: path, labels: s.Labels, policy: b.trafficPolicy(o, path+".trafficPolicy", s.TrafficPolicy),
+			name: s.Name, path: path, labels: s.Labels, policy: b.trafficPolicy(rule, path+".trafficPolicy", s.TrafficPolicy),
 		})
 	}
 	if exported && isHost(r.Host) {
@@ -122,20 +143,12 @@ func (b *builder) checkWorkloads(o *object, labels map[string]string) {
 }
 
 // trafficPolicy reads a trafficPolicy; nil says nothing.
-func (b *builder) trafficPolicy(o *object, path string, t *networking.TrafficPolicy) portPolicy {
-	budget := b.shiftBudget(o)
-	var out portPolicy
-	if lb := t.GetLoadBalancer(); lb != nil || budget != 0 && !strings.HasPrefix(path, "spec.subsets") {
-		p := b.policy(o, path+".loadBalancer", lb)
-		p.ShiftBudget = budget
-		out.all = &p
-	}
-	b.checkPolicy(o, path, t.GetConnectionPool(), t.GetOutlierDetection(), t.GetTls())
+func (b *builder) trafficPolicy(rule *hostRule, path string, t *networking.TrafficPolicy) portPolicy {
+	o := rule.object
+	out := portPolicy{all: b.settings(rule, path, t)}
 	for i, s := range t.GetPortLevelSettings() {
 		at := fmt.Sprintf("%s.portLevelSettings[%d]", path, i)
-		p := b.policy(o, at+".loadBalancer", s.GetLoadBalancer())
-		p.ShiftBudget = budget
-		b.checkPolicy(o, at, s.GetConnectionPool(), s.GetOutlierDetection(), s.GetTls())
+		own := b.settings(rule, at, s)
 		if s.GetPort() == nil {
 			b.report(o, Missing, at+".port", "is missing; say which port of the service the settings are for")
 			continue
@@ -149,58 +162,48 @@ func (b *builder) trafficPolicy(o *object, path string, t *networking.TrafficPol
 			continue
 		}
 		if out.ports == nil {
-			out.ports, out.paths = map[uint32]fleet.Policy{}, map[uint32]string{}
+			out.ports, out.paths = map[uint32]settings{}, map[uint32]string{}
 		}
-		out.ports[port], out.paths[port] = p, at+".port.number"
+		out.ports[port], out.paths[port] = own, at+".port.number"
 	}
 	return out
 }
 
-// shiftBudget reads the annotation crossfade.dev/shift-budget; 0 means that there is none.
-func (b *builder) shiftBudget(o *object) float64 {
-	text, ok := o.meta.Annotations[shiftBudget]
+// A traffic is a trafficPolicy, or one of its portLevelSettings.
+type traffic interface {
+	GetLoadBalancer() *networking.LoadBalancerSettings
+	GetConnectionPool() *networking.ConnectionPoolSettings
+	GetOutlierDetection() *networking.OutlierDetection
+	GetTls() *networking.ClientTLSSettings
+}
+
+// settings reads what a trafficPolicy sets.
+func (b *builder) settings(rule *hostRule, path string, t traffic) settings {
+	var out settings
+	if lb := t.GetLoadBalancer(); lb != nil {
+		p := b.balancer(rule, path+".loadBalancer", lb)
+		out.balancer = &p
+	}
+	if d := t.GetOutlierDetection(); d != nil {
+		part := float64(d.MinHealthPercent) / 100
+		out.panic = &part
+	}
+	b.checkPolicy(rule.object, path, t.GetConnectionPool(), t.GetOutlierDetection(), t.GetTls())
+	return out
+}
+
+// factor reads an annotation that holds a number of 1 or more; 0 means that there is none.
+func (b *builder) factor(o *object, annotation, meaning string) float64 {
+	text, ok := o.meta.Annotations[annotation]
 	if !ok {
 		return 0
 	}
-	budget, err := strconv.ParseFloat(text, 64)
-	if err != nil || !(budget >= 1) || math.IsInf(budget, 0) {
-		b.report(o, Invalid, "metadata.annotations["+shiftBudget+"]",
-			"%q must be a number of 1 or more: how many times their traffic warm endpoints may carry", clip(text))
+	f, err := strconv.ParseFloat(text, 64)
+	if err != nil || !(f >= 1) || math.IsInf(f, 0) {
+		b.report(o, Invalid, "metadata.annotations["+annotation+"]", "%q must be a number of 1 or more: %s", clip(text), meaning)
 		return 0
 	}
-	return budget
-}
-
-// policy reads a loadBalancer; nil is the default.
-func (b *builder) policy(o *object, path string, lb *networking.LoadBalancerSettings) fleet.Policy {
-	p := defaultPolicy()
-	if lb == nil {
-		return p
-	}
-	warms := lb.Warmup != nil || lb.WarmupDurationSecs != nil //nolint:staticcheck // the older field is still Istio's
-	switch lb.GetSimple() {                                   //nolint:exhaustive // the others are refused, or other names of the default.
-	case networking.LoadBalancerSettings_ROUND_ROBIN:
-		p.Algorithm = fleet.RoundRobin
-	case networking.LoadBalancerSettings_RANDOM:
-		p.Algorithm = fleet.Random
-	}
-	// A balancer that the reader refused does not arrive here, but the document shows that it was meant.
-	if warms && (lb.GetConsistentHash() != nil || o.broken[path+".simple"] == Unsupported) {
-		b.addOver(o, Conflict, path+".warmup", "there is no warm-up with this balancer; use ROUND_ROBIN, LEAST_REQUEST or RANDOM")
-	}
-	b.checkHash(o, path+".consistentHash", lb.GetConsistentHash())
-	b.checkLocality(o, path+".localityLbSetting", lb.GetLocalityLbSetting())
-	p.Warmup = b.warmup(o, path, lb)
-	return p
-}
-
-// addOver reports a fault that comes on top of one in the same place.
-func (b *builder) addOver(o *object, rule Rule, path, format string, args ...any) {
-	at := o.at(path)
-	b.findings = append(b.findings, Finding{
-		File: o.file, Line: at.line, Column: at.column, Rule: rule,
-		Object: o.id(), Field: path, Message: fmt.Sprintf(format, args...),
-	})
+	return f
 }
 
 // warmup reads warmup, or the older warmupDurationSecs; the zero value is off.

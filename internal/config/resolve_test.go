@@ -284,6 +284,11 @@ func FuzzParse(f *testing.F) {
 			if len(s.Pools) == 0 || s.Port == 0 || s.Port > 65535 {
 				t.Errorf("service %+v", s)
 			}
+			for i := range s.Pools {
+				if wrong := wellFormed(&s.Pools[i].Policy); wrong != "" {
+					t.Errorf("service %s: %s: %+v", s.Name, wrong, s.Pools[i].Policy)
+				}
+			}
 		}
 	})
 }

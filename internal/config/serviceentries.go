@@ -135,7 +135,7 @@ func (b *builder) addresses(o *object, s *networking.ServiceEntry) []netip.Addr 
 	for i, e := range s.Endpoints {
 		path := fmt.Sprintf("spec.endpoints[%d]", i)
 		if byName(s) && isDomain(e.GetAddress()) {
-			b.entryPortNames(o, path, e)
+			b.checkEntry(o, path, e)
 		} else if address, ok := b.address(o, path, e); ok {
 			list[i] = address
 		}
@@ -160,7 +160,7 @@ func (b *builder) endpoints(o *object, s *networking.ServiceEntry, addresses []n
 			Incarnation: fmt.Sprintf("entry/%s/%s", o.key(), at),
 			Address:     at,
 			Labels:      e.Labels,
-			Locality:    locality(e.Locality),
+			Locality:    localityOf(e.Locality, e.Labels),
 			Weight:      max(1, e.Weight),
 		})
 	}
@@ -198,7 +198,7 @@ func resolveNames(o *object, s *networking.ServiceEntry, addresses []netip.Addr,
 			Port:     instancePort(service, e),
 			Weight:   max(1, e.Weight),
 			Labels:   e.Labels,
-			Locality: locality(e.Locality),
+			Locality: localityOf(e.Locality, e.Labels),
 			One:      s.Resolution == networking.ServiceEntry_DNS_ROUND_ROBIN,
 		})
 	}

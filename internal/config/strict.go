@@ -182,7 +182,7 @@ func (c *checker) object(n *yaml.Node, s *shape, at spot) (any, bool) {
 		}
 		next := at.child(f.name)
 		c.places[next.path] = placeOf(p.key)
-		if resolve(p.value).ShortTag() == "!!null" || !c.decide(p.key, f.shape, &next) {
+		if resolve(p.value).ShortTag() == "!!null" || !c.decide(p, f.shape, &next) {
 			continue
 		}
 		if other := spelled[f.name]; other != "" {
@@ -225,10 +225,11 @@ func (c *checker) unknown(key *yaml.Node, s *shape, at spot) {
 }
 
 // decide says whether the value of a field is to be read on, and names a field that is not supported yet.
-func (c *checker) decide(key *yaml.Node, s *shape, at *spot) bool {
+func (c *checker) decide(p pair, s *shape, at *spot) bool {
 	if at.covered {
 		return true
 	}
+	key := p.key
 	d, below := c.rules.at(at.pattern)
 	switch {
 	case d == nil && below:
@@ -246,12 +247,32 @@ func (c *checker) decide(key *yaml.Node, s *shape, at *spot) bool {
 		at.idle = true
 		return below
 	case d.Effect == Unenforced:
-		c.unenforced(key, at.path, d)
+		if !below || !c.applies(p.value, s, *at) {
+			c.unenforced(key, at.path, d)
+		}
 	case d.Effect == Refused:
 		c.read[at.path] = true
 		c.report(placeOf(key), Unsupported, at.path, "not supported yet: %s", d.Note)
 	}
 	at.covered = true
+	return true
+}
+
+// applies says whether an object has fields, and each is applied by a decision of its own.
+func (c *checker) applies(n *yaml.Node, s *shape, at spot) bool {
+	n = resolve(n)
+	if n.Kind != yaml.MappingNode || s.is != objectShape || len(n.Content) == 0 {
+		return false
+	}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		f := s.field(resolve(n.Content[i]).Value)
+		if f == nil {
+			return false
+		}
+		if d, _ := c.rules.at(at.child(f.name).pattern); d == nil || d.Effect != Applied {
+			return false
+		}
+	}
 	return true
 }
 

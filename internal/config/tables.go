@@ -52,7 +52,7 @@ var deploymentTable = []Decision{
 	{Field: "spec.strategy.type", Values: []string{"RollingUpdate", "Recreate"}},
 	{Field: "spec.strategy.rollingUpdate.maxSurge", Note: "25% where it is not given"},
 	{Field: "spec.strategy.rollingUpdate.maxUnavailable", Note: "25% where it is not given"},
-	{Field: "spec.template.metadata.labels"},
+	{Field: "spec.template.metadata.labels", Note: templateLabels},
 	{Field: "spec.template.metadata.annotations", Note: "a change replaces the instances, as kubectl rollout restart relies on"},
 	{Field: "spec.template.metadata.creationTimestamp", Effect: Inert, Note: byCluster},
 	{Field: "spec.template.spec.serviceAccountName", Effect: Inert, Note: noIdentity},

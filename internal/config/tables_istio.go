@@ -110,6 +110,7 @@ func headersTable(at string) []Decision {
 var destinationRuleTable = slices.Concat(
 	[]Decision{
 		{Field: "metadata.annotations[crossfade.dev/shift-budget]", Note: "how many times their traffic warm endpoints may carry while others warm up"},
+		{Field: "metadata.annotations[crossfade.dev/hash-bound]", Note: "of each consistentHash in the rule: keys pass over an endpoint whose load is more than so many times the mean; 1 or more"},
 		{Field: "spec.host"},
 		{Field: "spec.exportTo", Note: everywhere},
 		{Field: "spec.workloadSelector.matchLabels", Note: "of the data plane that sends the requests: this gateway's; goes before a rule without a selector"},
@@ -122,31 +123,6 @@ var destinationRuleTable = slices.Concat(
 	portPolicyTable("spec.subsets[].trafficPolicy."),
 )
 
-func policyTable(at string) []Decision {
-	const sent = "requests would be sent without it"
-	return []Decision{
-		{Field: at + "loadBalancer.simple", Values: balancersTable, Note: "a loadBalancer replaces the whole of the one above it"},
-		{Field: at + "loadBalancer.warmupDurationSecs", Note: "the older spelling of warmup.duration"},
-		{Field: at + "loadBalancer.warmup.duration"},
-		{Field: at + "loadBalancer.warmup.minimumPercent", Note: "10 where it is not given"},
-		{Field: at + "loadBalancer.warmup.aggression", Note: "1 where it is not given"},
-		{Field: at + "loadBalancer.consistentHash", Effect: Refused, Note: "requests of one key would be spread over all endpoints"},
-		{Field: at + "loadBalancer.localityLbSetting", Effect: Refused, Note: "requests would be spread over all localities"},
-		{Field: at + "connectionPool", Effect: Unenforced, Note: sent},
-		{Field: at + "outlierDetection", Effect: Unenforced, Note: "no endpoint would be ejected"},
-		{Field: at + "tls", Effect: Refused, Note: "requests would be sent in plaintext"},
-	}
-}
-
-func portPolicyTable(at string) []Decision {
-	at += "portLevelSettings[]."
-	return append([]Decision{{Field: at + "port.number", Note: "what is not set here has its default, not what is set above"}}, policyTable(at)...)
-}
-
-// balancersTable are the values of loadBalancer.simple that the balancer rooms have; LEAST_CONN is Istio's old name
-// of LEAST_REQUEST.
-var balancersTable = []string{"ROUND_ROBIN", "LEAST_REQUEST", "RANDOM", "LEAST_CONN", "UNSPECIFIED"}
-
 var serviceEntryTable = []Decision{
 	{Field: "spec.hosts"},
 	{Field: "spec.exportTo", Note: everywhere},
@@ -158,8 +134,8 @@ var serviceEntryTable = []Decision{
 	{Field: "spec.ports[].targetPort"},
 	{Field: "spec.endpoints[].address", Note: "an IP address; with DNS also a name"},
 	{Field: "spec.endpoints[].ports"},
-	{Field: "spec.endpoints[].labels"},
-	{Field: "spec.endpoints[].locality"},
+	{Field: "spec.endpoints[].labels", Note: instanceLabels},
+	{Field: "spec.endpoints[].locality", Note: localityForm},
 	{Field: "spec.endpoints[].weight", Note: "1 where it is not given"},
 	{Field: "spec.endpoints[].serviceAccount", Effect: Inert, Note: noIdentity},
 	{Field: "spec.workloadSelector.labels"},
@@ -174,8 +150,8 @@ var workloadEntryTable = []Decision{
 	{Field: "metadata.annotations[istio.io/autoRegistrationGroup]", Note: "the WorkloadGroup whose template and probe hold for it"},
 	{Field: "spec.address", Note: "an IP address"},
 	{Field: "spec.ports"},
-	{Field: "spec.labels"},
-	{Field: "spec.locality"},
+	{Field: "spec.labels", Note: instanceLabels},
+	{Field: "spec.locality", Note: localityForm},
 	{Field: "spec.weight", Note: "1 where it is not given"},
 	{Field: "spec.serviceAccount", Effect: Inert, Note: noIdentity},
 }
@@ -184,8 +160,8 @@ var workloadGroupTable = []Decision{
 	{Field: "spec.metadata.labels", Note: "of every entry of the group"},
 	{Field: "spec.metadata.annotations", Effect: Inert, Note: "nothing is done with annotations of instances"},
 	{Field: "spec.template.ports"},
-	{Field: "spec.template.labels"},
-	{Field: "spec.template.locality"},
+	{Field: "spec.template.labels", Note: instanceLabels},
+	{Field: "spec.template.locality", Note: localityForm},
 	{Field: "spec.template.weight"},
 	{Field: "spec.template.serviceAccount", Effect: Inert, Note: noIdentity},
 	{Field: "spec.probe.httpGet.path"},

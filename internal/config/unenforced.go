@@ -2,8 +2,6 @@ package config
 
 import (
 	"fmt"
-	"math/big"
-	"slices"
 	"strings"
 
 	networking "istio.io/api/networking/v1alpha3"
@@ -131,73 +129,5 @@ func (b *builder) checkClientTLS(o *object, path string, t *networking.ClientTLS
 		}
 	case t.Mode == networking.ClientTLSSettings_ISTIO_MUTUAL && (t.ClientCertificate != "" || t.PrivateKey != "" || t.CaCertificates != ""):
 		b.report(o, Conflict, path, "ISTIO_MUTUAL uses the certificates of the mesh; remove the files")
-	}
-}
-
-// checkHash checks what requests are to be told apart by.
-func (b *builder) checkHash(o *object, path string, h *networking.LoadBalancerSettings_ConsistentHashLB) {
-	if h == nil {
-		return
-	}
-	switch key := h.HashKey.(type) {
-	case nil:
-		b.report(o, Missing, path, "needs a key; set httpHeaderName, httpCookie, useSourceIp or httpQueryParameterName")
-	case *networking.LoadBalancerSettings_ConsistentHashLB_HttpHeaderName:
-		if !isToken(strings.ToLower(key.HttpHeaderName)) {
-			b.report(o, Invalid, path+".httpHeaderName", "%q is no name of a header", clip(key.HttpHeaderName))
-		}
-	case *networking.LoadBalancerSettings_ConsistentHashLB_HttpCookie:
-		if key.HttpCookie.GetName() == "" {
-			b.report(o, Missing, path+".httpCookie.name", "is missing; name the cookie")
-		}
-		for i, a := range key.HttpCookie.GetAttributes() {
-			if a.GetName() == "" {
-				b.report(o, Missing, fmt.Sprintf("%s.httpCookie.attributes[%d].name", path, i), "is missing; name the attribute")
-			}
-		}
-	case *networking.LoadBalancerSettings_ConsistentHashLB_HttpQueryParameterName:
-		if key.HttpQueryParameterName == "" {
-			b.report(o, Invalid, path+".httpQueryParameterName", "is empty; name the parameter")
-		}
-	}
-	const largest = 5_000_011 // Envoy's
-	if m := h.GetMaglev(); m != nil && m.TableSize != 0 {
-		if m.TableSize > largest || !new(big.Int).SetUint64(m.TableSize).ProbablyPrime(0) { // exact below 2⁶⁴
-			b.report(o, Invalid, path+".maglev.tableSize", "%d must be a prime number, at most %d", m.TableSize, largest)
-		}
-	}
-}
-
-// checkLocality checks how requests are to be kept near, or spread.
-func (b *builder) checkLocality(o *object, path string, l *networking.LocalityLoadBalancerSetting) {
-	if l == nil {
-		return
-	}
-	var set []string
-	for _, name := range []string{"distribute", "failover", "failoverPriority"} {
-		if o.has(path + "." + name) {
-			set = append(set, name)
-		}
-	}
-	if len(set) > 1 && !slices.Equal(set, []string{"failover", "failoverPriority"}) {
-		b.report(o, Conflict, path+"."+set[1], "only one of %s may be set", strings.Join(set, " and "))
-	}
-	for i, d := range l.Distribute {
-		sum := uint32(0)
-		for _, weight := range d.GetTo() {
-			sum += weight
-		}
-		if sum != 100 {
-			b.report(o, Invalid, fmt.Sprintf("%s.distribute[%d].to", path, i), "the weights sum to %d; they must sum to 100", sum)
-		}
-	}
-	for i, f := range l.Failover {
-		at := fmt.Sprintf("%s.failover[%d]", path, i)
-		switch {
-		case f.GetFrom() == "" || f.GetTo() == "":
-			b.report(o, Missing, at, "needs from and to")
-		case f.From == f.To:
-			b.report(o, Invalid, at+".to", "%s cannot stand in for itself", f.To)
-		}
 	}
 }

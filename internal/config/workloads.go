@@ -54,6 +54,7 @@ func (b *builder) addWorkload(o *object, d *apps.DeploymentSpec) {
 		b.notNegative(o, "spec.template.spec.terminationGracePeriodSeconds", *g)
 	}
 	b.checkSelector(o, d)
+	b.checkLabels(o, "spec.template.metadata.labels", w.Labels)
 	b.strategy(o, d.Strategy, &w)
 	switch list := d.Template.Spec.Containers; len(list) {
 	case 0:
@@ -298,6 +299,7 @@ func (b *builder) checkSelectors() {
 		}
 		if known && h.rule != nil && len(h.services) > 0 {
 			b.checkSubsets(h, &h.services[0])
+			b.checkPlaces(h, &h.services[0])
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"crossfade.dev/internal/fleet"
+	"crossfade.dev/internal/warmup"
 )
 
 // ErrUnknown says that there is no workload of that name.
@@ -35,7 +36,7 @@ func (c *Control) Scale(ctx context.Context, namespace, name string, replicas in
 	if replicas > fleet.MaxReplicas {
 		return fmt.Errorf("scale %s/%s: replicas is %d, it must be %d or less", namespace, name, replicas, fleet.MaxReplicas)
 	}
-	return c.command(ctx, namespace, name, func(w *world, now time.Time) {
+	return c.commandWorkload(ctx, namespace, name, func(w *world, now time.Time) {
 		w.scaled[key(namespace, name)] = replicas
 		w.tell(fleet.Event{Kind: "workload.scaled", Endpoint: name, Reason: fmt.Sprintf("%d replicas", replicas)}, now)
 	})
@@ -43,15 +44,15 @@ func (c *Control) Scale(ctx context.Context, namespace, name string, replicas in
 
 // Restart asks for every instance of a workload to be replaced.
 func (c *Control) Restart(ctx context.Context, namespace, name string) error {
-	return c.command(ctx, namespace, name, func(w *world, now time.Time) {
+	return c.commandWorkload(ctx, namespace, name, func(w *world, now time.Time) {
 		w.restarted[key(namespace, name)] = now.UTC().Format("20060102T150405.000Z")
 		w.tell(fleet.Event{Kind: "workload.restarted", Endpoint: name}, now)
 	})
 }
 
-func (c *Control) command(ctx context.Context, namespace, name string, f func(w *world, now time.Time)) error {
+func (c *Control) commandWorkload(ctx context.Context, namespace, name string, f func(w *world, now time.Time)) error {
 	var err error
-	ran := c.do(ctx, func(w *world, now time.Time) {
+	ran := c.command(ctx, func(w *world, now time.Time) {
 		var names []string
 		for _, l := range w.desired.Workloads {
 			if l.Namespace == namespace && l.Name == name {
@@ -107,63 +108,106 @@ func offered(s *fleet.Snapshot, in *fleet.Instance) bool {
 	return selected || in.Ready
 }
 
-// Handler serves the commands: POST /api/v1/scale and /api/v1/restart, GET /api/v1/workloads.
+// Handler serves the commands: POST /api/v1/scale, /api/v1/restart, /api/v1/warmup and /api/v1/weight,
+// GET /api/v1/workloads.
 func (c *Control) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /api/v1/scale", c.serveScale)
 	mux.HandleFunc("POST /api/v1/restart", c.serveRestart)
+	mux.HandleFunc("POST /api/v1/warmup", c.serveWarmup)
+	mux.HandleFunc("POST /api/v1/weight", c.serveWeight)
 	mux.HandleFunc("GET /api/v1/workloads", func(rw http.ResponseWriter, _ *http.Request) { answer(rw, c.Workloads()) })
 	return mux
 }
 
-// A workloadRef is what a command is about.
-type workloadRef struct {
+// A ref is what a command is about.
+type ref struct {
 	Namespace string `json:"namespace"`
 	Name      string `json:"name"`
-	Replicas  *int   `json:"replicas,omitempty"`
 }
 
+func (r *ref) named() *ref { return r }
+
 func (c *Control) serveScale(rw http.ResponseWriter, r *http.Request) {
-	t, ok := read(rw, r)
-	if !ok {
-		return
+	var t struct {
+		ref
+
+		Replicas *int `json:"replicas"`
 	}
-	if t.Replicas == nil {
+	switch {
+	case !read(rw, r, &t):
+	case t.Replicas == nil:
 		http.Error(rw, "replicas is missing", http.StatusBadRequest)
-		return
+	default:
+		done(rw, c.Scale(r.Context(), t.Namespace, t.Name, *t.Replicas))
 	}
-	done(rw, c.Scale(r.Context(), t.Namespace, t.Name, *t.Replicas))
 }
 
 func (c *Control) serveRestart(rw http.ResponseWriter, r *http.Request) {
-	if t, ok := read(rw, r); ok {
+	var t struct{ ref }
+	if read(rw, r, &t) {
 		done(rw, c.Restart(r.Context(), t.Namespace, t.Name))
 	}
 }
 
-func read(rw http.ResponseWriter, r *http.Request) (workloadRef, bool) {
-	var t workloadRef
+func (c *Control) serveWarmup(rw http.ResponseWriter, r *http.Request) {
+	var t struct {
+		ref
+
+		Action *warmup.Move `json:"action"`
+		By     string       `json:"by"`
+	}
+	switch {
+	case !read(rw, r, &t):
+	case t.Action == nil:
+		http.Error(rw, "action is missing", http.StatusBadRequest)
+	default:
+		done(rw, c.Move(r.Context(), Target{t.Namespace, t.Name, t.By}, *t.Action))
+	}
+}
+
+func (c *Control) serveWeight(rw http.ResponseWriter, r *http.Request) {
+	var t struct {
+		ref
+
+		Factor *float64 `json:"factor"`
+		By     string   `json:"by"`
+	}
+	switch {
+	case !read(rw, r, &t):
+	case t.Factor == nil:
+		http.Error(rw, "factor is missing", http.StatusBadRequest)
+	default:
+		done(rw, c.Weigh(r.Context(), Target{t.Namespace, t.Name, t.By}, *t.Factor))
+	}
+}
+
+// read reads a command, and answers when it is none.
+func read(rw http.ResponseWriter, r *http.Request, into interface{ named() *ref }) bool {
 	d := json.NewDecoder(http.MaxBytesReader(rw, r.Body, 1<<16))
 	d.DisallowUnknownFields()
-	if err := d.Decode(&t); err != nil {
+	if err := d.Decode(into); err != nil {
 		http.Error(rw, "body: "+err.Error(), http.StatusBadRequest)
-		return t, false
+		return false
 	}
+	t := into.named()
 	if t.Name == "" {
 		http.Error(rw, "name is missing", http.StatusBadRequest)
-		return t, false
+		return false
 	}
 	if t.Namespace == "" {
 		t.Namespace = "default"
 	}
-	return t, true
+	return true
 }
 
 func done(rw http.ResponseWriter, err error) {
 	switch {
 	case err == nil:
 		answer(rw, map[string]string{"status": "accepted"})
-	case errors.Is(err, ErrUnknown):
+	case errors.Is(err, ErrRefused):
+		http.Error(rw, err.Error(), http.StatusConflict)
+	case errors.Is(err, ErrUnknown), errors.Is(err, ErrNoEndpoint):
 		http.Error(rw, err.Error(), http.StatusNotFound)
 	case errors.Is(err, ErrStopped):
 		http.Error(rw, err.Error(), http.StatusServiceUnavailable)

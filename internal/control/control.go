@@ -15,15 +15,24 @@ import (
 	"time"
 
 	"crossfade.dev/internal/fleet"
+	"crossfade.dev/internal/pace"
 )
 
 // ErrStopped says that control is not running (any more).
 var ErrStopped = errors.New("control is stopped")
 
+// Folding takes a fortieth of a processor at most, however often the world changes, unless one fold alone takes
+// longer than a fortieth of slowest. So what changed is folded at most slowest later; what people command is folded
+// at once. A world that folds within a millisecond, as one of some hundred endpoints does, never waits.
+const (
+	fortieth = 40
+	slowest  = 2 * time.Second
+)
+
 // A Control is the writer of one fleet. Use New.
 type Control struct {
 	log   *slog.Logger
-	calls chan func(w *world, now time.Time)
+	calls chan call
 	done  chan struct{} // closed when Run has returned
 
 	mu      sync.Mutex // guards the following
@@ -39,45 +48,71 @@ func New(last fleet.View, log *slog.Logger) *Control {
 	}
 	return &Control{
 		log:     log,
-		calls:   make(chan func(*world, time.Time)),
+		calls:   make(chan call),
 		done:    make(chan struct{}),
 		view:    last,
 		changed: make(chan struct{}),
 	}
 }
 
+// A call is something to do with the world.
+type call struct {
+	f      func(w *world, now time.Time)
+	ran    chan<- struct{} // closed when f has run and, unless there is reason to wait, the world is folded
+	urgent bool            // there is no reason to wait
+}
+
 // Run folds until ctx ends.
 func (c *Control) Run(ctx context.Context) error {
 	defer close(c.done)
 	w := newWorld(c.View(), time.Now())
+	folds := pace.Pace{Factor: fortieth, Most: slowest, Free: time.Millisecond}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
+		next := call{ran: make(chan struct{}), urgent: true}
 		select {
 		case <-ctx.Done():
 			return nil
-		case call := <-c.calls:
-			call(w, time.Now())
+		case next = <-c.calls:
+			next.f(w, time.Now())
 		case <-timer.C:
 		}
 		now := time.Now()
-		for _, e := range w.fold(now) {
-			c.log.InfoContext(ctx, "event", "kind", e.Kind, "service", e.Service, "endpoint", e.Endpoint, "from", e.From, "reason", e.Reason)
+		if wait := folds.Wait(now); wait > 0 && !next.urgent {
+			timer.Reset(wait)
+		} else {
+			c.fold(ctx, w, now)
+			folds.Spent(now, time.Now())
+			timer.Reset(max(w.wake(now), folds.Wait(now)))
 		}
-		c.publish(w.view)
-		timer.Reset(w.wake(now))
+		close(next.ran)
 	}
+}
+
+// fold folds the world, and publishes it if anything is new.
+func (c *Control) fold(ctx context.Context, w *world, now time.Time) {
+	for _, e := range w.fold(now) {
+		c.log.InfoContext(ctx, "event", "kind", e.Kind, "service", e.Service, "endpoint", e.Endpoint, "from", e.From, "reason", e.Reason)
+	}
+	c.publish(w.view)
 }
 
 // do runs f in the goroutine that owns the world, and returns when it has run.
 func (c *Control) do(ctx context.Context, f func(w *world, now time.Time)) error {
+	return c.run(ctx, call{f: f})
+}
+
+// command is do for what people ask for: it returns when what f did is published.
+func (c *Control) command(ctx context.Context, f func(w *world, now time.Time)) error {
+	return c.run(ctx, call{f: f, urgent: true})
+}
+
+func (c *Control) run(ctx context.Context, next call) error {
 	ran := make(chan struct{})
-	call := func(w *world, now time.Time) {
-		f(w, now)
-		close(ran)
-	}
+	next.ran = ran
 	select {
-	case c.calls <- call:
+	case c.calls <- next:
 	case <-c.done:
 		return ErrStopped
 	case <-ctx.Done():

@@ -166,8 +166,53 @@ func TestCommands(t *testing.T) {
 	if code, says := do(http.MethodGet, "/api/v1/workloads", ""); code != http.StatusOK || !strings.Contains(says, `"replicas": 3`) {
 		t.Errorf("GET workloads = %d %s, want 3 replicas", code, says)
 	}
+	endpoints(t, c, do)
 	before := c.View().Workloads[0].Revision
 	if !strings.HasPrefix(before, "a+") {
 		t.Errorf("revision after a restart = %q, want a+…", before)
+	}
+}
+
+// endpoints tries the commands about endpoints.
+func endpoints(t *testing.T, c *Control, do func(method, path, body string) (int, string)) {
+	t.Helper()
+	local := fleet.Report{From: "local", Role: "local", Instances: []fleet.Instance{{
+		Name: "a", Namespace: "default", Incarnation: "a", Ready: true, Weight: 1, Labels: map[string]string{"app": "reviews"},
+	}}}
+	if err := errors.Join(c.Report(t.Context(), local), c.Verdict(t.Context(), "a", true, "HTTP 200")); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		path, body string
+		code       int
+		says       string
+	}{
+		{"/api/v1/warmup", `{"name":"a","action":"pause","by":"ann"}`, http.StatusOK, "accepted"},
+		{"/api/v1/warmup", `{"name":"a","action":"pause"}`, http.StatusConflict, "paused already"},
+		{"/api/v1/warmup", `{"name":"a","action":"resume"}`, http.StatusOK, "accepted"},
+		{"/api/v1/warmup", `{"name":"a","action":"resume"}`, http.StatusConflict, "not paused"},
+		{"/api/v1/warmup", `{"name":"b","action":"skip"}`, http.StatusNotFound, "no such endpoint; there are: a"},
+		{"/api/v1/warmup", `{"name":"a","namespace":"prod","action":"skip"}`, http.StatusNotFound, "none in this namespace"},
+		{"/api/v1/warmup", `{"name":"a","action":"stop"}`, http.StatusBadRequest, "there are skip, pause, resume and restart"},
+		{"/api/v1/warmup", `{"name":"a"}`, http.StatusBadRequest, "action is missing"},
+		{"/api/v1/weight", `{"name":"a","factor":0.5,"by":"ann\u001b[2J"}`, http.StatusOK, "accepted"},
+		{"/api/v1/weight", `{"name":"a","factor":0.5}`, http.StatusOK, "accepted"}, // as it is
+		{"/api/v1/weight", `{"name":"a","factor":11}`, http.StatusBadRequest, "must be 0 to 10"},
+		{"/api/v1/weight", `{"name":"a","factor":-1}`, http.StatusBadRequest, "must be 0 to 10"},
+		{"/api/v1/weight", `{"name":"a"}`, http.StatusBadRequest, "factor is missing"},
+		{"/api/v1/weight", `{"factor":1}`, http.StatusBadRequest, "name is missing"},
+		{"/api/v1/weight", `{"name":"b","factor":1}`, http.StatusNotFound, "no such endpoint"},
+	} {
+		if code, says := do(http.MethodPost, test.path, test.body); code != test.code || !strings.Contains(says, test.says) {
+			t.Errorf("POST %s %s = %d %q, want %d … %s", test.path, test.body, code, says, test.code, test.says)
+		}
+	}
+	v := c.View()
+	if e := v.Services[0].Endpoints[0]; e.Factor == nil || *e.Factor != 0.5 {
+		t.Errorf("factor = %v, want 0.5 as soon as the command is answered", e.Factor)
+	}
+	last := v.Events[len(v.Events)-1]
+	if last.Kind != "weight.changed" || !strings.HasPrefix(last.Reason, "by ann[2J: ") {
+		t.Errorf("the last event is %q, %q, want weight.changed by ann, without control characters", last.Kind, last.Reason)
 	}
 }

@@ -1,7 +1,6 @@
 package control
 
 import (
-	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -32,7 +31,8 @@ func (w *world) fold(now time.Time) []fleet.Event {
 	for w.mature(next, now) { // whoever matures changes its stage in every service
 	}
 	w.measure(next, now)
-	told := plain(w.told)
+	w.prune(next)
+	told := w.plain()
 	place(told, next.Services, w.view.Services)
 	next.Events = remember(w.view.Events, told)
 	w.told = nil
@@ -53,7 +53,7 @@ func (w *world) wake(now time.Time) time.Duration {
 			p := &s.Pools[j]
 			for _, m := range p.Members {
 				e := &s.Endpoints[m.Endpoint]
-				if e.Stage == fleet.Warming {
+				if e.Stage == fleet.Warming && !m.Paused {
 					left := m.At + time.Duration((1-m.Base)*float64(p.Policy.Warmup.Window)) - w.view.Age(e, now)
 					wait = min(wait, max(left, time.Millisecond))
 				}
@@ -95,7 +95,7 @@ func (w *world) live(instances []fleet.Instance, now time.Time) {
 		w.advance(l, incarnation, lifecycle.Vanished, "", now)
 		delete(w.lives, incarnation)
 		if !l.Offered.IsZero() {
-			w.past[incarnation] = memento{l.Offered, now}
+			w.past[incarnation] = memento{l.Offered, l.factor, l.at, now}
 		}
 	}
 }
@@ -106,7 +106,7 @@ func (w *world) step(incarnation, name string, ready, leaving bool, now time.Tim
 	if l == nil {
 		l = w.life(incarnation)
 		if m, ok := w.past[incarnation]; ok { // it was away for a moment: same process, same age
-			l.Offered = m.offered
+			l.Offered, l.factor, l.at = m.offered, m.factor, m.at
 			delete(w.past, incarnation)
 		}
 	}
@@ -167,7 +167,7 @@ func (w *world) endpoint(list []fleet.Endpoint, e fleet.Endpoint, now time.Time)
 	if l == nil || l.Stage == fleet.Gone {
 		return list
 	}
-	e.Stage, e.Age = l.Stage, l.Age(now)
+	e.Stage, e.Age, e.Factor = l.Stage, l.Age(now), l.factor
 	return append(list, e)
 }
 
@@ -252,22 +252,33 @@ func (w *world) drains() {
 	}
 }
 
-// plain tells of an instance whose warm-up ended the moment it started, since it has none, that it is offered.
-func plain(told []fleet.Event) []fleet.Event {
-	started := map[string]int{}
-	out := make([]fleet.Event, 0, len(told))
-	for _, e := range told {
-		i, same := started[e.Incarnation]
+// plain is what was told since the last fold. Of an instance whose warm-up ended the moment it started or went on,
+// since there is nothing left of it, it tells only that it is offered.
+func (w *world) plain() []fleet.Event {
+	offered := map[string]int{}
+	out := make([]fleet.Event, 0, len(w.told))
+	for _, e := range w.told {
+		i, same := offered[e.Incarnation]
 		switch {
-		case e.Kind == "warmup.started":
-			started[e.Incarnation] = len(out)
+		case e.Kind == "warmup.started", e.Kind == "readiness.regained":
+			offered[e.Incarnation] = len(out)
 		case e.Kind == "warmup.ended" && same:
-			out[i].Kind, out[i].Reason = "offered", "full share: it has no warm-up"
+			if out[i].Kind == "warmup.started" {
+				out[i].Kind, out[i].Reason = "offered", "full share: "+w.whole(e.Incarnation)
+			}
 			continue
 		}
 		out = append(out, e)
 	}
 	return out
+}
+
+// whole says why an incarnation joins with its full share.
+func (w *world) whole(incarnation string) string {
+	if l := w.lives[incarnation]; l != nil && l.skipped != "" {
+		return l.skipped
+	}
+	return "it has no warm-up"
 }
 
 // place names the service of each event about an incarnation: the first it is in, or was in until now.
@@ -296,22 +307,4 @@ func place(told []fleet.Event, places ...[]fleet.Service) {
 func remember(past, told []fleet.Event) []fleet.Event {
 	all := slices.Concat(past, told)
 	return all[max(0, len(all)-history):]
-}
-
-// same says whether two snapshots say the same but for their number, their events and the passing of time.
-func same(a, b *fleet.Snapshot) bool {
-	return reflect.DeepEqual(timeless(a), timeless(b))
-}
-
-func timeless(s *fleet.Snapshot) *fleet.Snapshot {
-	t := *s
-	t.Number, t.Events = 0, nil
-	t.Services = slices.Clone(s.Services)
-	for i := range t.Services {
-		t.Services[i].Endpoints = slices.Clone(t.Services[i].Endpoints)
-		for j := range t.Services[i].Endpoints {
-			t.Services[i].Endpoints[j].Age = 0
-		}
-	}
-	return &t
 }

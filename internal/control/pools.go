@@ -2,7 +2,6 @@ package control
 
 import (
 	"net/netip"
-	"slices"
 	"time"
 
 	"crossfade.dev/internal/fleet"
@@ -10,71 +9,103 @@ import (
 	"crossfade.dev/internal/warmup"
 )
 
-// lookback is how far back the capacity before a newcomer is looked for, so that an old endpoint that left a
-// moment before its successor came still counts.
-const lookback = 10 * time.Second
-
 type poolKey struct{ service, subset string }
 
-// A capacity is what a pool's endpoints could carry in the last moments.
-type capacity struct{ samples []sample }
-
-type sample struct {
-	at    time.Time
-	value float64
+// A pool is what control remembers of one from snapshot to snapshot.
+type pool struct {
+	warmup   fleet.Warmup // that was in force
+	capacity warmup.Capacity
 }
 
-func (c *capacity) add(value float64, now time.Time) {
-	c.samples = slices.DeleteFunc(c.samples, func(s sample) bool { return now.Sub(s.at) > lookback })
-	c.samples = append(c.samples, sample{now, value})
-}
-
-func (c *capacity) greatest() float64 {
-	var most float64
-	for _, s := range c.samples {
-		most = max(most, s.value)
+// pool returns what is remembered of a pool; nothing when it is new.
+func (w *world) pool(service string, p *fleet.Pool) *pool {
+	k := poolKey{service, p.Subset}
+	known := w.pools[k]
+	if known == nil {
+		known = &pool{warmup: p.Policy.Warmup}
+		w.pools[k] = known
 	}
-	return most
+	return known
 }
 
-// fill puts the endpoints of s that belong to p into it, each where it is on p's curve.
+// restorePools remembers the pools of a service of the last snapshot.
+func (w *world) restorePools(s *fleet.Service, now time.Time) {
+	for i := range s.Pools {
+		p := &s.Pools[i]
+		known := w.pool(s.Name, p)
+		known.capacity.Resume(s, p, now.Sub(w.view.Taken), now)
+		for _, m := range p.Members {
+			if l := w.lives[s.Endpoints[m.Endpoint].Incarnation]; !l.Offered.IsZero() || m.Manual {
+				l.at[known] = m
+			}
+		}
+	}
+}
+
+// fill puts the endpoints of s that belong to p into it, each where it is on p's curve. Those who have not been
+// offered yet are as good as new, unless somebody has moved them.
 func (w *world) fill(s *fleet.Service, p *fleet.Pool) {
-	before, policy := w.previous(s.Name, p.Subset)
+	known := w.pool(s.Name, p)
+	p.Members = make([]fleet.Member, 0, len(s.Endpoints))
 	for i := range s.Endpoints {
 		e := &s.Endpoints[i]
 		if !has(e.Labels, p.Labels) {
 			continue
 		}
-		m, known := before[e.Incarnation]
-		if known {
-			m = warmup.Rebase(m, policy, p.Policy.Warmup, e.Age)
+		l := w.lives[e.Incarnation]
+		m, placed := l.at[known]
+		if placed {
+			m = warmup.Rebase(m, known.warmup, p.Policy.Warmup, e.Age)
 		}
 		m.Endpoint = i
+		m = l.moved(m, e, p.Policy.Warmup)
+		if !l.Offered.IsZero() || m.Manual {
+			l.at[known] = m
+		}
 		p.Members = append(p.Members, m)
 	}
+	known.warmup = p.Policy.Warmup
 }
 
-// previous is who was in a pool at the newest snapshot, by incarnation, and the warm-up that was in force.
-// Those who had not been offered yet are left out: they are as good as new.
-func (w *world) previous(service, subset string) (map[string]fleet.Member, fleet.Warmup) {
-	s := find(w.view.Services, service)
-	if s == nil {
-		return nil, fleet.Warmup{}
+// moved is where an endpoint is whose label says that it has no warm-up, or that has come to the end of one that
+// somebody moved. Who was moved to the end stays marked until it would have come there by itself: until then its age
+// alone does not say why its share is whole.
+func (l *life) moved(m fleet.Member, e *fleet.Endpoint, w fleet.Warmup) fleet.Member {
+	whole := warmup.Progress(w, m, e.Age) >= 1
+	switch {
+	case !whole && optedOut(e):
+		m = warmup.Skip.Apply(m, w, e.Age)
+		l.skipped = "its label " + fleet.WarmupLabel + " is off"
+	case whole:
+		m.Paused = false
+		m.Manual = m.Manual && e.Age < w.Window
 	}
-	for i := range s.Pools {
-		p := &s.Pools[i]
-		if p.Subset != subset {
+	return m
+}
+
+// optedOut says whether an endpoint's own label says that it needs no warm-up.
+func optedOut(e *fleet.Endpoint) bool { return e.Labels[fleet.WarmupLabel] == "off" }
+
+// prune forgets pools that there are no more.
+func (w *world) prune(next *fleet.Snapshot) {
+	there := map[poolKey]bool{}
+	for i := range next.Services {
+		for j := range next.Services[i].Pools {
+			there[poolKey{next.Services[i].Name, next.Services[i].Pools[j].Subset}] = true
+		}
+	}
+	for k, gone := range w.pools {
+		if there[k] {
 			continue
 		}
-		members := make(map[string]fleet.Member, len(p.Members))
-		for _, m := range p.Members {
-			if e := &s.Endpoints[m.Endpoint]; e.Stage != fleet.Starting || e.Age > 0 {
-				members[e.Incarnation] = m
-			}
+		delete(w.pools, k)
+		for _, l := range w.lives {
+			delete(l.at, gone)
 		}
-		return members, p.Policy.Warmup
+		for _, m := range w.past {
+			delete(m.at, gone)
+		}
 	}
-	return nil, fleet.Warmup{}
 }
 
 func find(services []fleet.Service, name string) *fleet.Service {
@@ -96,7 +127,7 @@ func (w *world) mature(next *fleet.Snapshot, now time.Time) bool {
 			p := &s.Pools[j]
 			for _, m := range p.Members {
 				e := &s.Endpoints[m.Endpoint]
-				if e.Stage == fleet.Warming && progress(p, m, e.Age) < 1 {
+				if e.Stage == fleet.Warming && warmup.Progress(p.Policy.Warmup, m, e.Age) < 1 {
 					warming[e.Incarnation] = true
 				}
 			}
@@ -109,76 +140,45 @@ func (w *world) mature(next *fleet.Snapshot, now time.Time) bool {
 			done = true
 		}
 	}
+	if !done {
+		return false
+	}
 	for i := range next.Services {
 		for j := range next.Services[i].Endpoints {
 			e := &next.Services[i].Endpoints[j]
 			e.Stage = w.lives[e.Incarnation].Stage
 		}
 	}
-	return done
+	return true
 }
 
-func progress(p *fleet.Pool, m fleet.Member, age time.Duration) float64 {
-	return warmup.Progress(p.Policy.Warmup, m, age)
-}
-
-// measure publishes, for every pool in which somebody warms, what its endpoints carried before the oldest of
-// those came.
+// measure publishes the capacity that is in force in every pool.
 func (w *world) measure(next *fleet.Snapshot, now time.Time) {
 	for i := range next.Services {
 		s := &next.Services[i]
+		old := find(w.view.Services, s.Name)
 		for j := range s.Pools {
-			w.measurePool(s, &s.Pools[j], now)
-		}
-	}
-}
-
-func (w *world) measurePool(s *fleet.Service, p *fleet.Pool, now time.Time) {
-	k := poolKey{s.Name, p.Subset}
-	c := w.capacity[k]
-	if c == nil {
-		c = &capacity{}
-		w.capacity[k] = c
-	}
-	if old := find(w.view.Services, s.Name); old != nil { // as it was until now, before this change
-		for i := range old.Pools {
-			if old.Pools[i].Subset == p.Subset {
-				c.add(effective(old, &old.Pools[i], now.Sub(w.view.Taken)), now)
+			p := &s.Pools[j]
+			known := w.pool(s.Name, p)
+			if before := subset(old, p.Subset); before != nil { // as it was until now, before this change
+				known.capacity.Stood(old, before, now.Sub(w.view.Taken), now)
 			}
+			known.capacity.Measure(s, p, now)
 		}
 	}
-	var oldest *life
-	for _, m := range p.Members {
-		e := &s.Endpoints[m.Endpoint]
-		if e.Stage != fleet.Warming || progress(p, m, e.Age) >= 1 {
-			continue
-		}
-		l := w.lives[e.Incarnation]
-		if _, ok := l.before[k]; !ok {
-			l.before[k] = c.greatest()
-		}
-		if oldest == nil || l.Offered.Before(oldest.Offered) {
-			oldest = l
-		}
-	}
-	p.Capacity = 0
-	if oldest != nil {
-		p.Capacity = oldest.before[k]
-	}
-	c.add(effective(s, p, 0), now)
 }
 
-// effective is the effective weight of a pool's endpoints when its snapshot is d old.
-func effective(s *fleet.Service, p *fleet.Pool, d time.Duration) float64 {
-	var sum float64
-	for _, m := range p.Members {
-		e := &s.Endpoints[m.Endpoint]
-		if !e.Stage.Offered() {
-			continue
-		}
-		sum += float64(e.Weight) * warmup.Share(p.Policy.Warmup, progress(p, m, e.Age+d))
+// subset finds a pool of s, which may be nil.
+func subset(s *fleet.Service, name string) *fleet.Pool {
+	if s == nil {
+		return nil
 	}
-	return sum
+	for i := range s.Pools {
+		if s.Pools[i].Subset == name {
+			return &s.Pools[i]
+		}
+	}
+	return nil
 }
 
 func addrPort(a netip.Addr, port uint32) netip.AddrPort {

@@ -34,7 +34,7 @@ type world struct {
 	restoredT time.Time
 	lives     map[string]*life   // by incarnation
 	past      map[string]memento // incarnations that vanished
-	capacity  map[poolKey]*capacity
+	pools     map[poolKey]*pool
 	resolved  map[resolvedKey]Resolved
 	told      []fleet.Event // since the last fold
 }
@@ -57,12 +57,16 @@ type life struct {
 	clear   map[string]int // while draining: reports in a row, by gateway, that show nothing open
 	drained uint64         // the first snapshot that showed it draining
 	name    string
-	before  map[poolKey]float64 // by pool: what its warm siblings carried when it came
+	skipped string                 // why it joins with its full share; "" when it does not
+	factor  *float64               // of its weight, as people set it; nil is 1
+	at      map[*pool]fleet.Member // where it is on each pool's curve
 }
 
 // A memento is what is kept of an incarnation that vanished.
 type memento struct {
 	offered time.Time
+	factor  *float64
+	at      map[*pool]fleet.Member
 	gone    time.Time
 }
 
@@ -76,7 +80,7 @@ func newWorld(last fleet.View, now time.Time) *world {
 		restoredT: now,
 		lives:     map[string]*life{},
 		past:      map[string]memento{},
-		capacity:  map[poolKey]*capacity{},
+		pools:     map[poolKey]*pool{},
 		resolved:  recall(last.Services),
 	}
 	for _, i := range last.Instances {
@@ -99,6 +103,7 @@ func newWorld(last fleet.View, now time.Time) *world {
 		for j := range last.Services[i].Endpoints {
 			w.restore(&last.Services[i].Endpoints[j], now)
 		}
+		w.restorePools(&last.Services[i], now)
 	}
 	return w
 }
@@ -108,6 +113,7 @@ func (w *world) restore(e *fleet.Endpoint, now time.Time) {
 	l := w.life(e.Incarnation)
 	l.name = e.Name
 	l.Stage = e.Stage
+	l.factor = e.Factor
 	if e.Stage == fleet.Starting && e.Age == 0 {
 		return
 	}
@@ -153,7 +159,7 @@ func key(namespace, name string) string { return namespace + "/" + name }
 func (w *world) life(incarnation string) *life {
 	l := w.lives[incarnation]
 	if l == nil {
-		l = &life{before: map[poolKey]float64{}}
+		l = &life{at: map[*pool]fleet.Member{}}
 		w.lives[incarnation] = l
 	}
 	return l

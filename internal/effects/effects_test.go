@@ -26,17 +26,12 @@ func TestEveryFieldChangesTraffic(t *testing.T) {
 var quietTable = map[string]string{
 	"Deployment":                                "which processes run: internal/local and test/e2e show it",
 	"WorkloadGroup spec.probe":                  "when control offers an instance: internal/health shows it",
-	"WorkloadGroup spec.template.locality":      noLocality,
-	"WorkloadEntry spec.locality":               noLocality,
-	"ServiceEntry spec.endpoints[].locality":    noLocality,
-	"EndpointSlice endpoints[].zone":            noLocality,
 	"EndpointSlice endpoints[].targetRef":       newIncarnation,
 	"Endpoints subsets[].addresses[].targetRef": newIncarnation,
 	"Pod metadata.uid":                          newIncarnation,
 }
 
 const (
-	noLocality     = "what is shown of an endpoint, until localities are weighed"
 	newIncarnation = "what an endpoint is called, and whether it is the one from before, so that it warms up: internal/control shows it"
 )
 

@@ -1,6 +1,9 @@
 package effects
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // A policy effect looks at a service with an old endpoint, 127.0.1.1, and one that came ten seconds ago, 127.0.9.0,
 // both on ports 80 and 81.
@@ -37,17 +40,20 @@ spec:
 `
 )
 
+// A policyPlace is where in a DestinationRule a policy may stand, and what it is then about.
+type policyPlace struct{ field, yaml, subset, port string }
+
+var policyPlaces = []policyPlace{
+	{"spec.trafficPolicy.", "  trafficPolicy: {POLICY}\n", "", "80"},
+	{"spec.trafficPolicy.portLevelSettings[].", "  trafficPolicy: {portLevelSettings: [{port: {number: 81}, POLICY}]}\n", "", "81"},
+	{"spec.subsets[].trafficPolicy.", "  subsets: [{name: all, labels: {app: stock}, trafficPolicy: {POLICY}}]\n", "subset: all, ", "80"},
+	{"spec.subsets[].trafficPolicy.portLevelSettings[].", "  subsets: [{name: all, labels: {app: stock}, trafficPolicy: {portLevelSettings: [{port: {number: 81}, POLICY}]}}]\n", "subset: all, ", "81"},
+}
+
 // balancing are the effects of DestinationRule's load balancing, at each of the four places where it may stand.
 func balancing() []effect {
 	var list []effect
-	for _, place := range []struct {
-		field, yaml, subset, port string
-	}{
-		{"spec.trafficPolicy.", "  trafficPolicy: {POLICY}\n", "", "80"},
-		{"spec.trafficPolicy.portLevelSettings[].", "  trafficPolicy: {portLevelSettings: [{port: {number: 81}, POLICY}]}\n", "", "81"},
-		{"spec.subsets[].trafficPolicy.", "  subsets: [{name: all, labels: {app: stock}, trafficPolicy: {POLICY}}]\n", "subset: all, ", "80"},
-		{"spec.subsets[].trafficPolicy.portLevelSettings[].", "  subsets: [{name: all, labels: {app: stock}, trafficPolicy: {portLevelSettings: [{port: {number: 81}, POLICY}]}}]\n", "subset: all, ", "81"},
-	} {
+	for _, place := range policyPlaces {
 		at := func(policy string) string {
 			yaml := balanced(rule + strings.Replace(place.yaml, "POLICY", policy, 1))
 			return strings.Replace(yaml, "PLACE", place.subset+"port: {number: "+place.port+"}", 1)
@@ -67,7 +73,7 @@ func balancing() []effect {
 			add("port.number", warmup, "number: 81}, load", "number: 80}, load", rarely, evenly)
 		}
 	}
-	return append(list, ruling()...)
+	return slices.Concat(list, ruling(), keyed(), placed(), located())
 }
 
 // ruling are the effects of which rule holds for whom.

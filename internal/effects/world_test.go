@@ -4,14 +4,10 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
-	"encoding/base64"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
-	"net/http"
 	"net/netip"
-	"net/textproto"
 	"slices"
 	"strconv"
 	"strings"
@@ -32,6 +28,10 @@ type ask struct {
 	header string // one line: "end-user: jason"
 	caller string // set: through the mesh port, as this instance
 	times  int    // more than once: what is seen is how often which endpoint answered
+	keys   int    // so many clients ask in turn: KEY in url and header stands for which
+	busy   int    // so many requests, each as this one, are open before
+	from   string // where the gateway stands: "eu/a"
+	sick   string // addresses of endpoints that the gateway has ejected
 	tls    *tls.Config
 }
 
@@ -45,7 +45,8 @@ type ask struct {
 //	> x-name: value
 //
 // or the body of an answer that no endpoint gave, or "refused: why", or, when asked several times, lines as
-// "mostly 127.0.1.1:80", "evenly …", "rarely …" and "in turn".
+// "mostly 127.0.1.1:80", "evenly …", "rarely …", "only …", "in turn", "fairly" when all
+// got about as much, and "by key" when each client met one endpoint and not all the same. The value of a cookie that the gateway gives is written VALUE.
 func see(t *testing.T, yaml string, q ask) string {
 	t.Helper()
 	desired, findings := config.Parse([]config.File{{Name: "effects.yaml", Data: []byte(yaml)}}, config.Options{MeshAddress: "127.0.0.1:15001"})
@@ -57,23 +58,20 @@ func see(t *testing.T, yaml string, q ask) string {
 		return strings.Join(all, "\n")
 	}
 	routes := make(chan string, 1)
+	near, err := fleet.ParseLocality(q.from)
+	if err != nil {
+		t.Fatal(err)
+	}
 	po := proxy.Options{
 		AccessLog: true, Log: slog.New(routeLog{slog.DiscardHandler, routes}), Labels: config.DefaultLabels(), Seed: 1,
-		Upstream: upstream.Options{Dial: dial},
+		Locality: near, Upstream: upstream.Options{Dial: dial},
 	}
 	so := serve.Options{Listen: func(ctx context.Context, _ string) (net.Listener, error) {
 		var lc net.ListenConfig
 		return lc.Listen(ctx, "tcp", "127.0.0.1:0")
 	}, QuietTime: time.Millisecond}
-	server, stop, err := serve.Start(t.Context(), fold(desired), po, so)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := stop(); err != nil {
-			t.Error(err)
-		}
-	}()
+	view := fold(desired)
+	server := start(t, view, ejected(view, q.sick), po, so)
 	name, ok := listenerFor(desired, q)
 	if !ok {
 		return "refused: nothing listens"
@@ -84,10 +82,64 @@ func see(t *testing.T, yaml string, q ask) string {
 	}
 	defer nc.Close()
 	c := conversation{t, nc, bufio.NewReader(nc), routes}
+	for range q.busy {
+		other, err := connect(server.Addr(name).String(), q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer leave(other)
+		more := conversation{t, other, bufio.NewReader(other), routes}
+		more.hold(q)
+	}
 	if q.times > 0 {
 		return c.tally(q)
 	}
 	return c.once(q)
+}
+
+// start serves view and overlay until the test ends.
+func start(t *testing.T, view fleet.View, overlay fleet.Overlay, po proxy.Options, so serve.Options) *serve.Server {
+	t.Helper()
+	state, err := proxy.Compile(nil, view, overlay, po, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := serve.New(proxy.New(po), so)
+	ctx, stop := context.WithCancel(t.Context())
+	err = server.Apply(ctx, state)
+	ended := make(chan error, 1)
+	go func() { ended <- server.Run(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return server
+}
+
+// leave closes a connection so that the other side sees at once that nobody waits for an answer any more.
+func leave(nc net.Conn) {
+	if tcp, ok := nc.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0)
+	}
+	_ = nc.Close()
+}
+
+// ejected is the overlay of a gateway that has ejected the endpoints at some addresses.
+func ejected(v fleet.View, addresses string) fleet.Overlay {
+	o := fleet.Overlay{}
+	for _, s := range v.Services {
+		for i := range s.Endpoints {
+			if slices.Contains(strings.Fields(addresses), s.Endpoints[i].Address.Addr().String()) {
+				o[s.Endpoints[i].Incarnation] = fleet.Mark{Ejected: true}
+			}
+		}
+	}
+	return o
 }
 
 // listenerFor finds the listener that a client would connect to.
@@ -116,160 +168,6 @@ func connect(address string, q ask) (net.Conn, error) {
 		return nc, err
 	}
 	return net.Dial("tcp", address)
-}
-
-// A routeLog passes on the route of every line of the access log.
-type routeLog struct {
-	slog.Handler
-	routes chan<- string
-}
-
-func (l routeLog) Enabled(context.Context, slog.Level) bool { return true }
-
-func (l routeLog) Handle(_ context.Context, r slog.Record) error {
-	r.Attrs(func(a slog.Attr) bool {
-		if a.Key == "route" {
-			select {
-			case l.routes <- a.Value.String():
-			default: // nobody asks: a tally
-			}
-		}
-		return true
-	})
-	return nil
-}
-
-// A conversation is a client's connection.
-type conversation struct {
-	t *testing.T
-	net.Conn
-	r      *bufio.Reader
-	routes <-chan string
-}
-
-func (c *conversation) send(q ask) (*http.Response, string, error) {
-	method := q.method
-	if method == "" {
-		method = "GET"
-	}
-	_, rest, _ := strings.Cut(q.url, "://")
-	host, path, _ := strings.Cut(rest, "/")
-	target := "/" + path
-	lines := []string{"Host: " + host}
-	if q.header != "" {
-		lines = append(lines, q.header)
-	}
-	if q.caller != "" {
-		target = q.url
-		lines = append(lines, "Proxy-Authorization: Basic "+base64.StdEncoding.EncodeToString([]byte(q.caller+":")))
-	}
-	if _, err := fmt.Fprintf(c, "%s %s HTTP/1.1\r\n%s\r\n\r\n", method, target, strings.Join(lines, "\r\n")); err != nil {
-		return nil, "", err
-	}
-	resp, err := http.ReadResponse(c.r, &http.Request{Method: method})
-	if err != nil {
-		return nil, "", err
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	return resp, string(body), err
-}
-
-func (c *conversation) once(q ask) string {
-	resp, body, err := c.send(q)
-	if err != nil {
-		return "refused: " + err.Error()
-	}
-	lines := []string{"status " + strconv.Itoa(resp.StatusCode)}
-	if nc, ok := c.Conn.(*tls.Conn); ok {
-		cs := nc.ConnectionState()
-		lines = append(lines, "tls "+tls.VersionName(cs.Version)+" "+tls.CipherSuiteName(cs.CipherSuite)+" "+cs.PeerCertificates[0].Subject.CommonName)
-	}
-	lines = append(lines, "route "+<-c.routes)
-	for name, values := range resp.Header {
-		for _, v := range values {
-			lines = append(lines, "< "+strings.ToLower(name)+": "+v)
-		}
-	}
-	return strings.Join(append(lines, body), "\n") + "\n"
-}
-
-// tally asks q.times times.
-func (c *conversation) tally(q ask) string {
-	counts := map[string]int{}
-	var order []string
-	for range q.times {
-		_, body, err := c.send(q)
-		if err != nil {
-			c.t.Fatal(err)
-		}
-		at, _, _ := strings.Cut(body, "\n")
-		at = strings.TrimPrefix(at, "at ")
-		counts[at]++
-		order = append(order, at)
-	}
-	var lines []string
-	for at, n := range counts {
-		how := "evenly"
-		switch part := float64(n) / float64(q.times); {
-		case part > 0.65:
-			how = "mostly"
-		case part < 0.35:
-			how = "rarely"
-		}
-		lines = append(lines, how+" "+at)
-	}
-	if inTurn(order, len(counts)) {
-		lines = append(lines, "in turn")
-	}
-	return strings.Join(lines, "\n") + "\n"
-}
-
-// inTurn says whether n endpoints were asked one after the other, again and again.
-func inTurn(order []string, n int) bool {
-	for i := range order {
-		if i >= n && order[i] != order[i-n] {
-			return false
-		}
-	}
-	return n > 1
-}
-
-// dial connects to an endpoint that answers at every address there is, with what it got.
-func dial(_ context.Context, at netip.AddrPort) (net.Conn, error) {
-	ours, theirs := net.Pipe()
-	go func() {
-		defer theirs.Close()
-		for r := textproto.NewReader(bufio.NewReader(theirs)); ; {
-			var head []string
-			for {
-				line, err := r.ReadLine()
-				if err != nil {
-					return
-				}
-				if line == "" {
-					break
-				}
-				head = append(head, "> "+lowerName(line))
-			}
-			if strings.Contains(head[0], "/slow") {
-				<-time.After(50 * time.Millisecond) // longer than a millisecond, shorter than an hour
-			}
-			body := "at " + at.String() + "\n" + strings.Join(head, "\n") + "\n"
-			if _, err := fmt.Fprintf(theirs, "HTTP/1.1 200 OK\r\nx-own: 1\r\nx-other: 1\r\nContent-Length: %d\r\n\r\n%s", len(body), body); err != nil {
-				return
-			}
-		}
-	}()
-	return ours, nil
-}
-
-func lowerName(line string) string {
-	name, value, isField := strings.Cut(line, ": ")
-	if !isField {
-		return line
-	}
-	return strings.ToLower(name) + ": " + value
 }
 
 // namesTable is the DNS of these tests.

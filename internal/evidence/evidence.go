@@ -20,7 +20,7 @@ type Traffic struct {
 	Connects       meter.Counter // upstream_cx_total
 	ConnectFail    meter.Counter // upstream_cx_connect_fail
 	ActiveConnects meter.Gauge   // upstream_cx_active
-	Active         meter.Gauge   // upstream_rq_active: requests in flight
+	Active         InFlight      // upstream_rq_active: requests in flight
 	Latency        meter.Histogram
 	codes          [5]atomic.Pointer[statuses]
 }
@@ -89,12 +89,12 @@ type Book map[string]*Traffic
 
 // Next returns the book for keys: known ones keep their Traffic, new ones start at zero.
 func (b Book) Next(keys []string) Book {
-	next := make(Book, len(keys))
+	next, gauges := make(Book, len(keys)), newLedger(len(keys))
 	for _, key := range keys {
 		if t := b[key]; t != nil {
 			next[key] = t
 		} else {
-			next[key] = new(Traffic)
+			next[key] = &Traffic{Active: InFlight{far: gauges.next()}}
 		}
 	}
 	return next

@@ -24,7 +24,7 @@ type site struct {
 	stop    func()
 }
 
-func newSite(t *testing.T, path string) *site {
+func newSite(t testing.TB, path string) *site {
 	t.Helper()
 	c := control.New(fleet.View{}, slog.New(slog.DiscardHandler))
 	server := Server{Control: c, Path: path, Log: slog.New(slog.DiscardHandler)}
@@ -42,7 +42,7 @@ func newSite(t *testing.T, path string) *site {
 	}}
 }
 
-func dial(t *testing.T, path string) *Client {
+func dial(t testing.TB, path string) *Client {
 	t.Helper()
 	c, err := Dial(path)
 	if err != nil {
@@ -56,7 +56,7 @@ func dial(t *testing.T, path string) *Client {
 	return c
 }
 
-func socket(t *testing.T) string {
+func socket(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "feed") //nolint:usetesting // a Unix socket's path is short, t.TempDir's is not.
 	if err != nil {
@@ -192,5 +192,16 @@ func TestAFollowerHasAnID(t *testing.T) {
 	err := s.control.Follow(t.Context(), Hello{}, func(fleet.View) {})
 	if err == nil {
 		t.Error("a follower without an id was let in")
+	}
+}
+
+// Following takes a twentieth of one processor, as long as a rest of a second suffices for that.
+func TestRestsInProportionToWhatAViewCosts(t *testing.T) {
+	for took, want := range map[time.Duration]time.Duration{
+		0: 0, time.Millisecond: 19 * time.Millisecond, 50 * time.Millisecond: 950 * time.Millisecond, time.Minute: time.Second,
+	} {
+		if got := rest(took); got != want {
+			t.Errorf("after %s: got %s, want %s", took, got, want)
+		}
 	}
 }

@@ -33,7 +33,7 @@ func (s *Server) Run(ctx context.Context) error {
 		grpc.MaxRecvMsgSize(maxMessage),
 		grpc.MaxSendMsgSize(maxMessage),
 	)
-	g.RegisterService(description(), s.Control)
+	g.RegisterService(description(), &served{s.Control, newEncoder()})
 	defer context.AfterFunc(ctx, g.Stop)()
 	err = g.Serve(&ownersOnly{Listener: l, log: s.Log})
 	if ctx.Err() != nil {

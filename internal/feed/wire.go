@@ -16,6 +16,7 @@ import (
 const (
 	service    = "crossfade.feed.v1.Feed"
 	maxMessage = 64 << 20
+	window     = 64 << 10 // what may wait unread: gRPC would let it grow to several snapshots, each older than the next
 )
 
 // A viewMessage is a view on the wire: how old its ages are travels as a duration, since no two programs
@@ -23,6 +24,7 @@ const (
 type viewMessage struct {
 	Snapshot *fleet.Snapshot `json:"snapshot"`
 	Elapsed  time.Duration   `json:"elapsed_ns"` // since the snapshot's ages were true
+	took     time.Duration   // to decode
 }
 
 type ack struct{}
@@ -31,10 +33,22 @@ type ack struct{}
 type jsonCodec struct{}
 
 // Marshal is encoding.Codec's.
-func (jsonCodec) Marshal(v any) ([]byte, error) { return json.Marshal(v) }
+func (jsonCodec) Marshal(v any) ([]byte, error) {
+	if w, ok := v.(*written); ok {
+		return w.MarshalJSON() // json.Marshal would read it all again
+	}
+	return json.Marshal(v)
+}
 
 // Unmarshal is encoding.Codec's.
-func (jsonCodec) Unmarshal(data []byte, v any) error { return json.Unmarshal(data, v) }
+func (jsonCodec) Unmarshal(data []byte, v any) error {
+	began := time.Now()
+	err := json.Unmarshal(data, v)
+	if m, ok := v.(*viewMessage); ok {
+		m.took = time.Since(began)
+	}
+	return err
+}
 
 // Name is encoding.Codec's.
 func (jsonCodec) Name() string { return "json" }
@@ -46,7 +60,7 @@ func followStream() grpc.StreamDesc {
 func description() *grpc.ServiceDesc {
 	return &grpc.ServiceDesc{
 		ServiceName: service,
-		HandlerType: (*Control)(nil),
+		HandlerType: (*Control)(nil), // in fact a *served
 		Methods:     []grpc.MethodDesc{{MethodName: "Report", Handler: handleReport}},
 		Streams:     []grpc.StreamDesc{followStream()},
 	}
@@ -57,13 +71,7 @@ func handleFollow(srv any, stream grpc.ServerStream) error {
 	if err := stream.RecvMsg(&who); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancelCause(stream.Context())
-	defer cancel(nil)
-	return srv.(Control).Follow(ctx, who, func(v fleet.View) { //nolint:errcheck // gRPC checked HandlerType at registration.
-		if err := stream.SendMsg(&viewMessage{v.Snapshot, time.Since(v.Taken)}); err != nil {
-			cancel(err)
-		}
-	})
+	return srv.(*served).send(stream.Context(), who, stream.SendMsg) //nolint:errcheck // description says what srv is.
 }
 
 //nolint:revive // gRPC has the context second.
@@ -72,5 +80,5 @@ func handleReport(srv any, ctx context.Context, decode func(any) error, _ grpc.U
 	if err := decode(&r); err != nil {
 		return nil, err
 	}
-	return &ack{}, srv.(Control).Report(ctx, r) //nolint:errcheck // gRPC checked HandlerType at registration.
+	return &ack{}, srv.(*served).Report(ctx, r) //nolint:errcheck // description says what srv is.
 }

@@ -76,7 +76,7 @@ type Pool struct {
 	Labels   map[string]string `json:"labels,omitempty"` // an endpoint belongs when it has all of them
 	Policy   Policy            `json:"policy"`
 	Members  []Member          `json:"members,omitempty"`
-	Capacity float64           `json:"capacity,omitempty"` // effective weight that stood before the oldest endpoint now warming came; 0 when none warms
+	Capacity float64           `json:"capacity,omitempty"` // in force: effective weight that stood before those came who warm now; 0 when none warms. See warmup.Capacity
 	Places   []Place           `json:"places,omitempty"`   // likewise by locality, where the policy has a Locality
 	Origin   Origin            `json:"origin,omitzero"`    // the DestinationRule; zero when defaults apply
 }
@@ -112,12 +112,13 @@ type Endpoint struct {
 	Check       *Check            `json:"check,omitempty"`
 }
 
-// Full returns the endpoint's full, steady-state weight: Weight times Factor.
+// Full returns the endpoint's full, steady-state weight: Weight times Factor. A factor below 0 counts as 0, one
+// above a million as a million, and one that is no number as none.
 func (e *Endpoint) Full() float64 {
-	if e.Factor == nil {
+	if e.Factor == nil || math.IsNaN(*e.Factor) {
 		return float64(e.Weight)
 	}
-	return float64(e.Weight) * max(0, *e.Factor)
+	return float64(e.Weight) * min(max(0, *e.Factor), 1e6)
 }
 
 // A Locality says where an endpoint, or a data plane, is, from wide to narrow.

@@ -28,6 +28,16 @@ type ServerTLS struct {
 	Origin      Origin   `json:"origin,omitzero"`
 }
 
+// A ClientTLS says how endpoints are spoken to over TLS. Files are read again when they change.
+type ClientTLS struct {
+	SNI         string   `json:"sni"`                   // the name that an endpoint is asked for
+	Certificate string   `json:"certificate,omitempty"` // path of a PEM file, leaf first, that is shown to an endpoint that asks (MUTUAL); "" shows none
+	Key         string   `json:"key,omitempty"`         // path of a PEM file
+	CA          string   `json:"ca,omitempty"`          // path of a PEM file; the endpoint's certificate must be signed by it; "" means by an authority that the system trusts
+	Names       []string `json:"names,omitempty"`       // subject alternative names, one of which the endpoint's certificate must carry; none means SNI
+	Unverified  bool     `json:"unverified,omitempty"`  // any certificate will do; CA and Names are not set
+}
+
 // A VirtualHost is a set of host names that share routes.
 type VirtualHost struct {
 	Domains []string `json:"domains"`         // "reviews", "reviews:9080", "*.example.com", "*"; a port must match where given

@@ -51,6 +51,7 @@ type Policy struct {
 	Hash        *Hash           `json:"hash,omitempty"`         // of RingHash and Maglev
 	Panic       float64         `json:"panic,omitempty"`        // below this part of endpoints in service, those that are left out get requests too, 0..1; 0 means never
 	Locality    *LocalityPolicy `json:"locality,omitempty"`     // nil: where endpoints are makes no difference
+	TLS         *ClientTLS      `json:"tls,omitempty"`          // nil: endpoints are spoken to in plaintext
 }
 
 // A LocalityPolicy keeps requests near to who sends them, or spreads them over places. A zero value keeps them
@@ -87,9 +88,10 @@ type Hash struct {
 
 // A HashCookie is a cookie that keeps a client at an endpoint.
 type HashCookie struct {
-	Name string        `json:"name"`
-	Path string        `json:"path,omitempty"`
-	TTL  time.Duration `json:"ttl_ns,omitempty"` // set: a client without the cookie is given one that lasts so long; 0 is a session cookie
+	Name       string        `json:"name"`
+	Path       string        `json:"path,omitempty"`
+	TTL        time.Duration `json:"ttl_ns,omitempty"`     // a client without the cookie is given one that lasts so long; 0 is a session cookie; below 0 is none: such a client is sent to anyone
+	Attributes []Header      `json:"attributes,omitempty"` // of the cookie that is given, besides those above: "Secure" without a value, "SameSite" with "Strict"
 }
 
 // DefaultShiftBudget is λ where neither configuration nor reported utilisation says otherwise.

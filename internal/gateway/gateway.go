@@ -59,6 +59,9 @@ func (l *loop) serve(ctx context.Context) error {
 		group.Go(func() error { return l.follow(behind) })
 		group.Go(func() error { return l.report(behind) })
 	}
+	if l.Control != nil && l.Gateway.State != "" {
+		group.Go(func() error { return l.keep(behind) })
+	}
 	front, quit := context.WithCancel(ctx)
 	defer quit()
 	defer context.AfterFunc(behind, quit)() // whoever fails behind ends what is in front
@@ -84,14 +87,18 @@ func (l *loop) world() admin.World {
 	if state == nil {
 		return admin.World{ReadyReason: "no snapshot yet: control is away and none was kept"}
 	}
-	w := admin.World{View: state.View(), Overlay: state.Overlay(), Listeners: map[string]*evidence.Downstream{}, Ready: true}
+	w := admin.World{
+		View: state.View(), Overlay: state.Overlay(), Locality: l.Gateway.Proxy.Locality, Listeners: map[string]*evidence.Downstream{}, Ready: true,
+	}
 	if err := l.server.Unserved(); err != nil { // what only goes on with older files is served
 		w.Ready, w.ReadyReason = false, err.Error()
 	}
-	for _, s := range state.Services() {
-		for _, p := range s.Pools {
+	for i, s := range state.Services() {
+		service := &w.View.Services[i] // of this snapshot: what is compiled may be as old as it is unchanged
+		for j, p := range s.Pools {
 			w.Pools = append(w.Pools, admin.Pool{
-				Service: s.Service, Pool: p.Pool, Traffic: p.Traffic, Endpoints: s.Traffic(), Shares: p.Balancer.Shares(now),
+				Service: service, Pool: &service.Pools[j], Traffic: p.Traffic, Endpoints: s.Traffic(),
+				Shares: p.Balancer.Shares(now), Groups: p.Balancer.Groups(),
 			})
 		}
 	}
@@ -122,6 +129,37 @@ func (l *loop) boot(ctx context.Context, now time.Time) error {
 	}
 	l.Log.InfoContext(ctx, "serving the last good snapshot until control answers", "number", last.Number, "age", away)
 	return nil
+}
+
+// Saving a view of thousands of endpoints costs as much as applying it. Whoever boots from it asks control first.
+const (
+	keepRest  = 19 // times what saving takes is rested after it
+	keepEvery = 5 * time.Second
+)
+
+// keep saves the newest view: one that comes alone at once, of many that follow one another some, and the last
+// when ctx ends.
+func (l *loop) keep(ctx context.Context) error {
+	save := func(v fleet.View) (took time.Duration) {
+		began := time.Now()
+		if err := file.Save(l.kept(), v, began); err != nil {
+			l.Log.ErrorContext(ctx, "the snapshot is not kept", "err", err)
+		}
+		return time.Since(began)
+	}
+	for {
+		select {
+		case v := <-l.saves:
+			pause(ctx, min(keepEvery, keepRest*save(v)))
+		case <-ctx.Done():
+			select {
+			case v := <-l.saves:
+				save(v)
+			default:
+			}
+			return nil
+		}
+	}
 }
 
 func (l *loop) kept() string { return filepath.Join(l.Gateway.State, l.ID+".json") }

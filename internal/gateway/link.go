@@ -25,7 +25,7 @@ func (l *loop) follow(ctx context.Context) error {
 				l.Log.InfoContext(ctx, "control is back", "number", v.Number)
 			}
 			away, met = false, true
-			l.offer(v)
+			l.take(ctx, v)
 		})
 		switch {
 		case ctx.Err() != nil || away:

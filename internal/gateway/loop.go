@@ -9,7 +9,6 @@ import (
 	"crossfade.dev/internal/fleet"
 	"crossfade.dev/internal/health"
 	"crossfade.dev/internal/proxy"
-	"crossfade.dev/internal/registry/file"
 	"crossfade.dev/internal/serve"
 	"crossfade.dev/internal/warmup"
 )
@@ -21,7 +20,8 @@ type loop struct {
 	server  *serve.Server
 	checker *health.Checker
 
-	views    chan fleet.View // newest only
+	views    chan arrival
+	saves    chan fleet.View // newest only
 	verdicts chan health.Verdict
 	notices  chan fleet.Event // for control
 	applied  chan struct{}    // rung after every new view; size one
@@ -37,7 +37,8 @@ func newLoop(g *Gateway) *loop {
 	l := &loop{
 		Gateway:  g,
 		proxy:    proxy.New(g.Proxy),
-		views:    make(chan fleet.View, 1),
+		views:    make(chan arrival),
+		saves:    make(chan fleet.View, 1),
 		verdicts: make(chan health.Verdict, 64),
 		notices:  make(chan fleet.Event, 256),
 		applied:  make(chan struct{}, 1),
@@ -57,10 +58,18 @@ func (l *loop) run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case v := <-l.views:
-			err = l.apply(ctx, v, time.Now())
+		case a := <-l.views:
+			err = l.apply(ctx, a.view, time.Now())
+			close(a.done)
 		case v := <-l.verdicts:
-			l.mark(ctx, v, time.Now())
+			for more := true; more; { // what fails together is compiled once
+				l.mark(ctx, v, time.Now())
+				select {
+				case v = <-l.verdicts:
+				default:
+					more = false
+				}
+			}
 			err = l.recompile(ctx, time.Now())
 		case <-tick.C:
 			err = l.recompile(ctx, time.Now())
@@ -72,23 +81,28 @@ func (l *loop) run(ctx context.Context) error {
 	}
 }
 
-// offer replaces the view that waits to be applied.
-func (l *loop) offer(v fleet.View) {
-	for {
-		select {
-		case l.views <- v:
-			return
-		default:
-		}
-		select {
-		case <-l.views:
-		default:
-		}
+// An arrival is a view that comes from control; done is closed when it is in force, or refused.
+type arrival struct {
+	view fleet.View
+	done chan struct{}
+}
+
+// take has a view applied and waits for it, so that whoever brings views knows what one costs.
+func (l *loop) take(ctx context.Context, v fleet.View) {
+	a := arrival{v, make(chan struct{})}
+	select {
+	case l.views <- a:
+	case <-ctx.Done():
+		return
+	}
+	select {
+	case <-a.done:
+	case <-ctx.Done():
 	}
 }
 
-// apply puts a view in force: routes and balancers, listeners, who is looked at, and the copy on disk. A view
-// that does not compile changes nothing.
+// apply puts a view in force: routes and balancers, listeners, and who is looked at. A view that does not compile
+// changes nothing.
 func (l *loop) apply(ctx context.Context, v fleet.View, now time.Time) error {
 	state, err := l.compile(v, now)
 	if err != nil {
@@ -106,9 +120,11 @@ func (l *loop) apply(ctx context.Context, v fleet.View, now time.Time) error {
 	l.prune()
 	l.checker.Set(offered(v))
 	if l.Gateway.State != "" {
-		if err := file.Save(l.kept(), v, now); err != nil {
-			l.Log.ErrorContext(ctx, "the snapshot is not kept", "err", err)
+		select {
+		case <-l.saves: // overtaken
+		default:
 		}
+		l.saves <- v
 	}
 	return nil
 }
@@ -197,14 +213,15 @@ func (l *loop) mark(ctx context.Context, v health.Verdict, now time.Time) {
 
 // find returns an incarnation's endpoint, and what it has reached on the way to its full share.
 func (l *loop) find(incarnation string, now time.Time) (*fleet.Endpoint, float64) {
-	state := l.proxy.State()
-	if state == nil {
+	if l.view.Snapshot == nil {
 		return nil, 0
 	}
-	for _, s := range state.Services() {
-		for _, share := range s.Pools[0].Balancer.Shares(now) {
-			if share.Endpoint.Incarnation == incarnation {
-				return share.Endpoint, share.Progress
+	for i := range l.view.Services {
+		s := &l.view.Services[i]
+		for _, m := range s.Pools[0].Members {
+			if e := &s.Endpoints[m.Endpoint]; e.Incarnation == incarnation {
+				w := s.Pools[0].Policy.Warmup
+				return e, warmup.Reentry(w, warmup.Progress(w, m, l.view.Age(e, now)), l.overlay[incarnation], now)
 			}
 		}
 	}

@@ -18,6 +18,7 @@ type gateway struct {
 	life     uint64 // restarts so far
 	seed     uint64 // of this life
 	random   *rand.Rand
+	near     warmup.Near
 	view     fleet.View
 	overlay  fleet.Overlay
 	book     evidence.Book
@@ -70,7 +71,7 @@ func (g *gateway) compile() {
 	s := &g.view.Services[0]
 	g.balancer = balancer.Compile(g.balancer, balancer.Input{
 		View: g.view, Service: s, Pool: &s.Pools[0], Overlay: g.overlay, Traffic: g.book,
-		Position: g.index, Seed: g.seed, Random: g.random.Uint64,
+		Near: g.near, Position: g.index, Seed: g.seed, Random: g.random.Uint64,
 	}, g.lab.clock())
 }
 
@@ -136,8 +137,8 @@ func (l *Lab) Share(i int, name string) balancer.Share {
 	return balancer.Share{}
 }
 
-// Budget returns what gateway i's balancer does about the shift budget.
-func (l *Lab) Budget(i int) warmup.ShiftBudget { return l.gateways[i].balancer.Budget() }
+// Budget returns what gateway i's balancer does about the shift budget, in the nearest of its groups.
+func (l *Lab) Budget(i int) warmup.ShiftBudget { return l.gateways[i].balancer.Groups()[0].Budget }
 
 // Eject makes gateway i leave an endpoint out, as after failed checks.
 func (l *Lab) Eject(i int, name string) {

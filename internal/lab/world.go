@@ -6,17 +6,18 @@ import (
 	"strconv"
 	"time"
 
-	"crossfade.dev/internal/curve"
 	"crossfade.dev/internal/fleet"
 	"crossfade.dev/internal/warmup"
 )
 
 // A world plays control: it knows who runs, and since when they are offered.
 type world struct {
-	policy fleet.Policy
-	lives  []*life
-	number uint64
-	past   []standing // of the last ten seconds and the moment before
+	policy   fleet.Policy
+	lives    []*life
+	number   uint64
+	capacity warmup.Capacity
+	force    float64       // the capacity that was published last,
+	places   []fleet.Place // and that of each place
 }
 
 // A life is one incarnation of an endpoint.
@@ -25,20 +26,12 @@ type life struct {
 	incarnation string
 	offered     time.Duration
 	weight      uint32
+	factor      *float64
+	locality    fleet.Locality
 	draining    bool
 	hidden      bool // alive, but not shown to gateways
 	member      fleet.Member
-	before      float64 // the greatest capacity in the ten seconds before it was offered
 }
-
-// A standing is what the fleet could carry at a moment.
-type standing struct {
-	at       time.Duration
-	capacity float64
-}
-
-// Lookback is how long before a newcomer a capacity counts as having been there before it.
-const lookback = 10 * time.Second
 
 // Mature is an age at which every ramp is over.
 const mature = 365 * 24 * time.Hour
@@ -60,7 +53,7 @@ func (l *Lab) join(name string, age time.Duration) {
 func (l *Lab) born(name string, age time.Duration) *life {
 	return &life{
 		name: name, incarnation: name + "#" + strconv.FormatUint(l.random.Uint64(), 36),
-		offered: l.now - age, weight: 1, before: l.world.greatest(l.now),
+		offered: l.now - age, weight: 1,
 	}
 }
 
@@ -88,10 +81,7 @@ func (l *Lab) Leave(names ...string) {
 
 // Drain asks that nothing new is sent to an endpoint.
 func (l *Lab) Drain(name string) {
-	if e := l.world.find(name); e != nil {
-		e.draining = true
-		l.publish()
-	}
+	l.change(name, func(e *life) { e.draining = true })
 }
 
 // Hide takes an endpoint away as a failed readiness check does: it goes on living, and ageing.
@@ -101,19 +91,54 @@ func (l *Lab) Hide(name string) { l.show(name, false) }
 func (l *Lab) Show(name string) { l.show(name, true) }
 
 func (l *Lab) show(name string, shown bool) {
-	l.note()
-	if e := l.world.find(name); e != nil {
-		e.hidden = !shown
-	}
-	l.publish()
+	l.change(name, func(e *life) { e.hidden = !shown })
 }
 
 // SetWeight changes an endpoint's weight.
 func (l *Lab) SetWeight(name string, weight uint32) {
-	if e := l.world.find(name); e != nil {
-		e.weight = weight
-		l.publish()
+	l.change(name, func(e *life) { e.weight = weight })
+}
+
+// SetFactor changes what an endpoint's weight is multiplied by, as people do.
+func (l *Lab) SetFactor(name string, factor float64) {
+	l.change(name, func(e *life) { e.factor = &factor })
+}
+
+// SetLocality says where an endpoint is.
+func (l *Lab) SetLocality(name string, where fleet.Locality) {
+	l.change(name, func(e *life) { e.locality = where })
+}
+
+// Skip ends an endpoint's warm-up at once, as people do.
+func (l *Lab) Skip(name string) { l.move(name, warmup.Skip) }
+
+// Pause keeps an endpoint where it is on its ramp.
+func (l *Lab) Pause(name string) { l.move(name, warmup.Pause) }
+
+// Resume lets an endpoint's ramp go on from where it was paused.
+func (l *Lab) Resume(name string) { l.move(name, warmup.Resume) }
+
+// Rewarm begins an endpoint's ramp anew.
+func (l *Lab) Rewarm(name string) { l.move(name, warmup.Restart) }
+
+func (l *Lab) move(name string, m warmup.Move) {
+	l.change(name, func(e *life) {
+		e.member = m.Apply(e.member, l.world.policy.Warmup, l.now-e.offered)
+		if m == warmup.Restart {
+			l.world.capacity.Forget(e.incarnation)
+		}
+	})
+	l.At(l.now+l.world.policy.Warmup.Window, l.publish)
+}
+
+func (l *Lab) change(name string, f func(*life)) {
+	e := l.world.find(name)
+	if e == nil {
+		return
 	}
+	l.note()
+	f(e)
+	l.publish()
 }
 
 // SetPolicy changes the pool's policy. Nobody's share jumps.
@@ -143,15 +168,13 @@ func (l *Lab) Ideal(name string) float64 {
 	return own / all
 }
 
+// Effective is e's effective weight, without a balancer and whoever else there is.
 func (w *world) effective(e *life, now time.Duration) float64 {
-	switch {
-	case e.draining || e.hidden:
+	if e.draining || e.hidden {
 		return 0
-	case w.policy.Warmup.Window <= 0:
-		return float64(e.weight)
 	}
-	p := curve.Progress(e.member.Base, now-e.offered, e.member.At, w.policy.Warmup.Window)
-	return float64(e.weight) * curve.Share(p, w.policy.Warmup.Minimum, w.policy.Warmup.Aggression)
+	endpoint := w.endpoint(e, now)
+	return endpoint.Full() * warmup.Share(w.policy.Warmup, warmup.Progress(w.policy.Warmup, e.member, endpoint.Age))
 }
 
 func (w *world) find(name string) *life {
@@ -164,69 +187,56 @@ func (w *world) find(name string) *life {
 
 // Note remembers what the fleet can carry before it changes.
 func (l *Lab) note() {
-	w := &l.world
-	var sum float64
-	for _, e := range w.lives {
-		sum += w.effective(e, l.now)
-	}
-	w.past = slices.DeleteFunc(w.past, func(s standing) bool { return l.now-s.at > lookback })
-	w.past = append(w.past, standing{l.now, sum})
-}
-
-func (w *world) greatest(now time.Duration) float64 {
-	var most float64
-	for _, s := range w.past {
-		if now-s.at <= lookback {
-			most = max(most, s.capacity)
-		}
-	}
-	return most
-}
-
-// Capacity is what stood before the oldest of those who warm up came.
-func (w *world) capacity(now time.Duration) float64 {
-	var oldest *life
-	for _, e := range w.lives {
-		warming := w.effective(e, now) < float64(e.weight) && !e.draining && !e.hidden
-		if warming && (oldest == nil || e.offered < oldest.offered) {
-			oldest = e
-		}
-	}
-	if oldest == nil {
-		return 0
-	}
-	return oldest.before
+	s := l.world.service(l.now)
+	l.world.capacity.Stood(&s, &s.Pools[0], 0, l.clock())
 }
 
 // View returns everything as it is now.
 func (l *Lab) view() fleet.View {
 	w := &l.world
 	w.number++
-	s := fleet.Service{Name: "lab:80", Host: "lab", Port: 80}
-	p := fleet.Pool{Policy: w.policy, Capacity: w.capacity(l.now)}
-	for _, e := range w.lives {
-		i := len(s.Endpoints)
-		stage := fleet.Serving
-		switch {
-		case e.hidden:
-			continue
-		case e.draining:
-			stage = fleet.Draining
-		case w.effective(e, l.now) < float64(e.weight):
-			stage = fleet.Warming
-		}
-		s.Endpoints = append(s.Endpoints, fleet.Endpoint{
-			Name: e.name, Incarnation: e.incarnation, Weight: e.weight, Stage: stage, Age: l.now - e.offered,
-			Address: netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 1, byte(i >> 8), byte(i)}), 80), //nolint:gosec // wraps
-		})
-		p.Members = append(p.Members, fleet.Member{Endpoint: i, Base: e.member.Base, At: e.member.At})
-	}
-	s.Pools = []fleet.Pool{p}
+	s := w.service(l.now)
+	w.capacity.Measure(&s, &s.Pools[0], l.clock())
+	w.force, w.places = s.Pools[0].Capacity, s.Pools[0].Places
 	v := fleet.View{Snapshot: &fleet.Snapshot{Number: w.number, Services: []fleet.Service{s}}, Taken: l.clock()}
 	for i := range l.config.Gateways {
 		v.Gateways = append(v.Gateways, "gateway-"+strconv.Itoa(i))
 	}
 	return v
+}
+
+// Service is the service as it is now, with the capacity that was in force until now.
+func (w *world) service(now time.Duration) fleet.Service {
+	s := fleet.Service{Name: "lab:80", Host: "lab", Port: 80}
+	p := fleet.Pool{Policy: w.policy, Capacity: w.force, Places: w.places}
+	for _, e := range w.lives {
+		if e.hidden {
+			continue
+		}
+		m := e.member
+		m.Endpoint = len(s.Endpoints)
+		p.Members = append(p.Members, m)
+		s.Endpoints = append(s.Endpoints, w.endpoint(e, now))
+		at := netip.AddrFrom4([4]byte{127, 1, byte(m.Endpoint >> 8), byte(m.Endpoint)}) //nolint:gosec // wraps
+		s.Endpoints[m.Endpoint].Address = netip.AddrPortFrom(at, 80)
+	}
+	s.Pools = []fleet.Pool{p}
+	return s
+}
+
+// Endpoint is e as gateways see it, but for its address.
+func (w *world) endpoint(e *life, now time.Duration) fleet.Endpoint {
+	endpoint := fleet.Endpoint{
+		Name: e.name, Incarnation: e.incarnation, Locality: e.locality,
+		Weight: e.weight, Factor: e.factor, Stage: fleet.Serving, Age: now - e.offered,
+	}
+	switch {
+	case e.draining:
+		endpoint.Stage = fleet.Draining
+	case warmup.Progress(w.policy.Warmup, e.member, endpoint.Age) < 1:
+		endpoint.Stage = fleet.Warming
+	}
+	return endpoint
 }
 
 // Publish tells every gateway what is now. It happens at every change, those that time brings included: whose

@@ -2,7 +2,7 @@
 // state and what happened out. It is the only place where a stage changes.
 //
 //	Starting ─Ready─▶ Warming ─Matured─▶ Serving
-//	   ▲                 │                  │
+//	   ▲                 │ ◀────Rewarm──────│
 //	   └──── Unready ────┴──────────────────┤
 //	                     └───── Leave ──────┴─▶ Draining ─Drained─▶ Gone
 //
@@ -38,12 +38,13 @@ const (
 	Ready    Event = iota // its runner says so, and its checks pass
 	Unready               // its runner says that it cannot serve for now
 	Matured               // its warm-up is over in every pool
+	Rewarm                // somebody wants its warm-up to begin anew
 	Leave                 // it was asked to stop
 	Drained               // every gateway stopped sending, and nothing is open
 	Vanished              // its process is gone, or nobody reports it any more
 )
 
-var eventNames = [...]string{"Ready", "Unready", "Matured", "Leave", "Drained", "Vanished"}
+var eventNames = [...]string{"Ready", "Unready", "Matured", "Rewarm", "Leave", "Drained", "Vanished"}
 
 func (e Event) String() string {
 	if int(e) < len(eventNames) {
@@ -53,7 +54,7 @@ func (e Event) String() string {
 }
 
 // Step returns the state after event e, and the kind of the fleet.Event that tells people about the change,
-// or "" when e changes nothing in this stage.
+// or "" when e changes nothing in this stage. A warm-up that begins anew while it runs is told too.
 func Step(s State, e Event, now time.Time) (State, string) {
 	if s.Stage == fleet.Gone {
 		return s, ""
@@ -70,6 +71,11 @@ func Step(s State, e Event, now time.Time) (State, string) {
 		if s.Stage == fleet.Warming {
 			s.Stage = fleet.Serving
 			return s, "warmup.ended"
+		}
+	case Rewarm:
+		if s.Stage.Offered() {
+			s.Stage = fleet.Warming
+			return s, "warmup.restarted"
 		}
 	case Leave:
 		return leave(s)

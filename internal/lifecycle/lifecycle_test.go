@@ -24,6 +24,10 @@ func TestStep(t *testing.T) {
 		{"checks pass", State{}, Ready, State{fleet.Warming, later}, "warmup.started"},
 		{"nothing before ready", State{}, Matured, State{}, ""},
 		{"matures", offered(fleet.Warming), Matured, offered(fleet.Serving), "warmup.ended"},
+		{"begins anew", offered(fleet.Serving), Rewarm, offered(fleet.Warming), "warmup.restarted"},
+		{"begins anew while it warms", offered(fleet.Warming), Rewarm, offered(fleet.Warming), "warmup.restarted"},
+		{"cannot begin anew before it began", State{}, Rewarm, State{}, ""},
+		{"does not begin anew while it leaves", offered(fleet.Draining), Rewarm, offered(fleet.Draining), ""},
 		{"ready twice", offered(fleet.Serving), Ready, offered(fleet.Serving), ""},
 		{"blip", offered(fleet.Serving), Unready, offered(fleet.Starting), "readiness.lost"},
 		{"blip ends: resumes at its age", offered(fleet.Starting), Ready, offered(fleet.Warming), "readiness.regained"},
@@ -65,7 +69,7 @@ func TestStepLaws(t *testing.T) {
 				t.Fatalf("%v moved the moment of the first offer", e)
 			case next.Stage.Offered() && next.Offered.IsZero():
 				t.Fatalf("%v offered without a moment", e)
-			case (next != s) != (kind != ""):
+			case (next != s) != (kind != "") && (e != Rewarm || s.Stage != fleet.Warming):
 				t.Fatalf("%v → %v by %v was told as %q", s, next, e, kind)
 			}
 			s = next

@@ -125,6 +125,7 @@ func (r *record) report() fleet.Instance {
 			ports[p.Name] = p.Number
 		}
 	}
+	place, _ := fleet.LocalityOf(r.workload.Labels) // what is no place, configuration has refused
 	return fleet.Instance{
 		Name:        r.name,
 		Namespace:   r.workload.Namespace,
@@ -134,6 +135,7 @@ func (r *record) report() fleet.Instance {
 		Address:     r.home.public,
 		Ports:       ports,
 		Labels:      r.workload.Labels,
+		Locality:    place,
 		Weight:      1,
 		Check:       checkOf(r.workload, r.self),
 		Ready:       r.ready,

@@ -70,6 +70,17 @@ func TestServes(t *testing.T) {
 	}
 }
 
+func TestReportSaysWhereAnInstanceIs(t *testing.T) {
+	w := web(1)
+	w.Labels = map[string]string{"app": "web", "istio-locality": "eu.a.1"}
+	if got, want := known(w).report().Locality, (fleet.Locality{Region: "eu", Zone: "a", SubZone: "1"}); got != want {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	if got := known(web(1)).report().Locality; got != (fleet.Locality{}) {
+		t.Errorf("without a label: got %v, want none", got)
+	}
+}
+
 func TestDrained(t *testing.T) {
 	stranger := web(1)
 	stranger.Labels = nil

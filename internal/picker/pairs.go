@@ -7,6 +7,7 @@ type Pairs struct {
 	all  *Table
 	warm *Table
 	stay []uint64
+	cold []uint64 // a bit for each index that may not always stay: few, and looked at with every draw
 }
 
 // NewPairs returns the pairs over weights. stay holds for each index the probability with which it may be drawn
@@ -16,10 +17,13 @@ func NewPairs(weights, stay []float64) *Pairs {
 	p.warm = p.all
 	for i, s := range stay {
 		if p.stay[i] = Fraction(s); p.stay[i] != always {
-			p.warm = nil
+			if p.cold == nil {
+				p.cold = make([]uint64, (len(weights)+63)/64)
+			}
+			p.cold[i/64] |= 1 << (i % 64)
 		}
 	}
-	if p.warm == nil {
+	if p.cold != nil {
 		warm := make([]float64, len(weights))
 		for i, w := range weights {
 			if p.stay[i] == always {
@@ -47,7 +51,7 @@ func (p *Pairs) Draw(random uint64, except int) (first, second int) {
 	}
 	random = Mix(^random)
 	second = p.all.DrawOther(random, first)
-	if p.warm != p.all && second >= 0 && p.stay[second] != always {
+	if p.cold != nil && second >= 0 && p.cold[second/64]>>(second%64)&1 != 0 {
 		if random = Mix(^random); random >= p.stay[second] {
 			second = p.warm.DrawOther(Mix(^random), first)
 		}

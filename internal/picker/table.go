@@ -89,11 +89,12 @@ func (t *Table) Draw(random uint64) int {
 		return -1
 	}
 	i, rest := bits.Mul64(random, uint64(len(t.slots)))
-	s := &t.slots[i]
-	if rest < s.keep {
-		return int(i) //nolint:gosec // below len(t.slots)
+	s := t.slots[i]
+	drawn := int(s.other)
+	if rest < s.keep { // no branch to predict: a conditional move
+		drawn = int(i) //nolint:gosec // below len(t.slots)
 	}
-	return int(s.other)
+	return drawn
 }
 
 // DrawOther returns an index other than except, with probabilities in proportion to the other weights; -1 when

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"net"
 	"testing"
+	"time"
 
 	"crossfade.dev/internal/fleet"
 )
@@ -35,6 +36,36 @@ func TestGetWithEditsAllocatesNothing(t *testing.T) {
 	}
 	if got := testing.AllocsPerRun(2000, once); got != 0 {
 		t.Errorf("got %v allocations per request, want 0", got)
+	}
+}
+
+// Nor does one whose key is worked out, wherever that is, with the cookie that the client is given.
+func TestGetByKeyAllocatesNothing(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	for name, policy := range keyPolicies() {
+		t.Run(name, func(t *testing.T) {
+			once := keepAlive(t, func(v *fleet.View) { v.Services[0].Pools[0].Policy = policy })
+			for range 100 {
+				once()
+			}
+			if got := testing.AllocsPerRun(1000, once); got != 0 {
+				t.Errorf("got %v allocations per request, want 0", got)
+			}
+		})
+	}
+}
+
+func keyPolicies() map[string]fleet.Policy {
+	ring := func(h fleet.Hash) fleet.Policy { return fleet.Policy{Algorithm: fleet.RingHash, Hash: &h} }
+	return map[string]fleet.Policy{
+		"header":       ring(fleet.Hash{Header: "user-agent", Bound: 1.5}),
+		"query":        ring(fleet.Hash{Query: "user"}),
+		"source":       ring(fleet.Hash{SourceIP: true}),
+		"given cookie": ring(fleet.Hash{Cookie: &fleet.HashCookie{Name: "sid", Path: "/", TTL: time.Hour}}),
+		"maglev":       {Algorithm: fleet.Maglev, Hash: &fleet.Hash{Header: "user-agent"}},
+		"passthrough":  {Algorithm: fleet.Passthrough},
 	}
 }
 
@@ -94,7 +125,7 @@ func keepAlive(t testing.TB, change func(*fleet.View)) func() {
 		w.apply(v)
 	}
 	c := w.dial()
-	request := []byte("GET /index.html HTTP/1.1\r\nHost: app\r\nUser-Agent: test\r\nAccept: */*\r\nProxy-Authorization: Basic d2ViLTE6\r\n\r\n")
+	request := []byte("GET /index.html?user=me HTTP/1.1\r\nHost: app\r\nUser-Agent: test\r\nAccept: */*\r\nProxy-Authorization: Basic d2ViLTE6\r\n\r\n")
 	got := make([]byte, 4096)
 	return func() {
 		if _, err := c.Write(request); err != nil {

@@ -53,7 +53,7 @@ func (x *exchange) choose(now time.Time) outcome {
 			return o
 		}
 		x.pool = pool
-		i := pool.Balancer.Pick(now, pool.index(x.failed))
+		i := x.pick(pool, now)
 		if i < 0 {
 			for _, t := range pool.books {
 				t.NoEndpoint.Inc()
@@ -79,7 +79,11 @@ func (x *exchange) find(s *State) (*Pool, outcome) {
 	l := x.c.listener
 	switch {
 	case l.Mesh:
-		x.query.Labels = s.callers[string(x.caller)]
+		if x.from = s.callers[string(x.caller)]; x.from != nil {
+			x.query.Labels = x.from.labels
+		} else {
+			x.query.Labels = nil
+		}
 	default:
 		x.query.Port, x.query.Labels = l.Port, x.c.p.o.Labels
 	}

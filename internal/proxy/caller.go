@@ -11,10 +11,16 @@ import (
 // arrives as a Basic Proxy-Authorization. That is a hint for routing by SourceLabels among programs that one
 // person runs, not a proof of identity; the password is not looked at. The field never goes on.
 
-// callers returns the labels of the instances by name and namespace ("web-1.shop"), and by name alone where only
-// one namespace has it. Of two runs under one name, the one that stays counts.
-func callers(instances []fleet.Instance) map[string]map[string]string {
-	by := make(map[string]map[string]string, 2*len(instances))
+// A caller is what is known of an instance that calls.
+type caller struct {
+	labels  map[string]string
+	address []byte // as text; nil when it has none
+}
+
+// callers returns the instances by name and namespace ("web-1.shop"), and by name alone where only one namespace
+// has it. Of two runs under one name, the one that stays counts.
+func callers(instances []fleet.Instance) map[string]*caller {
+	by := make(map[string]*caller, 2*len(instances))
 	home := make(map[string]string, len(instances)) // namespace by name, "" for several
 	for i := range instances {
 		in := &instances[i]
@@ -22,18 +28,18 @@ func callers(instances []fleet.Instance) map[string]map[string]string {
 		if by[full] != nil && in.Leaving {
 			continue
 		}
-		labels := in.Labels
-		if labels == nil {
-			labels = map[string]string{} // it is known, and has none
+		c := &caller{labels: in.Labels}
+		if in.Address.IsValid() {
+			c.address = in.Address.Unmap().AppendTo(nil)
 		}
-		by[full] = labels
+		by[full] = c
 		if namespace, known := home[in.Name]; known && namespace != in.Namespace {
 			home[in.Name] = ""
 			delete(by, in.Name)
 			continue
 		}
 		home[in.Name] = in.Namespace
-		by[in.Name] = labels
+		by[in.Name] = c
 	}
 	return by
 }

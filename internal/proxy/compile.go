@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 	"time"
 
@@ -14,8 +15,13 @@ import (
 )
 
 // Compile makes the state of view and overlay at now from the previous one, nil the first time: connections,
-// counts and balancers are carried over for everything that is in both. o.ID, o.Seed and o.Upstream are read.
-// It starts nothing and closes nothing; see [Proxy.Swap]. An error names the listener whose routes are wrong.
+// counts and balancers are carried over for everything that is in both. o.ID, o.Seed, o.Locality, o.Labels and
+// o.Upstream are read, and must not change between states. It starts nothing and closes nothing; see [Proxy.Swap].
+// An error names the listener whose routes are wrong.
+//
+// The work is in proportion to what is new: a service stays as it is, with its balancers, while its part of the
+// snapshot says the same, nobody in it warms and nothing more was noted about its endpoints. Ages alone make no
+// difference; those of [Service.Endpoints] may thus be of an older snapshot, true at its own moment.
 func Compile(prev *State, view fleet.View, overlay fleet.Overlay, o Options, now time.Time) (*State, error) {
 	if prev == nil {
 		prev = &State{buffers: new(upstream.Buffers)}
@@ -26,26 +32,24 @@ func Compile(prev *State, view fleet.View, overlay fleet.Overlay, o Options, now
 			view: view, overlay: overlay, buffers: prev.buffers,
 			services:  make([]*Service, 0, len(view.Services)),
 			listeners: make([]*Listener, 0, len(view.Listeners)),
-			endpoints: make(map[endpointKey]*Endpoint, len(prev.endpoints)),
 			pools:     make(map[destinationKey]*Pool, len(prev.pools)),
 		},
+		// Balancers outlive snapshots. What they keep must not hold all the rest.
+		view:     fleet.View{Snapshot: &fleet.Snapshot{Number: view.Number, Gateways: view.Gateways}, Taken: view.Taken},
 		o:        o,
 		now:      now,
 		position: max(0, slices.Index(view.Gateways, o.ID)),
+		later:    prev.view.Snapshot == view.Snapshot,
+		steady:   prev.view.Snapshot != nil && slices.Equal(prev.view.Gateways, view.Gateways),
+		noted:    differing(prev.overlay, overlay),
 	}
 	if c.o.Upstream.Buffers == nil {
 		c.o.Upstream.Buffers = prev.buffers
 	}
-	before := make(map[string]*Service, len(prev.services))
-	for _, s := range prev.services {
-		before[s.Name] = s
-	}
-	if c.next.callers = prev.callers; prev.view.Snapshot != view.Snapshot {
+	if c.next.callers = prev.callers; !c.later {
 		c.next.callers = callers(view.Instances)
 	}
-	for i := range view.Services {
-		c.service(before[view.Services[i].Name], &view.Services[i])
-	}
+	c.services()
 	for i := range view.Listeners {
 		if err := c.listener(&view.Listeners[i]); err != nil {
 			return nil, err
@@ -54,57 +58,150 @@ func Compile(prev *State, view fleet.View, overlay fleet.Overlay, o Options, now
 	return c.next, nil
 }
 
+// differing lists the incarnations about which two overlays say different things.
+func differing(a, b fleet.Overlay) []string {
+	var list []string
+	for incarnation, m := range a {
+		if other, ok := b[incarnation]; !ok || other != m {
+			list = append(list, incarnation)
+		}
+	}
+	for incarnation := range b {
+		if _, ok := a[incarnation]; !ok {
+			list = append(list, incarnation)
+		}
+	}
+	return list
+}
+
 // A compiler is one run of Compile.
 type compiler struct {
 	prev, next *State
+	view       fleet.View
 	o          Options
 	now        time.Time
 	position   int
+	later      bool     // the same snapshot at a later moment
+	steady     bool     // no gateway came or went: probes fall due as before
+	noted      []string // incarnations about which the overlay says something else than before
 }
 
-func (c *compiler) service(prev *Service, s *fleet.Service) {
-	if prev == nil {
-		prev = &Service{}
+func (c *compiler) services() {
+	services := c.next.view.Services
+	before := make(map[string]*Service, len(c.prev.services))
+	for _, s := range c.prev.services {
+		before[s.Name] = s
 	}
-	next := &Service{Service: s}
-	incarnations := make([]string, len(s.Endpoints))
-	for i := range s.Endpoints {
-		incarnations[i] = s.Endpoints[i].Incarnation
+	for i := range services {
+		next := before[services[i].Name]
+		switch {
+		case next == nil:
+			next = c.service(&Service{}, &services[i])
+		case !c.stands(next, &services[i]):
+			next = c.service(next, &services[i])
+		}
+		c.next.services = append(c.next.services, next)
+		for _, p := range next.Pools {
+			c.next.pools[destinationKey{next.Name, p.Subset}] = p
+		}
 	}
-	next.traffic = prev.traffic.Next(incarnations)
+}
+
+// stands says whether prev is what would come out for s.
+func (c *compiler) stands(prev *Service, s *fleet.Service) bool {
+	if !c.steady {
+		return false
+	}
+	for _, p := range prev.Pools {
+		if p.Balancer.Warming() {
+			return false
+		}
+	}
+	for _, incarnation := range c.noted {
+		if prev.traffic[incarnation] != nil {
+			return false
+		}
+	}
+	return c.later || unchanged(prev.Service, s)
+}
+
+func (c *compiler) service(prev *Service, s *fleet.Service) *Service {
+	own := *s // of the snapshot's array of services, which would stay with all of them
+	next := &Service{Service: &own}
+	c.endpoints(prev, next)
 	subsets := make([]string, len(s.Pools))
 	for i := range s.Pools {
 		subsets[i] = s.Pools[i].Subset
 	}
 	next.pools = prev.pools.Next(subsets)
-
-	for i := range s.Endpoints {
-		next.Endpoints = append(next.Endpoints, c.endpoint(next, &s.Endpoints[i]))
-	}
 	for i := range s.Pools {
 		c.pool(prev, next, i)
 	}
-	c.next.services = append(c.next.services, next)
+	return next
 }
 
-func (c *compiler) endpoint(s *Service, e *fleet.Endpoint) *Endpoint {
-	key := endpointKey{s.Name, e.Incarnation, e.Address}
-	next := &Endpoint{Endpoint: e, Traffic: s.traffic[e.Incarnation], reveal: []byte(e.Name)}
-	next.books = append(next.books, next.Traffic)
-	if known := c.prev.endpoints[key]; known != nil {
-		next.conns = known.conns
+// endpoints compiles the endpoints of next. Most of the time they are those of prev, in the same order.
+func (c *compiler) endpoints(prev, next *Service) {
+	all := next.Service.Endpoints
+	known := heirs(prev, all)
+	if prev.traffic != nil && sameIncarnations(prev.Service.Endpoints, all) {
+		next.traffic = prev.traffic
 	} else {
-		next.conns = upstream.New(e.Address, c.o.Upstream, next.Traffic)
+		incarnations := make([]string, len(all))
+		for i := range all {
+			incarnations[i] = all[i].Incarnation
+		}
+		next.traffic = prev.traffic.Next(incarnations)
 	}
-	c.next.endpoints[key] = next
-	return next
+	room := make([]Endpoint, len(all))
+	books := make([]*evidence.Traffic, 3*len(all)) // its own, its service's, a subset's; append makes room for more
+	next.Endpoints = make([]*Endpoint, len(all))
+	for i := range all {
+		e := &all[i]
+		made := &room[i]
+		next.Endpoints[i] = made
+		made.Endpoint, made.Traffic = e, next.traffic[e.Incarnation]
+		made.books = append(books[3*i:3*i:3*i+3], made.Traffic)
+		switch old := known(i); {
+		case old == nil:
+			made.reveal, made.conns = []byte(e.Name), upstream.New(e.Address, c.o.Upstream, made.Traffic)
+		case old.Name == e.Name:
+			made.reveal, made.conns = old.reveal, old.conns
+		default:
+			made.reveal, made.conns = []byte(e.Name), old.conns
+		}
+	}
+}
+
+// heirs returns a function that finds, for the i-th of endpoints, the one of prev with the same incarnation and
+// address, nil if there is none. While they stand in the same places nothing is looked up.
+func heirs(prev *Service, endpoints []fleet.Endpoint) func(i int) *Endpoint {
+	var by map[endpointKey]*Endpoint
+	return func(i int) *Endpoint {
+		e := &endpoints[i]
+		if i < len(prev.Endpoints) {
+			if old := prev.Endpoints[i]; old.Incarnation == e.Incarnation && old.Address == e.Address {
+				return old
+			}
+		}
+		if by == nil {
+			by = make(map[endpointKey]*Endpoint, len(prev.Endpoints))
+			for _, old := range prev.Endpoints {
+				by[endpointKey{old.Incarnation, old.Address}] = old
+			}
+		}
+		return by[endpointKey{e.Incarnation, e.Address}]
+	}
 }
 
 // pool compiles the i-th pool of next. Pools[0] is the whole service, so that an endpoint's books list its
 // service before its subsets.
 func (c *compiler) pool(prev, next *Service, i int) {
 	p := &next.Service.Pools[i]
-	pool := &Pool{Pool: p, Service: next, Traffic: next.pools[p.Subset]}
+	pool := &Pool{
+		Pool: p, Service: next, Traffic: next.pools[p.Subset],
+		hash: hashOf(p), named: namedIn(p, next.Service.Endpoints),
+	}
 	var before *balancer.Balancer
 	for _, known := range prev.Pools {
 		if known.Subset == p.Subset {
@@ -112,7 +209,7 @@ func (c *compiler) pool(prev, next *Service, i int) {
 		}
 	}
 	pool.Balancer = balancer.Compile(before, balancer.Input{
-		View: c.next.view, Service: next.Service, Pool: p, Overlay: c.next.overlay,
+		View: c.view, Service: next.Service, Pool: p, Overlay: c.next.overlay,
 		Traffic: next.traffic, Near: warmup.Near{Locality: c.o.Locality, Labels: c.o.Labels},
 		Position: c.position, Seed: c.o.Seed,
 	}, c.now)
@@ -120,12 +217,12 @@ func (c *compiler) pool(prev, next *Service, i int) {
 	if i > 0 {
 		pool.books = append(pool.books, pool.Traffic)
 	}
-	for _, m := range p.Members {
+	pool.Endpoints = make([]*Endpoint, len(p.Members))
+	for j, m := range p.Members {
 		e := next.Endpoints[m.Endpoint]
 		e.books = append(e.books, pool.Traffic)
-		pool.Endpoints = append(pool.Endpoints, e)
+		pool.Endpoints[j] = e
 	}
-	c.next.pools[destinationKey{next.Name, p.Subset}] = pool
 	next.Pools = append(next.Pools, pool)
 }
 
@@ -135,7 +232,7 @@ func (c *compiler) listener(l *fleet.Listener) error {
 	if prev != nil {
 		next.Traffic = prev.Traffic
 	}
-	if prev != nil && prev.Listener == l { // the same snapshot at a later moment
+	if prev != nil && (prev.Listener == l || reflect.DeepEqual(prev.Listener, l)) {
 		next.table, next.courses = prev.table, prev.courses
 	} else {
 		var err error

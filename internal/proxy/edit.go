@@ -23,6 +23,7 @@ const (
 	ownVia
 	ownRequestID
 	ownReveal
+	ownCookie
 	ownServer
 	ownFields
 )
@@ -33,6 +34,7 @@ var ownNamesTable = map[string]ownField{
 	"via":                  ownVia,
 	"x-request-id":         ownRequestID,
 	"x-crossfade-endpoint": ownReveal,
+	"set-cookie":           ownCookie,
 	"server":               ownServer,
 }
 

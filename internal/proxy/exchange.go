@@ -24,6 +24,7 @@ type exchange struct {
 	host    []byte
 	path    []byte
 	caller  []byte        // who the client says it is, in the mesh
+	from    *caller       // who that is, nil if nobody knows
 	kept    []byte        // what req.Fields point into once the client is read from again
 	query   route.Request // how a rule is found
 	target  []byte        // the path as it goes out, where it is rewritten
@@ -54,7 +55,8 @@ type exchange struct {
 
 	// Of the present attempt.
 	pool        *Pool
-	endpoint    *Endpoint // counted as open there
+	given       *fleet.HashCookie // the client gets this one with the answer; nil for none
+	endpoint    *Endpoint         // counted as open there
 	conn        *upstream.Conn
 	sentAt      time.Time
 	heard       bool // something of an answer has come
@@ -99,7 +101,7 @@ func (x *exchange) forget() {
 	x.query, x.fresh, x.edits.place.Value = route.Request{}, false, x.edits.place.Value[:0]
 	x.deadline, x.attempts, x.failed = time.Time{}, 0, ""
 	x.parsed, x.upgrade, x.reveal, x.close = false, false, false, false
-	x.method, x.host, x.path, x.caller = nil, nil, nil, nil
+	x.method, x.host, x.path, x.caller, x.from, x.given = nil, nil, nil, nil, nil, nil
 }
 
 // run carries one request and says whether the connection may carry another.

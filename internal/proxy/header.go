@@ -30,6 +30,7 @@ type edits struct {
 	proto  [2]http1.Field // X-Forwarded-Proto: http, https
 	reveal http1.Field    // X-Crossfade-Endpoint
 	cert   []byte         // X-Forwarded-Client-Cert
+	cookie http1.Field    // Set-Cookie
 	server http1.Field
 	place  http1.Field // Location, of our own answers
 
@@ -47,6 +48,7 @@ func (e *edits) prepare(name string) {
 		e.proto[i] = http1.Field{Name: []byte(forwardedProto), Value: []byte(scheme)}
 	}
 	e.reveal.Name = []byte(revealName)
+	e.cookie.Name = []byte("Set-Cookie")
 	e.cert = []byte(clientCert)
 	e.server = http1.Field{Name: []byte("Server"), Value: []byte(name)}
 	e.place.Name = []byte("Location")
@@ -128,6 +130,11 @@ func (e *edits) answered(x *exchange) *http1.Edit {
 	if x.reveal && !x.lane.answer.owns(ownReveal) {
 		e.reveal.Value = x.endpoint.reveal
 		r.Set = append(r.Set, e.reveal)
+	}
+	if x.given != nil && !x.lane.answer.owns(ownCookie) {
+		token := x.token()
+		e.cookie.Value = appendCookie(e.cookie.Value[:0], x.given, token[:])
+		r.Add = append(r.Add, e.cookie)
 	}
 	x.lane.answer.join(r)
 	r.Close = x.close

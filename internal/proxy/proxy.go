@@ -127,8 +127,34 @@ func (p *Proxy) Swap(next *State) {
 	if prev == nil {
 		return
 	}
-	for key, e := range prev.endpoints {
-		if next.endpoints[key] == nil {
+	stays := make(map[string]*Service, len(next.services))
+	for _, s := range next.services {
+		stays[s.Name] = s
+	}
+	for _, s := range prev.services {
+		if after := stays[s.Name]; after != s {
+			s.leave(after)
+		}
+	}
+}
+
+// leave closes the connections to the endpoints of s that are not in next, which is nil where the service is no
+// more.
+func (s *Service) leave(next *Service) {
+	kept := map[*upstream.Pool]bool{}
+	for i, e := range s.Endpoints {
+		switch {
+		case next == nil:
+			e.conns.Close()
+			continue
+		case i < len(next.Endpoints) && next.Endpoints[i].conns == e.conns:
+			continue
+		case len(kept) == 0:
+			for _, after := range next.Endpoints {
+				kept[after.conns] = true
+			}
+		}
+		if !kept[e.conns] {
 			e.conns.Close()
 		}
 	}
@@ -160,8 +186,8 @@ func (p *Proxy) Run(ctx context.Context) error {
 // Close closes the connections to endpoints: idle ones now, those in use when their requests end.
 func (p *Proxy) Close() {
 	if s := p.state.Load(); s != nil {
-		for _, e := range s.endpoints {
-			e.conns.Close()
+		for _, service := range s.services {
+			service.leave(nil)
 		}
 	}
 }

@@ -17,10 +17,9 @@ type State struct {
 	overlay   fleet.Overlay
 	services  []*Service
 	listeners []*Listener
-	endpoints map[endpointKey]*Endpoint
 	pools     map[destinationKey]*Pool
-	callers   map[string]map[string]string // labels of the instances that may call, by name
-	buffers   *upstream.Buffers            // of all connections to endpoints
+	callers   map[string]*caller // the instances that may call, by name
+	buffers   *upstream.Buffers  // of all connections to endpoints
 }
 
 // A Service is one service with its pools: the whole first, then its subsets, as in fleet.Service.Pools.
@@ -38,8 +37,10 @@ type Pool struct {
 	Service   *Service
 	Balancer  *balancer.Balancer
 	Traffic   *evidence.Traffic
-	Endpoints []*Endpoint         // parallel to Balancer.Endpoints()
-	books     []*evidence.Traffic // where a request that is routed here is counted before an endpoint is picked
+	Endpoints []*Endpoint               // parallel to Balancer.Endpoints()
+	books     []*evidence.Traffic       // where a request that is routed here is counted before an endpoint is picked
+	hash      *fleet.Hash               // what a request's key is made of; nil where keys make no difference
+	named     map[string]netip.AddrPort // by authority: what a request may name; nil where that makes no difference
 }
 
 // An Endpoint is one endpoint with the connections to it.
@@ -51,10 +52,10 @@ type Endpoint struct {
 	books   []*evidence.Traffic // its own, that of its service, those of the subsets that hold it
 }
 
-// endpointKey is what makes an endpoint the same over all states.
+// endpointKey is what makes an endpoint of a service the same over all states.
 type endpointKey struct {
-	service, incarnation string
-	address              netip.AddrPort
+	incarnation string
+	address     netip.AddrPort
 }
 
 type destinationKey struct{ service, subset string }
@@ -135,9 +136,11 @@ func (l *Listener) outlive(s *State) *Listener {
 // missing here, it has none and never will.
 func (s *State) Open() map[string]int {
 	open := map[string]int{}
-	for key, e := range s.endpoints {
-		if n := e.Traffic.Active.Load(); n > 0 {
-			open[key.incarnation] += int(n)
+	for _, service := range s.services {
+		for _, e := range service.Endpoints {
+			if n := e.Traffic.Active.Load(); n > 0 {
+				open[e.Incarnation] += int(n)
+			}
 		}
 	}
 	return open
@@ -157,8 +160,10 @@ func (s *State) Warming() bool {
 }
 
 func (s *State) sweep(now time.Time) {
-	for _, e := range s.endpoints {
-		e.conns.Sweep(now)
+	for _, service := range s.services {
+		for _, e := range service.Endpoints {
+			e.conns.Sweep(now)
+		}
 	}
 }
 

@@ -8,8 +8,11 @@ import (
 )
 
 // Progress returns how far an endpoint of this age has come on its pool's curve, 0 to 1, as control sees it.
-// Without a window everybody has arrived.
+// Without a window everybody has arrived; who is paused stays where it was when it was paused.
 func Progress(w fleet.Warmup, m fleet.Member, age time.Duration) float64 {
+	if m.Paused {
+		age = m.At
+	}
 	return curve.Progress(m.Base, age, m.At, w.Window)
 }
 
@@ -38,7 +41,7 @@ func Reentry(w fleet.Warmup, published float64, mark fleet.Mark, now time.Time) 
 //   - who had arrived stays so, also when warm-up is switched on for a living fleet;
 //   - without a window everybody has arrived, and has still when it is switched on again.
 //
-// Only a greater minimum lifts a share at once, to that minimum.
+// Only a greater minimum lifts a share at once, to that minimum. Who is paused stays so, at the same share.
 func Rebase(m fleet.Member, last, next fleet.Warmup, age time.Duration) fleet.Member {
 	if last == next {
 		return m
@@ -50,7 +53,8 @@ func Rebase(m fleet.Member, last, next fleet.Warmup, age time.Duration) fleet.Me
 	if share := Share(last, p); p < 1 && Share(next, p) != share {
 		p = curve.Inverse(share, next.Aggression)
 	}
-	return fleet.Member{Endpoint: m.Endpoint, Base: p, At: age}
+	m.Base, m.At = p, age
+	return m
 }
 
 // Tick returns how often a pool in which somebody warms up is to be compiled again: every hundredth of the

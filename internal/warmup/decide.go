@@ -15,6 +15,8 @@ type Outcome struct {
 	Curve    float64 // what the curve alone gives, 0..1
 	Share    float64 // what it gets of its full weight, 0..1; 0 when it is left out
 	Warming  bool    // it is not left out, and its curve has not reached 1
+	Growing  bool    // it warms, and nobody has paused it: time alone lifts its share
+	Group    int     // index into Decision.Groups
 	Reason   Reason
 }
 
@@ -53,65 +55,111 @@ type Near struct {
 	Labels   map[string]string
 }
 
+// A Group is the part of a pool among which a request is balanced: all of it, or those who are equally near.
+type Group struct {
+	Level  string      // what its members have in common: "zone", "eu/a/*"; "" when where they are makes no difference
+	Part   float64     // of the pool's requests, 0..1
+	Able   float64     // part of the pool's requests that it could take, by who is in service and how warm they are, 0..1
+	Budget ShiftBudget // of its members among themselves
+}
+
 // A Decision is what every member of a pool gets at one moment.
 type Decision struct {
 	Outcomes []Outcome // as Pool.Members
-	Budget   ShiftBudget
+	Groups   []Group   // the nearest first; one at least. Their parts sum to 1 unless there is nobody to send to
 }
 
-// Decide says what every member of pool p of service s gets at now.
+// Decide says what every member of pool p of service s gets at now, from a data plane that stands at near.
 //
-// A member is left out when its stage is not offered to requests, its weight is 0 or this data plane has
-// ejected it. If that leaves nobody, ejection is overruled and those who are offered get their full weight: a
-// request that may be answered is better than one that cannot be. If it leaves less than the part of them that
-// is the policy's panic threshold, the ejected get what their curve gives them: those that are left could not
-// bear it all.
+// A member is left out when its stage is not offered to requests, its weight is 0, the policy sends nothing to
+// where it is, or this data plane has ejected it. If that leaves nobody, ejection is overruled and those who are
+// offered get their full weight: a request that may be answered is better than one that cannot be. If it leaves
+// less than the part of them that is the policy's panic threshold, the ejected get what their curve gives them:
+// those that are left could not bear it all.
 //
-// Shares are relative to the warmest member that is not left out. One endpoint alone so gets everything, and of
-// several cold ones the oldest gets its full weight, without a rule or a jump of its own.
-func Decide(v fleet.View, s *fleet.Service, p *fleet.Pool, o fleet.Overlay, now time.Time) Decision {
-	d := decision{Decision: Decision{Outcomes: make([]Outcome, len(p.Members))}, weights: make([]float64, len(p.Members))}
-	ejected := 0
-	for i, m := range p.Members {
-		e, mark := &s.Endpoints[m.Endpoint], o[s.Endpoints[m.Endpoint].Incarnation]
-		out := &d.Outcomes[i]
-		published := Progress(p.Policy.Warmup, m, v.Age(e, now))
-		out.Progress = Reentry(p.Policy.Warmup, published, mark, now)
-		out.Curve = Share(p.Policy.Warmup, out.Progress)
-		switch {
-		case e.Stage == fleet.Starting:
-			out.Reason = New
-		case !e.Stage.Offered() || e.Weight == 0:
-			out.Reason = Drained
-		case mark.Ejected:
-			out.Reason = Ejected
-			ejected++
-		default:
-			d.include(i, float64(e.Weight))
-			out.Reason = why(p.Policy.Warmup, out, published, v.Age(e, now))
+// Where the policy has a Locality the members fall into groups, each with its part of the requests; see [Group].
+// All that follows is decided in each group for itself.
+//
+// Shares are relative to the warmest member that is not left out. One endpoint alone so gets everything that
+// comes to its group, and of several cold ones the oldest gets its full weight, without a rule or a jump of its
+// own. In return a group of cold ones gets less, while there are others to take the rest: one cold endpoint alone
+// in its zone begins with the minimum of the zone's requests, not with the zone's.
+func Decide(v fleet.View, s *fleet.Service, p *fleet.Pool, o fleet.Overlay, near Near, now time.Time) Decision {
+	d := decision{
+		outcomes: make([]Outcome, len(p.Members)), weights: make([]float64, len(p.Members)),
+		included: make([]bool, len(p.Members)), groups: divide(s, p, near), policy: &p.Policy,
+	}
+	for k := range d.groups {
+		g := &d.groups[k]
+		for _, i := range g.members {
+			e := &s.Endpoints[p.Members[i].Endpoint]
+			d.outcomes[i].Group = k
+			d.place(g, i, p.Members[i], e, v.Age(e, now), o[e.Incarnation], now)
 		}
 	}
-	if d.included > 0 && float64(d.included) < p.Policy.Panic*float64(d.included+ejected) {
-		d.recall(s, p)
+	strained := deal(d.groups)
+	out := Decision{Outcomes: d.outcomes, Groups: make([]Group, len(d.groups))}
+	for k := range d.groups {
+		g := &d.groups[k]
+		d.settle(g, strained)
+		out.Groups[k] = g.Group
+	}
+	return out
+}
+
+// Place finds member m of group g on its curve, and whether it is left out.
+func (d *decision) place(g *group, i int, m fleet.Member, e *fleet.Endpoint, age time.Duration, mark fleet.Mark, now time.Time) {
+	out, w := &d.outcomes[i], d.policy.Warmup
+	published := Progress(w, m, age)
+	out.Progress = Reentry(w, published, mark, now)
+	out.Curve = Share(w, out.Progress)
+	d.weights[i] = e.Full()
+	switch {
+	case e.Stage == fleet.Starting:
+		out.Reason = New
+	case !e.Stage.Offered() || d.weights[i] == 0:
+		out.Reason = Drained
+	case g.closed:
+		out.Reason = Elsewhere
+	case mark.Ejected:
+		out.Reason = Ejected
+		g.ejected++
+		g.away += d.weights[i]
+	default:
+		d.include(g, i)
+		g.there += d.weights[i]
+		g.effective += d.weights[i] * out.Curve
+		g.warmest = max(g.warmest, out.Curve)
+		out.Reason = why(w, m, out, published, age)
+		out.Growing = out.Warming && (!m.Paused || out.Progress < published)
+	}
+}
+
+// Settle decides what the members of a group get among themselves. The pool is strained when there is nobody who
+// could take what is too much for those who warm up.
+func (d *decision) settle(g *group, strained bool) {
+	if g.included > 0 && float64(g.included) < d.policy.Panic*float64(g.included+g.ejected) {
+		d.recall(g)
 	}
 	switch {
-	case d.included > 0:
-		d.relate()
-		d.balance(p)
-	case ejected > 0:
-		d.overrule(s, p)
+	case g.included > 0:
+		d.relate(g, strained)
+		d.balance(g)
+	case g.ejected > 0 && g.Part > 0:
+		d.overrule(g)
 	}
-	return d.Decision
 }
 
 // Why names the reason of a member's place on the curve.
-func why(w fleet.Warmup, out *Outcome, published float64, age time.Duration) Reason {
+func why(w fleet.Warmup, m fleet.Member, out *Outcome, published float64, age time.Duration) Reason {
 	switch {
 	case out.Curve < 1 && out.Progress < published:
 		return Recovered
+	case out.Curve < 1 && (m.Manual || m.Paused):
+		return Manual
 	case out.Curve < 1:
 		return New
-	case w.Window > 0 && age < w.Window:
+	case w.Window > 0 && age < w.Window && !m.Manual:
 		return Baseline
 	default:
 		return Full
@@ -120,40 +168,42 @@ func why(w fleet.Warmup, out *Outcome, published float64, age time.Duration) Rea
 
 // A decision is a Decision in the making.
 type decision struct {
-	Decision
-	weights  []float64 // of those that are not left out; 0 for the others
-	included int
+	outcomes []Outcome
+	weights  []float64 // full weights
+	included []bool    // those that are not left out
+	groups   []group
+	policy   *fleet.Policy
 }
 
-func (d *decision) include(i int, weight float64) {
-	d.weights[i] = weight
-	d.included++
-	out := &d.Outcomes[i]
-	out.Share, out.Warming = out.Curve, out.Curve < 1
+// Include sends requests to member i of g, as its curve says.
+func (d *decision) include(g *group, i int) {
+	g.included++
+	out := &d.outcomes[i]
+	d.included[i], out.Share, out.Warming = true, out.Curve, out.Curve < 1
 }
 
-// Relate makes shares relative to the greatest.
-func (d *decision) relate() {
+// Relate makes shares relative to the greatest of their group.
+func (d *decision) relate(g *group, strained bool) {
 	var greatest float64
-	for i := range d.Outcomes {
-		if d.weights[i] > 0 {
-			greatest = max(greatest, d.Outcomes[i].Curve)
+	for _, i := range g.members {
+		if d.included[i] {
+			greatest = max(greatest, d.outcomes[i].Curve)
 		}
 	}
 	if greatest == 1 {
 		return
 	}
-	for i := range d.Outcomes {
-		if d.weights[i] == 0 {
+	for _, i := range g.members {
+		out := &d.outcomes[i]
+		if !d.included[i] {
 			continue
 		}
-		out := &d.Outcomes[i]
 		if out.Share = 1; greatest > 0 {
 			out.Share = out.Curve / greatest
 		}
 		switch {
-		case out.Reason == Panic:
-		case d.included == 1:
+		case out.Reason == Panic || !strained:
+		case g.included == 1:
 			out.Reason = BypassSingle
 		default:
 			out.Reason = BypassAllCold
@@ -162,80 +212,85 @@ func (d *decision) relate() {
 }
 
 // Balance keeps warm endpoints within the shift budget: it finds the smallest floor F under all shares with
-// Σ weight · max(share, F) ≥ capacity / λ, at most 1, as water fills a basin from its lowest place.
-func (d *decision) balance(p *fleet.Pool) {
-	warming := slices.ContainsFunc(d.Outcomes, func(o Outcome) bool { return o.Warming })
-	if !warming || !(p.Capacity > 0) || math.IsInf(p.Capacity, 1) {
+// Σ weight · max(share, F) ≥ capacity / λ, at most 1, as water fills a basin from its lowest place. Of the
+// capacity only that part counts whose requests still come to the group.
+func (d *decision) balance(g *group) {
+	warming := slices.ContainsFunc(g.members, func(i int) bool { return d.outcomes[i].Warming })
+	if !warming || !(g.capacity > 0) || math.IsInf(g.capacity, 1) {
 		return
 	}
-	lambda := p.Policy.ShiftBudget
+	lambda := d.policy.ShiftBudget
 	if !(lambda > 0) {
 		lambda = fleet.DefaultShiftBudget
 	}
-	d.Budget.Needed = p.Capacity / lambda
-	d.Budget.Have = d.effective()
-	for i := range d.Outcomes {
-		if d.Outcomes[i].Share == 1 {
-			d.Budget.Warm += d.weights[i]
+	b := &g.Budget
+	b.Needed = g.capacity / lambda
+	if g.Part < g.steady {
+		b.Needed *= g.Part / g.steady
+	}
+	b.Have = d.effective(g)
+	for _, i := range g.members {
+		if d.outcomes[i].Share == 1 {
+			b.Warm += d.weights[i]
 		}
 	}
-	if d.Budget.Have >= d.Budget.Needed {
+	if b.Have >= b.Needed {
 		return
 	}
-	d.Budget.Floor = d.floor(d.Budget.Needed)
-	for i := range d.Outcomes {
-		if out := &d.Outcomes[i]; d.weights[i] > 0 && out.Share < d.Budget.Floor {
-			out.Share, out.Reason = d.Budget.Floor, Budget
+	b.Floor = d.floor(g, b.Needed)
+	for _, i := range g.members {
+		if out := &d.outcomes[i]; d.included[i] && out.Share < b.Floor {
+			out.Share, out.Reason = b.Floor, Budget
 		}
 	}
-	d.Budget.Have = d.effective()
+	b.Have = d.effective(g)
 }
 
-func (d *decision) effective() float64 {
+func (d *decision) effective(g *group) float64 {
 	var sum float64
-	for i := range d.Outcomes {
-		sum += d.weights[i] * d.Outcomes[i].Share
+	for _, i := range g.members {
+		sum += d.weights[i] * d.outcomes[i].Share
 	}
 	return sum
 }
 
 // Floor returns the level to which shares must be filled up so that the effective weight is needed, at most 1.
-func (d *decision) floor(needed float64) float64 {
-	lowest := make([]int, 0, d.included)
-	for i := range d.Outcomes {
-		if d.weights[i] > 0 {
+func (d *decision) floor(g *group, needed float64) float64 {
+	lowest := make([]int, 0, g.included)
+	for _, i := range g.members {
+		if d.included[i] {
 			lowest = append(lowest, i)
 		}
 	}
-	slices.SortFunc(lowest, func(a, b int) int { return cmp.Compare(d.Outcomes[a].Share, d.Outcomes[b].Share) })
-	above := d.effective() // of those that the water has not reached
-	var under float64      // weight of those that it has
+	slices.SortFunc(lowest, func(a, b int) int { return cmp.Compare(d.outcomes[a].Share, d.outcomes[b].Share) })
+	above := d.effective(g) // of those that the water has not reached
+	var under float64       // weight of those that it has
 	for k, i := range lowest {
 		under += d.weights[i]
-		above -= d.weights[i] * d.Outcomes[i].Share
+		above -= d.weights[i] * d.outcomes[i].Share
 		level := (needed - above) / under
-		if k+1 == len(lowest) || level <= d.Outcomes[lowest[k+1]].Share {
-			return min(1, max(level, d.Outcomes[i].Share))
+		if k+1 == len(lowest) || level <= d.outcomes[lowest[k+1]].Share {
+			return min(1, max(level, d.outcomes[i].Share))
 		}
 	}
 	return 1
 }
 
 // Recall takes the ejected back in.
-func (d *decision) recall(s *fleet.Service, p *fleet.Pool) {
-	for i, m := range p.Members {
-		if d.Outcomes[i].Reason == Ejected {
-			d.include(i, float64(s.Endpoints[m.Endpoint].Weight))
-			d.Outcomes[i].Reason = Panic
+func (d *decision) recall(g *group) {
+	for _, i := range g.members {
+		if out := &d.outcomes[i]; out.Reason == Ejected {
+			d.include(g, i)
+			out.Reason, out.Growing = Panic, out.Warming
 		}
 	}
 }
 
-// Overrule gives those who are offered their full weight, ejected or not.
-func (d *decision) overrule(s *fleet.Service, p *fleet.Pool) {
-	for i, m := range p.Members {
-		if e := &s.Endpoints[m.Endpoint]; e.Stage.Offered() && e.Weight > 0 {
-			d.Outcomes[i].Share = 1
+// Overrule gives those who are ejected their full weight.
+func (d *decision) overrule(g *group) {
+	for _, i := range g.members {
+		if out := &d.outcomes[i]; out.Reason == Ejected {
+			out.Share = 1
 		}
 	}
 }

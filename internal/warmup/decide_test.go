@@ -18,6 +18,9 @@ type pool struct {
 	capacity  float64
 	endpoints []fleet.Endpoint
 	overlay   fleet.Overlay
+	near      warmup.Near
+	places    []fleet.Place
+	members   map[int]fleet.Member // of those that somebody moved on the curve
 }
 
 func newPool(w fleet.Warmup, ages ...time.Duration) *pool {
@@ -33,12 +36,14 @@ func newPool(w fleet.Warmup, ages ...time.Duration) *pool {
 var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
 func (p *pool) decide(later time.Duration) warmup.Decision {
-	s := &fleet.Service{Endpoints: p.endpoints, Pools: []fleet.Pool{{Policy: p.policy, Capacity: p.capacity}}}
+	s := &fleet.Service{Endpoints: p.endpoints, Pools: []fleet.Pool{{Policy: p.policy, Capacity: p.capacity, Places: p.places}}}
 	for i := range p.endpoints {
-		s.Pools[0].Members = append(s.Pools[0].Members, fleet.Member{Endpoint: i})
+		m := p.members[i]
+		m.Endpoint = i
+		s.Pools[0].Members = append(s.Pools[0].Members, m)
 	}
 	v := fleet.View{Snapshot: &fleet.Snapshot{}, Taken: epoch}
-	return warmup.Decide(v, s, &s.Pools[0], p.overlay, epoch.Add(later))
+	return warmup.Decide(v, s, &s.Pools[0], p.overlay, p.near, epoch.Add(later))
 }
 
 // Percent says how many hundredths of the requests each endpoint gets.
@@ -206,7 +211,7 @@ func TestBaselineIsMatureFromTheFirstMoment(t *testing.T) {
 	s := &fleet.Service{Endpoints: []fleet.Endpoint{{Weight: 1, Stage: fleet.Serving, Age: young}}}
 	p := &fleet.Pool{Policy: fleet.Policy{Warmup: linear}, Members: []fleet.Member{m}}
 	v := fleet.View{Snapshot: &fleet.Snapshot{}, Taken: epoch}
-	got := warmup.Decide(v, s, p, nil, epoch).Outcomes[0]
+	got := warmup.Decide(v, s, p, nil, warmup.Near{}, epoch).Outcomes[0]
 	want := warmup.Outcome{Progress: 1, Curve: 1, Share: 1, Reason: warmup.Baseline}
 	if got != want {
 		t.Errorf("got %+v, want %+v", got, want)
@@ -265,9 +270,9 @@ func TestShiftBudgetOfNineOfTen(t *testing.T) {
 	if got, want := p.percent(0)[0], 20.0; got != want {
 		t.Errorf("the last warm one carries %v %%, want %v: twice the tenth that it did", got, want)
 	}
-	if want := (warmup.ShiftBudget{Floor: 4.0 / 9, Needed: 5, Have: 5}); math.Abs(d.Budget.Floor-want.Floor) > 1e-9 ||
-		d.Budget.Needed != want.Needed || math.Abs(d.Budget.Have-want.Have) > 1e-9 {
-		t.Errorf("budget: got %+v, want %+v", d.Budget, want)
+	if want := (warmup.ShiftBudget{Floor: 4.0 / 9, Needed: 5, Have: 5}); math.Abs(d.Groups[0].Budget.Floor-want.Floor) > 1e-9 ||
+		d.Groups[0].Budget.Needed != want.Needed || math.Abs(d.Groups[0].Budget.Have-want.Have) > 1e-9 {
+		t.Errorf("budget: got %+v, want %+v", d.Groups[0].Budget, want)
 	}
 	if got := d.Outcomes[1].Reason; got != warmup.Budget {
 		t.Errorf("reason: got %q, want %q", got, warmup.Budget)
@@ -291,8 +296,8 @@ func TestShiftBudgetLeavesScaleOutsAlone(t *testing.T) {
 		{"nothing is known of before", replaced(10, 1, 0)},
 	} {
 		d := tt.pool.decide(0)
-		if got := d.Outcomes[len(d.Outcomes)-1]; d.Budget.Binds() || got.Share != 0.1 || got.Reason != warmup.New {
-			t.Errorf("%s: got %+v with %+v, want a share of 0.1, new", tt.name, got, d.Budget)
+		if got := d.Outcomes[len(d.Outcomes)-1]; d.Groups[0].Budget.Binds() || got.Share != 0.1 || got.Reason != warmup.New {
+			t.Errorf("%s: got %+v with %+v, want a share of 0.1, new", tt.name, got, d.Groups[0].Budget)
 		}
 	}
 }
@@ -301,8 +306,8 @@ func TestShiftBudgetSaysWhenThereIsNoMoreToHave(t *testing.T) {
 	p := replaced(2, 1, 100) // 98 of 100 went away
 	d := p.decide(0)
 	want := warmup.ShiftBudget{Floor: 1, Needed: 50, Have: 2, Warm: 1}
-	if d.Budget != want {
-		t.Errorf("budget: got %+v, want %+v", d.Budget, want)
+	if d.Groups[0].Budget != want {
+		t.Errorf("budget: got %+v, want %+v", d.Groups[0].Budget, want)
 	}
 }
 

@@ -49,8 +49,8 @@ func TestDecideHoldsItsPromises(t *testing.T) {
 				t.Fatalf("share of %d: got %v", i, o.Share)
 			case o.Share > 0 && !may:
 				t.Fatalf("%d is %v with weight %d, got a share of %v", i, e.Stage, e.Weight, o.Share)
-			case o.Share > 0 && o.Share < d.Budget.Floor:
-				t.Fatalf("share of %d: got %v below the floor %v", i, o.Share, d.Budget.Floor)
+			case o.Share > 0 && o.Share < d.Groups[0].Budget.Floor:
+				t.Fatalf("share of %d: got %v below the floor %v", i, o.Share, d.Groups[0].Budget.Floor)
 			}
 			if may {
 				offered++
@@ -66,7 +66,7 @@ func TestDecideHoldsItsPromises(t *testing.T) {
 		if offered > 0 && (got == 0 || most == 0) {
 			t.Fatalf("%d are offered, %d get something, %d a full share; want one full share at least", offered, got, most)
 		}
-		if b := d.Budget; b.Binds() && b.Floor < 1 && math.Abs(effective-b.Needed) > 1e-6*b.Needed {
+		if b := d.Groups[0].Budget; b.Binds() && b.Floor < 1 && math.Abs(effective-b.Needed) > 1e-6*b.Needed {
 			t.Fatalf("the floor %v gives %v, want exactly %v", b.Floor, effective, b.Needed)
 		}
 	})

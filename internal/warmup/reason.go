@@ -13,10 +13,11 @@ const (
 	Baseline      Reason = "baseline"        // was there before warm-up was switched on: mature
 	Budget        Reason = "budget"          // raised so that warm endpoints carry at most λ times what they did
 	Probe         Reason = "probe"           // got a guaranteed probe
-	BypassSingle  Reason = "bypass-single"   // nobody else to send to
+	BypassSingle  Reason = "bypass-single"   // nobody else to send to, here or elsewhere
 	BypassAllCold Reason = "bypass-all-cold" // everybody warms: shares are relative to the warmest
-	Manual        Reason = "manual"
-	Ejected       Reason = "ejected" // left out by this data plane
-	Panic         Reason = "panic"   // ejected, and sent to all the same: too few are in service
-	Drained       Reason = "drained" // weight 0, or leaving
+	Manual        Reason = "manual"          // somebody, or the endpoint's own label, moved or paused its warm-up
+	Ejected       Reason = "ejected"         // left out by this data plane
+	Panic         Reason = "panic"           // ejected, and sent to all the same: too few are in service
+	Drained       Reason = "drained"         // weight 0, or leaving
+	Elsewhere     Reason = "elsewhere"       // the policy distributes nothing to where it is
 )

@@ -58,8 +58,12 @@ func upheavals() []upheaval {
 		{"rollout restart reviews-v1", nil, false, func(c *chaos) { c.rollout("reviews-v1") }},
 		{"rollout restart productpage-v1", nil, false, func(c *chaos) { c.rollout("productpage-v1") }},
 		{"valid configuration", nil, false, (*chaos).reload},
+		{"restart, pause, resume and skip a warm-up", nil, false, (*chaos).moveWarmup},
+		{"weight 0 and back", nil, false, (*chaos).weigh},
 		{"broken configuration", nil, false, (*chaos).breakConfig},
+		{"another algorithm and window in mid-warm-up", nil, false, (*chaos).reloadMidRamp},
 		{"kill -9 control", nil, false, (*chaos).killControl},
+		{"kill -9 control in mid-drain", nil, false, (*chaos).killControlInDrain},
 		{"kill -9 an application", instanceDies, false, (*chaos).killApplication},
 		{"kill -9 a sidecar", instanceDies, false, (*chaos).killSidecar},
 		{"kill -9 the gateway", gatewayDies, true, (*chaos).killGateway},
@@ -80,13 +84,14 @@ func TestChaos(t *testing.T) {
 		m.setWindow(t, 2*time.Second)
 		// Requests take their time, so that some are open everywhere whenever something happens.
 		m.rewrite(t, regexp.MustCompile(`"--listen"`), `"--latency", "30ms", "--listen"`)
+		m.write(t, "mixed.yaml", mixedYAML)
 	})
 	c := &chaos{t: t, m: m, rng: rand.New(rand.NewPCG(seed, seed))}
-	for _, deployment := range []string{"productpage-v1", "reviews-v1"} {
-		scale(t, deployment, 2)
+	replicas := map[string]int{"productpage-v1": 2, "details-v1": 2, "ratings-v1": 2, "reviews-v1": 2, "reviews-v2": 1, "slow": 2}
+	for deployment, n := range replicas {
+		scale(t, deployment, n)
 	}
-	scale(t, "reviews-v2", 1)
-	for deployment, n := range map[string]int{"productpage-v1": 2, "reviews-v1": 2, "reviews-v2": 1} {
+	for deployment, n := range replicas {
 		c.settled(deployment, n)
 	}
 
@@ -141,12 +146,16 @@ func (c *chaos) settled(deployment string, n int, old ...endpoint) []endpoint {
 func (c *chaos) rescale() {
 	c.t.Helper()
 	c.extra = !c.extra
-	n := 1
+	scale(c.t, "reviews-v2", c.replicas())
+	c.settled("reviews-v2", c.replicas())
+}
+
+// replicas are those of reviews-v2.
+func (c *chaos) replicas() int {
 	if c.extra {
-		n = 2
+		return 2
 	}
-	scale(c.t, "reviews-v2", n)
-	c.settled("reviews-v2", n)
+	return 1
 }
 
 func (c *chaos) rollout(deployment string) {
@@ -181,12 +190,7 @@ func (c *chaos) breakConfig() {
 func (c *chaos) killControl() {
 	c.t.Helper()
 	c.m.killed(c.t, c.m.control(c.t), isControl)
-	eventually(c.t, soon, func() string {
-		if c.m.status(c.t, "http://"+controlAdmin+"/ready") != 200 {
-			return "control's /ready"
-		}
-		return ""
-	})
+	c.controlReady()
 	c.reload() // it is heard
 }
 

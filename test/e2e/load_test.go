@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/csv"
 	"encoding/json"
 	"errors"
@@ -14,17 +15,19 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
 
 // A shot is one request of a load: when it was under way, counted from the start of the load, and how it ended.
 type shot struct {
-	Number  uint64        `json:"request"`
-	Sent    time.Duration `json:"sent_ns"`
-	Ended   time.Duration `json:"ended_ns"`
-	Outcome string        `json:"outcome"`
-	Status  int           `json:"status"`
+	Number   uint64        `json:"request"`
+	Sent     time.Duration `json:"sent_ns"`
+	Ended    time.Duration `json:"ended_ns"`
+	Outcome  string        `json:"outcome"`
+	Status   int           `json:"status"`
+	Endpoint string        `json:"endpoint"`
 }
 
 // An account is what `crossfade load` says at its end.
@@ -42,20 +45,57 @@ type account struct {
 
 // A load is a running `crossfade load`.
 type load struct {
-	cmd    *exec.Cmd
-	trace  string
-	output transcript
-	errors transcript
-	zero   time.Time // what shots count from, as well as it can be seen from here
+	cmd      *exec.Cmd
+	trace    string
+	output   transcript
+	progress progress
+	zero     time.Time // what shots count from, as well as it can be seen from here; better after stop
+}
+
+// progress is what a load says after each of its seconds, and what that shows of its clock.
+type progress struct {
+	transcript
+	mu      sync.Mutex
+	seconds int
+	zero    time.Time
+}
+
+// Write notes the lines. A line comes when its second is over, or later: the earliest tells when the load began.
+func (p *progress) Write(text []byte) (int, error) {
+	p.mu.Lock()
+	p.seconds += bytes.Count(text, []byte("\n"))
+	began := time.Now().Add(-time.Duration(p.seconds) * time.Second)
+	if p.zero.IsZero() || began.Before(p.zero) {
+		p.zero = began
+	}
+	p.mu.Unlock()
+	return p.transcript.Write(text)
+}
+
+func (p *progress) now() (seconds int, zero time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.seconds, p.zero
 }
 
 // startLoad sends requests to the page at a fixed rate, whatever comes back, until stop.
 func startLoad(t *testing.T, rate int) *load {
 	t.Helper()
+	l := beginLoad(t, rate, page)
+	l.seconds(t, 1)
+	_, l.zero = l.progress.now()
+	return l
+}
+
+// beginLoad is startLoad to any URLs in turn, with flags of its own, and without waiting for the first second.
+func beginLoad(t *testing.T, rate int, args ...string) *load {
+	t.Helper()
 	l := &load{trace: filepath.Join(t.TempDir(), "trace.jsonl")}
-	l.cmd = exec.Command(binary(t, "crossfade"), "load", "--rate", strconv.Itoa(rate), "--duration", "10m",
-		"--timeout", "20s", "--output", "json", "--trace", l.trace, page)
-	l.cmd.Stdout, l.cmd.Stderr = &l.output, &l.errors
+	l.cmd = exec.Command(binary(t), append([]string{
+		"load", "--rate", strconv.Itoa(rate), "--duration", "20m",
+		"--timeout", "20s", "--output", "json", "--trace", l.trace,
+	}, args...)...)
+	l.cmd.Stdout, l.cmd.Stderr = &l.output, &l.progress
 	if err := l.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -65,19 +105,27 @@ func startLoad(t *testing.T, rate int) *load {
 			_ = l.cmd.Wait()
 		}
 	})
-	l.seconds(t, 1)
-	l.zero = time.Now().Add(-time.Second)
 	return l
 }
 
 // seconds waits until the load has been at work for so many seconds more, by its own progress.
 func (l *load) seconds(t *testing.T, more int) {
 	t.Helper()
-	lines := func() int { return strings.Count(l.errors.String(), "\n") }
-	want := lines() + more
+	before, _ := l.progress.now()
 	eventually(t, soon, func() string {
-		if lines() < want {
-			return fmt.Sprintf("%d seconds of load", more)
+		if now, _ := l.progress.now(); now < before+more {
+			return fmt.Sprintf("%d seconds of load\n%s", more, l.progress.String())
+		}
+		return ""
+	})
+}
+
+// until waits for a second of the load that ends at a time or later.
+func (l *load) until(t *testing.T, at time.Time) {
+	t.Helper()
+	eventually(t, late, func() string {
+		if seconds, zero := l.progress.now(); zero.Add(time.Duration(seconds) * time.Second).Before(at) {
+			return fmt.Sprintf("load until %v", at)
 		}
 		return ""
 	})
@@ -86,16 +134,30 @@ func (l *load) seconds(t *testing.T, more int) {
 // stop ends the load and returns its account and every shot, and sees that the two agree.
 func (l *load) stop(t *testing.T) (account, []shot) {
 	t.Helper()
+	_, l.zero = l.progress.now() // before the line of the second that is cut short
 	if err := l.cmd.Process.Signal(os.Interrupt); err != nil {
-		t.Fatalf("interrupt the load: %v\n%s", err, l.errors.String())
+		t.Fatalf("interrupt the load: %v\n%s", err, l.progress.String())
 	}
+	return l.collect(t)
+}
+
+// end waits until the load has sent what it was to send, and is otherwise as stop.
+func (l *load) end(t *testing.T) (account, []shot) {
+	t.Helper()
+	_, l.zero = l.progress.now()
+	return l.collect(t)
+}
+
+// collect waits for the load's last word and reads it.
+func (l *load) collect(t *testing.T) (account, []shot) {
+	t.Helper()
 	var exit *exec.ExitError
 	if err := l.cmd.Wait(); err != nil && !errors.As(err, &exit) {
 		t.Fatal(err)
 	}
 	var a account
 	if err := json.Unmarshal([]byte(l.output.String()), &a); err != nil {
-		t.Fatalf("the load's account: %v\n%s%s", err, l.output.String(), l.errors.String())
+		t.Fatalf("the load's account: %v\n%s%s", err, l.output.String(), l.progress.String())
 	}
 	shots := readTrace(t, l.trace)
 	byOutcome := map[string]uint64{}

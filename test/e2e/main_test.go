@@ -15,9 +15,9 @@ import (
 // root is the project's directory; binaries are in its bin.
 const root = "../.."
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
+func TestMain(m *testing.M) { os.Exit(buildAndRun(m)) }
 
-func run(m *testing.M) int {
+func buildAndRun(m *testing.M) int {
 	if err := becomeSubreaper(); err != nil {
 		fmt.Fprintln(os.Stderr, "e2e:", err)
 		return 1
@@ -33,10 +33,10 @@ func run(m *testing.M) int {
 	return m.Run()
 }
 
-// binary returns the absolute path of a shipped binary.
-func binary(t *testing.T, name string) string {
+// binary returns the absolute path of the shipped binary.
+func binary(t *testing.T) string {
 	t.Helper()
-	path, err := filepath.Abs(filepath.Join(root, "bin", name))
+	path, err := filepath.Abs(filepath.Join(root, "bin", "crossfade"))
 	if err != nil {
 		t.Fatal(err)
 	}

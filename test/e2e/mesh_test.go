@@ -36,7 +36,7 @@ const (
 	late = 2 * time.Minute
 )
 
-// A mesh is Bookinfo under `crossfade up`, from a copy of the example that a test may edit.
+// A mesh is an example under `crossfade up`, from a copy that a test may edit.
 type mesh struct {
 	dir, state string
 	up         *exec.Cmd
@@ -44,19 +44,35 @@ type mesh struct {
 	exited     chan struct{} // closed when up has ended
 }
 
-// start starts Bookinfo and waits until it answers. Its end, and the end of every process below it, is seen to
-// when the test ends. edit changes the configuration first.
+// start starts Bookinfo and waits until it answers. edit changes the configuration first.
 func start(t *testing.T, edit func(m *mesh)) *mesh {
+	t.Helper()
+	m := launch(t, "bookinfo", edit)
+	for _, deployment := range []string{"productpage-v1", "details-v1", "ratings-v1", "reviews-v1"} {
+		await(t, deployment, "Warming", "Serving")
+	}
+	eventually(t, soon, func() string {
+		if status := m.status(t, page); status != http.StatusOK {
+			return "productpage answers " + http.StatusText(status)
+		}
+		return ""
+	})
+	return m
+}
+
+// launch starts an example and waits until its gateway serves. Its end, and the end of every process below it, is
+// seen to when the test ends.
+func launch(t *testing.T, example string, edit func(m *mesh)) *mesh {
 	t.Helper()
 	for _, address := range []string{ingress, gatewayAdmin, meshPort, controlAdmin} {
 		mustBeFree(t, address)
 	}
-	m := &mesh{dir: filepath.Join(t.TempDir(), "bookinfo"), state: t.TempDir(), output: &transcript{}, exited: make(chan struct{})}
-	copyYAML(t, filepath.Join(root, "examples/bookinfo"), m.dir)
+	m := &mesh{dir: filepath.Join(t.TempDir(), example), state: t.TempDir(), output: &transcript{}, exited: make(chan struct{})}
+	copyYAML(t, filepath.Join(root, "examples", example), m.dir)
 	if edit != nil {
 		edit(m)
 	}
-	m.up = exec.Command(binary(t, "crossfade"), "up", "-f", m.dir, "--state", m.state)
+	m.up = exec.Command(binary(t), "up", "-f", m.dir, "--state", m.state)
 	m.up.Dir = root
 	m.up.Stdout, m.up.Stderr = m.output, m.output
 	if err := m.up.Start(); err != nil {
@@ -68,15 +84,6 @@ func start(t *testing.T, edit func(m *mesh)) *mesh {
 	}()
 	t.Cleanup(func() { m.end(t) })
 	m.waitReady(t)
-	for _, deployment := range []string{"productpage-v1", "details-v1", "ratings-v1", "reviews-v1"} {
-		await(t, deployment, "Warming", "Serving")
-	}
-	eventually(t, soon, func() string {
-		if status := m.status(t, page); status != http.StatusOK {
-			return "productpage answers " + http.StatusText(status)
-		}
-		return ""
-	})
 	return m
 }
 
@@ -196,10 +203,16 @@ func (m *mesh) removeWarmup(t *testing.T) {
 	m.rewrite(t, warmupLine, "")
 }
 
-// rewrite replaces what pattern matches in every YAML file, each file in one step. Something must match.
+// rewrite replaces what pattern matches in every YAML file. Something must match.
 func (m *mesh) rewrite(t *testing.T, pattern *regexp.Regexp, replacement string) {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join(m.dir, "*.yaml"))
+	m.rewriteIn(t, "*.yaml", pattern, replacement)
+}
+
+// rewriteIn replaces what pattern matches in the files that glob names, each file in one step. Something must match.
+func (m *mesh) rewriteIn(t *testing.T, glob string, pattern *regexp.Regexp, replacement string) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(m.dir, glob))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -215,7 +228,7 @@ func (m *mesh) rewrite(t *testing.T, pattern *regexp.Regexp, replacement string)
 		}
 	}
 	if !found {
-		t.Fatalf("no file in %s matches %s", m.dir, pattern)
+		t.Fatalf("no file %s in %s matches %s", glob, m.dir, pattern)
 	}
 }
 

@@ -7,12 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // A proc is one process below this test, as /proc shows it.
@@ -34,6 +36,14 @@ func (p proc) name() string {
 // has says whether an argument holds text.
 func (p proc) has(text string) bool {
 	return slices.ContainsFunc(p.args, func(arg string) bool { return strings.Contains(arg, text) })
+}
+
+// after returns the argument that follows a flag, "" when there is none.
+func (p proc) after(flag string) string {
+	if i := slices.Index(p.args, flag); i >= 0 && i+1 < len(p.args) {
+		return p.args[i+1]
+	}
+	return ""
 }
 
 func (p proc) String() string { return fmt.Sprintf("%d: %s", p.pid, strings.Join(p.args, " ")) }
@@ -113,6 +123,22 @@ func kill(t *testing.T, p proc) {
 	t.Helper()
 	if err := syscall.Kill(p.pid, syscall.SIGKILL); err != nil {
 		t.Fatalf("kill -9 %s: %v", p, err)
+	}
+}
+
+// interrupt ends a command that this test started as Ctrl-C does, and waits for it.
+func interrupt(t *testing.T, cmd *exec.Cmd) {
+	t.Helper()
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Errorf("interrupt %s: %v", cmd, err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	select {
+	case <-ended: // its exit code says whether it had to cut something, which is not asked here
+	case <-time.After(soon):
+		_ = cmd.Process.Kill()
+		t.Errorf("%s has not ended %v after an interrupt: %v", cmd, soon, <-ended)
 	}
 }
 

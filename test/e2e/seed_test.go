@@ -35,8 +35,9 @@ func window() time.Duration {
 // without a warm-up, as the replicas' own sidecars count it.
 func TestSeed(t *testing.T) {
 	need(t, "hey")
-	m := start(t, func(m *mesh) { m.setWindow(t, window()) })
-	v1 := await(t, "reviews-v1", "Serving") // it has its own warm-up behind it
+	m := start(t, func(m *mesh) { m.setWindow(t, time.Second) })
+	v1 := await(t, "reviews-v1", "Serving") // it has its own warm-up behind it, a short one
+	saved(t, "config.applied", func() { m.setWindow(t, window()) })
 	awaitNone(t, "reviews-v2")
 	awaitNone(t, "reviews-v3")
 

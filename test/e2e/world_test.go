@@ -25,6 +25,8 @@ type endpoint struct {
 	Address     netip.AddrPort `json:"address"`
 	Stage       string         `json:"stage"`
 	Age         time.Duration  `json:"age_ns"`
+	Factor      *float64       `json:"factor"` // what people multiply its weight by; nil is 1
+	Paused      bool           `json:"paused"`
 	Ramp        struct {
 		Share    float64 `json:"share"`
 		Fraction float64 `json:"fraction"`
@@ -46,7 +48,7 @@ type event struct {
 // try runs one crossfade command that may fail.
 func try(t *testing.T, args ...string) (string, error) {
 	t.Helper()
-	cmd := exec.CommandContext(bounded(t), binary(t, "crossfade"), args...)
+	cmd := exec.CommandContext(bounded(t), binary(t), args...)
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
@@ -56,18 +58,33 @@ func try(t *testing.T, args ...string) (string, error) {
 	return string(out), nil
 }
 
-// endpointsOf asks the gateway for the endpoints that belong to a Deployment; it may be away.
-func endpointsOf(t *testing.T, deployment string) ([]endpoint, error) {
+// everyEndpoint asks the gateway for all endpoints; it may be away. It asks as often as once in 20 ms: a process for
+// each question would be a load of its own.
+func everyEndpoint(t *testing.T) ([]endpoint, error) {
 	t.Helper()
-	service, _, _ := strings.Cut(deployment, "-") // Bookinfo's names: reviews-v2-… is an instance of reviews
-	out, err := try(t, "get", "endpoints", service, "--output", "json")
+	req, err := http.NewRequestWithContext(bounded(t), http.MethodGet, "http://"+gatewayAdmin+"/api/v1/endpoints", http.NoBody)
 	if err != nil {
 		return nil, err
 	}
-	list := decode[struct {
+	resp, err := fresh().Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("the gateway's endpoints: got %s, %w: %s", resp.Status, err, body)
+	}
+	return decode[struct {
 		Endpoints []endpoint `json:"endpoints"`
-	}](t, out).Endpoints
-	return slices.DeleteFunc(list, func(e endpoint) bool { return !strings.HasPrefix(e.Name, deployment+"-") }), nil
+	}](t, string(body)).Endpoints, nil
+}
+
+// endpointsOf asks the gateway for the endpoints that belong to a Deployment; it may be away.
+func endpointsOf(t *testing.T, deployment string) ([]endpoint, error) {
+	t.Helper()
+	all, err := everyEndpoint(t)
+	return slices.DeleteFunc(all, func(e endpoint) bool { return deploymentOf(e) != deployment }), err
 }
 
 func events(t *testing.T) []event {

@@ -1,0 +1,118 @@
+package admin
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"crossfade.dev/internal/balancer"
+	"crossfade.dev/internal/fleet"
+	"crossfade.dev/internal/warmup"
+)
+
+// spread is a world of one pool with a policy, whose endpoints stand in three places.
+func spread(p fleet.Policy, near fleet.Locality, change func(*fleet.Service)) World {
+	now := time.Now()
+	s := fleet.Service{Name: "stock:80", Host: "stock", Port: 80, Pools: []fleet.Pool{{Policy: p}}}
+	for i, place := range []fleet.Locality{{Region: "eu", Zone: "a"}, {Region: "eu", Zone: "b"}, {Region: "us", Zone: "c"}} {
+		s.Endpoints = append(s.Endpoints, fleet.Endpoint{
+			Name: "stock-" + string(rune('1'+i)), Incarnation: string(rune('1' + i)), Locality: place, Weight: 4,
+			Address: netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 1, 0, byte(i + 1)}), 80), Stage: fleet.Serving, Age: time.Hour,
+		})
+		s.Pools[0].Members = append(s.Pools[0].Members, fleet.Member{Endpoint: i})
+	}
+	if change != nil {
+		change(&s)
+	}
+	snapshot := &fleet.Snapshot{Number: 1, Services: []fleet.Service{s}, Gateways: []string{"gateway-1"}}
+	w := World{View: fleet.View{Snapshot: snapshot, Taken: now}, Locality: near, Ready: true}
+	b := balancer.Compile(nil, balancer.Input{
+		View: w.View, Service: &snapshot.Services[0], Pool: &snapshot.Services[0].Pools[0], Near: warmup.Near{Locality: near},
+	}, now)
+	w.Pools = []Pool{{
+		Service: &snapshot.Services[0], Pool: &snapshot.Services[0].Pools[0], Shares: b.Shares(now), Groups: b.Groups(),
+	}}
+	return w
+}
+
+// TestEveryPolicyIsSaid looks for what is said of each policy, wherever it is to be seen.
+func TestEveryPolicyIsSaid(t *testing.T) {
+	factor, none := 0.5, 0.0
+	eu := fleet.Locality{Region: "eu", Zone: "a"}
+	ring := func(h fleet.Hash) fleet.Policy { return fleet.Policy{Algorithm: fleet.RingHash, Hash: &h} }
+	slow := fleet.Policy{Warmup: fleet.Warmup{Window: time.Minute, Minimum: 0.1}}
+	for name, tc := range map[string]struct {
+		policy fleet.Policy
+		change func(*fleet.Service)
+		want   map[string]string // by path
+	}{
+		"header": {ring(fleet.Hash{Header: "x-user"}), nil, map[string]string{
+			"/api/v1/explain": "Requests with the same header x-user go to one endpoint, those without it to anyone.",
+			"/clusters":       "::hash_key::header x-user\n",
+		}},
+		"cookie": {ring(fleet.Hash{Cookie: &fleet.HashCookie{Name: "sid", TTL: time.Minute}}), nil, map[string]string{
+			"/api/v1/explain": "Requests with the same cookie sid go to one endpoint; a client without it is given one, for 1 m.",
+		}},
+		"session": {ring(fleet.Hash{Cookie: &fleet.HashCookie{Name: "sid"}, Bound: 1.5}), nil, map[string]string{
+			"/api/v1/explain": "is given one, for its session; one that has more than 1.5 times its part of what is in flight is passed over.",
+		}},
+		"query":       {ring(fleet.Hash{Query: "user"}), nil, map[string]string{"/api/v1/explain": "the same query parameter user go"}},
+		"source":      {ring(fleet.Hash{SourceIP: true}), nil, map[string]string{"/api/v1/explain": "All requests from one source address go to one endpoint."}},
+		"passthrough": {fleet.Policy{Algorithm: fleet.Passthrough}, nil, map[string]string{"/api/v1/explain": "names the address of an endpoint goes there"}},
+		"panic":       {fleet.Policy{Panic: 0.3}, nil, map[string]string{"/api/v1/explain": "When fewer than 30 % of the endpoints are in service"}},
+		"near": {fleet.Policy{Locality: &fleet.LocalityPolicy{}}, nil, map[string]string{
+			"/api/v1/explain":   "Requests stay near eu/a, where this program stands: zone gets 100 %",
+			"/api/v1/endpoints": `"level": "zone"`,
+			"/api/v1/services":  `"part": 1`,
+			"/clusters":         "::group::zone::1.0000\n",
+			"/stats/prometheus": `crossfade_service_group_ratio{level="zone",port="80",service="stock",subset=""} 1`,
+			"/server_info":      `"locality": "eu/a"`,
+		}},
+		"distribute": {fleet.Policy{Locality: &fleet.LocalityPolicy{Distribute: []fleet.Distribution{{From: "eu/*", To: map[string]uint32{"eu/*": 80, "us/*": 20}}}}}, nil, map[string]string{
+			"/api/v1/explain": "Requests are distributed by locality (this program stands in eu/a): ",
+		}},
+		"priority": {fleet.Policy{Locality: &fleet.LocalityPolicy{Priority: []string{"version", "topology.kubernetes.io/zone"}}}, nil, map[string]string{
+			"/api/v1/explain": "Requests stay near, by version, then topology.kubernetes.io/zone (this program stands in eu/a): ",
+		}},
+		"factor": {fleet.Policy{}, func(s *fleet.Service) { s.Endpoints[0].Factor = &factor }, map[string]string{
+			"/api/v1/explain":   "of weight 4 × 0.5",
+			"/api/v1/endpoints": `"factor": 0.5`,
+			"/clusters":         "127.1.0.1:80::factor::0.5\n",
+			"/stats/prometheus": `crossfade_endpoint_weight{address="127.1.0.1:80",endpoint="stock-1",port="80",service="stock",subset=""} 2`,
+		}},
+		"drained by a factor": {fleet.Policy{}, func(s *fleet.Service) { s.Endpoints[0].Factor = &none }, map[string]string{
+			"/api/v1/explain": "Reason: drained: its weight is multiplied by 0.",
+		}},
+		"moved": {slow, func(s *fleet.Service) {
+			s.Endpoints[0].Age, s.Endpoints[0].Stage = 10*time.Second, fleet.Warming
+			s.Pools[0].Members[0] = fleet.Member{Base: 0.25, At: 10 * time.Second, Manual: true}
+		}, map[string]string{
+			"/api/v1/explain":   "Reason: manual: somebody, or its own label, has moved it on its way up. Full in 44.7 s.",
+			"/stats/prometheus": `crossfade_endpoint_reason_info{address="127.1.0.1:80",endpoint="stock-1",port="80",reason="manual",service="stock",subset=""} 1`,
+		}},
+		"paused": {slow, func(s *fleet.Service) {
+			s.Endpoints[0].Age, s.Endpoints[0].Stage = 10*time.Second, fleet.Warming
+			s.Pools[0].Members[0] = fleet.Member{Base: 0.25, At: 10 * time.Second, Manual: true, Paused: true}
+		}, map[string]string{
+			"/api/v1/explain":   `Reason: manual: somebody has paused its way up."`,
+			"/api/v1/endpoints": `"paused": true`,
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := serve(spread(tc.policy, eu, tc.change))
+				plain := serve(spread(fleet.Policy{}, fleet.Locality{}, nil))
+				for path, want := range tc.want {
+					if got := get(t, h, path); !strings.Contains(got, want) {
+						t.Errorf("%s: got\n%s\nwant %q", path, got, want)
+					}
+					if got := get(t, plain, path); strings.Contains(got, want) {
+						t.Errorf("%s: without the policy, it says %q all the same", path, want)
+					}
+				}
+			})
+		})
+	}
+}

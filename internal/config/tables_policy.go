@@ -1,0 +1,62 @@
+package config
+
+// What a trafficPolicy has in common wherever it stands.
+
+func policyTable(at string) []Decision {
+	const sent = "requests would be sent without it"
+	list := []Decision{
+		{Field: at + "loadBalancer.simple", Note: "LEAST_REQUEST where it is not given, of which LEAST_CONN is the older name; a loadBalancer replaces the whole of the one above it; " +
+			"PASSTHROUGH: the endpoint whose address the request names as its host; a request that names a service goes where RANDOM sends it"},
+		{Field: at + "loadBalancer.warmupDurationSecs", Note: "the older spelling of warmup.duration"},
+		{Field: at + "loadBalancer.warmup.duration", Note: "with every balancer, consistentHash and RANDOM too, where Istio pays no attention to it"},
+		{Field: at + "loadBalancer.warmup.minimumPercent", Note: "10 where it is not given"},
+		{Field: at + "loadBalancer.warmup.aggression", Note: "1 where it is not given"},
+	}
+	list = append(list, hashTable(at+"loadBalancer.consistentHash.")...)
+	list = append(list, localityTable(at+"loadBalancer.localityLbSetting.")...)
+	return append(list,
+		Decision{Field: at + "connectionPool", Effect: Unenforced, Note: sent},
+		Decision{Field: at + "outlierDetection", Effect: Unenforced, Note: "no endpoint would be ejected for how it answers"},
+		Decision{Field: at + "outlierDetection.minHealthPercent", Note: "with fewer endpoints in service, those that checks have ejected get requests too; 0, which is the default, never"},
+		Decision{Field: at + "tls", Effect: Refused, Note: "requests would be sent in plaintext"},
+	)
+}
+
+func portPolicyTable(at string) []Decision {
+	at += "portLevelSettings[]."
+	return append([]Decision{{Field: at + "port.number", Note: "what is not set here has its default, not what is set above"}}, policyTable(at)...)
+}
+
+// hashTable is about a consistentHash.
+func hashTable(at string) []Decision {
+	return []Decision{
+		{Field: at + "httpHeaderName", Note: "a request without the header goes to anyone, as without any of the keys below; also :authority, :path and :method"},
+		{Field: at + "httpCookie.name"},
+		{Field: at + "httpCookie.path", Note: "of the cookie that is given"},
+		{Field: at + "httpCookie.ttl", Note: "a client without the cookie is given one, for as long as its session lasts with 0s; without ttl it is given none"},
+		{Field: at + "httpCookie.attributes", Note: "of the cookie that is given, which is HttpOnly in any case"},
+		{Field: at + "useSourceIp", Note: "the other end of the connection, whatever X-Forwarded-For says; on the mesh port the instance that calls"},
+		{Field: at + "httpQueryParameterName", Note: "name and value as they stand in the URL"},
+		{Field: at + "ringHash.minimumRingSize", Note: "points for an endpoint of weight 1; 1024 where it is not given, 8388608 at most"},
+		{Field: at + "minimumRingSize", Note: "the older spelling of ringHash.minimumRingSize"},
+		{Field: at + "maglev.tableSize", Note: "a prime number below 5000011; 65537 where it is not given"},
+	}
+}
+
+// localityTable is about a localityLbSetting.
+func localityTable(at string) []Decision {
+	return []Decision{
+		{Field: at + "enabled", Note: "true where the setting is given: requests stay near, as far as endpoints there are in service and warm; no outlierDetection is needed, checks eject endpoints"},
+		{Field: at + "distribute[].from", Note: "of the data plane that sends; the first that holds decides"},
+		{Field: at + "distribute[].to", Note: "weights that sum to 100; places that overlap are refused"},
+		{Field: at + "failover[].from"},
+		{Field: at + "failover[].to"},
+		{Field: at + "failoverPriority", Note: "label, or label=value"},
+	}
+}
+
+const (
+	localityForm   = "region, region/zone or region/zone/sub-zone; where it is not given, labels say it as those of a Deployment do"
+	instanceLabels = `crossfade.dev/warmup: "off" leaves an instance out of warm-up`
+	templateLabels = instanceLabels + "; istio-locality (region.zone.sub-zone), or topology.kubernetes.io/region and zone and topology.istio.io/subzone, say where the instances are"
+)

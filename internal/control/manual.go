@@ -1,0 +1,260 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+
+	"crossfade.dev/internal/fleet"
+	"crossfade.dev/internal/lifecycle"
+	"crossfade.dev/internal/warmup"
+)
+
+// What commands about endpoints fail with.
+var (
+	// ErrNoEndpoint says that there is no endpoint of that name.
+	ErrNoEndpoint = errors.New("no such endpoint")
+	// ErrRefused says that a command makes no sense for an endpoint as it is now.
+	ErrRefused = errors.New("refused")
+)
+
+// MaxFactor bounds what people may multiply an endpoint's weight by.
+const MaxFactor = 10
+
+// A Target is an endpoint that a command is about: all that have the name, in every service of the namespace.
+type Target struct {
+	Namespace string
+	Name      string // as in fleet.Endpoint
+	By        string // who asks; "" is somebody
+}
+
+// Move moves an endpoint on its warm-up curves: in every pool of every service that it is in. The error wraps
+// ErrNoEndpoint or ErrRefused.
+func (c *Control) Move(ctx context.Context, t Target, m warmup.Move) error {
+	return c.commandEndpoint(ctx, t, m.String()+" the warm-up of", func(w *world, s *subject, now time.Time) error {
+		return w.move(s, m, t.by(), now)
+	})
+}
+
+// Weigh multiplies an endpoint's weight by a factor, 0 to MaxFactor, for as long as its incarnation lives: 0 drains
+// it without stopping it, 1 takes every other factor back. The error wraps ErrNoEndpoint or ErrRefused.
+func (c *Control) Weigh(ctx context.Context, t Target, factor float64) error {
+	if !(factor >= 0 && factor <= MaxFactor) {
+		return fmt.Errorf("weight of %s/%s: the factor is %v, it must be 0 to %d", t.Namespace, t.Name, factor, MaxFactor)
+	}
+	return c.commandEndpoint(ctx, t, "weigh", func(w *world, s *subject, now time.Time) error {
+		return w.weigh(s, factor, t.by(), now)
+	})
+}
+
+// by names who asks, in words that fit into a line.
+func (t Target) by() string {
+	name := strings.Map(func(r rune) rune {
+		if unicode.IsGraphic(r) {
+			return r
+		}
+		return -1
+	}, t.By)
+	if r := []rune(name); len(r) > 64 {
+		name = string(r[:64])
+	}
+	if name == "" {
+		return "by hand"
+	}
+	return "by " + name
+}
+
+// A subject is one incarnation that a command is about.
+type subject struct {
+	*life
+
+	incarnation string
+	age         time.Duration
+	optedOut    bool
+	curves      []curve // of its pools that have a warm-up
+}
+
+// A curve is one on which a subject is.
+type curve struct {
+	*pool
+
+	place fleet.Member
+}
+
+// progress is how far the subject is where it is least far.
+func (s *subject) progress() float64 {
+	least := 1.0
+	for _, c := range s.curves {
+		least = min(least, warmup.Progress(c.warmup, c.place, s.age))
+	}
+	return least
+}
+
+func (s *subject) paused() bool {
+	return slices.ContainsFunc(s.curves, func(c curve) bool { return c.place.Paused })
+}
+
+func (c *Control) commandEndpoint(ctx context.Context, t Target, what string, f func(*world, *subject, time.Time) error) error {
+	var err error
+	ran := c.command(ctx, func(w *world, now time.Time) { err = w.command(t, what, now, f) })
+	return errors.Join(ran, err)
+}
+
+// command calls f with everyone whom t names and who is not leaving. It fails when there is nobody, or when f
+// refuses all.
+func (w *world) command(t Target, what string, now time.Time, f func(*world, *subject, time.Time) error) error {
+	subjects, err := w.subjects(t, now)
+	if err != nil {
+		return err
+	}
+	var refusals []error
+	for _, s := range subjects {
+		if err := f(w, s, now); err != nil {
+			refusals = append(refusals, err)
+		}
+	}
+	if len(refusals) == len(subjects) {
+		return fmt.Errorf("%s %s/%s: %w", what, t.Namespace, t.Name, refusals[0])
+	}
+	return nil
+}
+
+// subjects finds whom t names in the newest snapshot, as they are at now.
+func (w *world) subjects(t Target, now time.Time) ([]*subject, error) {
+	var found []*subject
+	var names []string
+	leaving := false
+	for i := range w.view.Services {
+		s := &w.view.Services[i]
+		if s.Namespace != t.Namespace {
+			continue
+		}
+		for j := range s.Endpoints {
+			e := &s.Endpoints[j]
+			names = append(names, e.Name)
+			l := w.lives[e.Incarnation]
+			switch known := slices.ContainsFunc(found, func(s *subject) bool { return s.incarnation == e.Incarnation }); {
+			case e.Name != t.Name || l == nil || known:
+			case l.Stage == fleet.Draining || l.Stage == fleet.Gone:
+				leaving = true
+			default:
+				found = append(found, w.subject(l, e, now))
+			}
+		}
+	}
+	switch {
+	case len(found) > 0:
+		return found, nil
+	case leaving:
+		return nil, fmt.Errorf("%s/%s: %w: it is draining, and gets nothing new", t.Namespace, t.Name, ErrRefused)
+	}
+	return nil, fmt.Errorf("%s/%s: %w; %s", t.Namespace, t.Name, ErrNoEndpoint, thereAre(names))
+}
+
+// subject is the incarnation of e with all curves on which it is, of whatever service.
+func (w *world) subject(l *life, e *fleet.Endpoint, now time.Time) *subject {
+	s := &subject{life: l, incarnation: e.Incarnation, age: l.Age(now), optedOut: optedOut(e)}
+	for i := range w.view.Services {
+		of := &w.view.Services[i]
+		for j := range of.Pools {
+			p := &of.Pools[j]
+			for _, m := range p.Members {
+				if of.Endpoints[m.Endpoint].Incarnation == e.Incarnation && p.Policy.Warmup.Window > 0 {
+					known := w.pool(of.Name, p)
+					if moved, ok := l.at[known]; ok { // since the newest snapshot
+						m = moved
+					}
+					s.curves = append(s.curves, curve{known, m})
+				}
+			}
+		}
+	}
+	return s
+}
+
+// thereAre lists names, if they are not too many to read.
+func thereAre(names []string) string {
+	const most = 20
+	slices.Sort(names)
+	names = slices.Compact(names)
+	switch n := len(names); {
+	case n == 0:
+		return "there are none in this namespace"
+	case n > most:
+		return fmt.Sprintf("there are: %s and %d more", strings.Join(names[:most], ", "), n-most)
+	}
+	return "there are: " + strings.Join(names, ", ")
+}
+
+// move moves a subject on all its curves, and tells so.
+func (w *world) move(s *subject, m warmup.Move, by string, now time.Time) error {
+	if reason := s.refuses(m); reason != "" {
+		return fmt.Errorf("%w: %s", ErrRefused, reason)
+	}
+	reason := fmt.Sprintf("%s, at %.0f %% of the way", by, math.Floor(100*s.progress()))
+	for _, c := range s.curves {
+		whole := warmup.Progress(c.warmup, c.place, s.age) >= 1
+		switch {
+		case m == warmup.Restart:
+			c.capacity.Forget(s.incarnation)
+		case whole, m == warmup.Resume && !c.place.Paused, m == warmup.Pause && c.place.Paused:
+			continue
+		}
+		s.at[c.pool] = m.Apply(c.place, c.warmup, s.age)
+	}
+	switch m {
+	case warmup.Restart:
+		w.advance(s.life, s.incarnation, lifecycle.Rewarm, reason, now)
+		return nil
+	case warmup.Skip:
+		s.skipped = "its warm-up was skipped " + by
+	case warmup.Pause, warmup.Resume:
+	}
+	kinds := map[warmup.Move]string{warmup.Skip: "warmup.skipped", warmup.Pause: "warmup.paused", warmup.Resume: "warmup.resumed"}
+	w.tell(fleet.Event{Kind: kinds[m], Endpoint: s.name, Incarnation: s.incarnation, Reason: reason}, now)
+	return nil
+}
+
+// refuses says why a move makes no sense now; "" when it does.
+func (s *subject) refuses(m warmup.Move) string {
+	switch {
+	case len(s.curves) == 0:
+		return "none of its pools has a warm-up; set one in a DestinationRule (trafficPolicy.loadBalancer.warmup)"
+	case s.Stage == fleet.Starting && m != warmup.Skip:
+		return "it is not offered to requests now: its checks have not passed"
+	case m == warmup.Restart && s.optedOut:
+		return "its label " + fleet.WarmupLabel + " is off"
+	case m == warmup.Restart:
+		return ""
+	case s.progress() >= 1:
+		return "its warm-up is over"
+	case m == warmup.Pause && s.paused():
+		return "its warm-up is paused already"
+	case m == warmup.Resume && !s.paused():
+		return "its warm-up is not paused"
+	}
+	return ""
+}
+
+// weigh changes what a subject's weight is multiplied by, and tells so.
+func (w *world) weigh(s *subject, factor float64, by string, now time.Time) error {
+	was := 1.0
+	if s.factor != nil {
+		was = *s.factor
+	}
+	if was == factor {
+		return nil
+	}
+	s.factor = &factor
+	if factor == 1 {
+		s.factor = nil
+	}
+	reason := fmt.Sprintf("%s: its weight × %v, until now × %v", by, factor, was)
+	w.tell(fleet.Event{Kind: "weight.changed", Endpoint: s.name, Incarnation: s.incarnation, Reason: reason}, now)
+	return nil
+}

@@ -1,0 +1,73 @@
+package control
+
+import (
+	"maps"
+	"reflect"
+	"slices"
+
+	"crossfade.dev/internal/fleet"
+)
+
+// same says whether two snapshots say the same but for their number, their events and the passing of time. What
+// there is by the thousand is compared by hand, the rest by reflection.
+func same(a, b *fleet.Snapshot) bool {
+	return a.Config == b.Config &&
+		slices.Equal(a.Gateways, b.Gateways) &&
+		slices.EqualFunc(a.Services, b.Services, sameService) &&
+		slices.EqualFunc(a.Instances, b.Instances, sameInstance) &&
+		reflect.DeepEqual(a.Workloads, b.Workloads) &&
+		reflect.DeepEqual(a.Listeners, b.Listeners)
+}
+
+func sameService(a, b fleet.Service) bool {
+	if !slices.EqualFunc(a.Endpoints, b.Endpoints, sameEndpoint) || !slices.EqualFunc(a.Pools, b.Pools, samePool) {
+		return false
+	}
+	a.Endpoints, b.Endpoints, a.Pools, b.Pools = nil, nil, nil, nil
+	return reflect.DeepEqual(a, b)
+}
+
+func samePool(a, b fleet.Pool) bool {
+	if !slices.Equal(a.Members, b.Members) {
+		return false
+	}
+	a.Members, b.Members = nil, nil
+	return reflect.DeepEqual(a, b)
+}
+
+func sameEndpoint(a, b fleet.Endpoint) bool {
+	return a.Incarnation == b.Incarnation &&
+		a.Stage == b.Stage &&
+		a.Weight == b.Weight &&
+		sameValue(a.Factor, b.Factor) &&
+		a.Address == b.Address &&
+		a.Name == b.Name &&
+		a.Locality == b.Locality &&
+		sameValue(a.Check, b.Check) &&
+		maps.Equal(a.Labels, b.Labels)
+}
+
+func sameInstance(a, b fleet.Instance) bool {
+	return a.Incarnation == b.Incarnation &&
+		a.Ready == b.Ready &&
+		a.Leaving == b.Leaving &&
+		a.Weight == b.Weight &&
+		a.Address == b.Address &&
+		a.Name == b.Name &&
+		a.Namespace == b.Namespace &&
+		a.Workload == b.Workload &&
+		a.Revision == b.Revision &&
+		a.Locality == b.Locality &&
+		a.Origin == b.Origin &&
+		sameValue(a.Check, b.Check) &&
+		maps.Equal(a.Ports, b.Ports) &&
+		maps.Equal(a.Labels, b.Labels)
+}
+
+// sameValue compares what two pointers point to.
+func sameValue[T comparable](a, b *T) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return *a == *b
+}

@@ -1,0 +1,77 @@
+package main
+
+import (
+	"fmt"
+	"time"
+
+	"crossfade.dev/test/bench/wire"
+)
+
+// kind is what an item is measured by.
+type kind int
+
+const (
+	cost    kind = iota // processor time per request, and the rate, as fast as answers come
+	latency             // at a fixed rate
+	memory              // of connections that are open and idle
+)
+
+// An item is one kind of work.
+type item struct {
+	name  string // as BENCH selects it
+	title string
+	kind  kind
+	scene scene
+	size  int  // of the answer's body
+	post  int  // of the request's body, 0: GET
+	anew  bool // a new connection for each request
+}
+
+// items are all there is to measure, those of one scene together.
+func items() []item {
+	plain := scene{name: "plain", routes: 1, members: 1}
+	secured := scene{name: "tls", routes: 1, members: 1, tls: true}
+	routed := scene{name: "routes", routes: 1000, members: 1}
+	warming := scene{name: "endpoints", routes: 1, members: 100, warming: 10}
+	return []item{
+		{name: "keepalive-200", title: "Keep-alive, 200 B", scene: plain, size: 200},
+		{name: "keepalive-10k", title: "Keep-alive, 10 KB", scene: plain, size: 10 << 10},
+		{name: "connection", title: "A new connection per request, 200 B", scene: plain, size: 200, anew: true},
+		{name: "post-1k", title: "POST of 1 KB", scene: plain, size: 200, post: 1 << 10},
+		{name: "latency", title: "Latency at a fixed rate, 200 B", kind: latency, scene: plain, size: 200},
+		{name: "memory", title: "Idle connections", kind: memory, scene: plain, size: 200},
+		{name: "tls", title: "TLS 1.3, keep-alive, 200 B", scene: secured, size: 200},
+		{name: "routes", title: "1,000 routes, 200 B", scene: routed, size: 200},
+		{name: "endpoints", title: "100 endpoints, 10 of them warming, 200 B", scene: warming, size: 200},
+	}
+}
+
+// connections is how many a closed loop keeps busy.
+const connections = 64
+
+// work is the item as the clients of one peer do it.
+func (it item) work(r *runner, warm, measure time.Duration) wire.Work {
+	w := wire.Work{
+		Port: r.port, Size: it.size, Conns: connections, Anew: it.anew, Warm: warm, Measure: measure, PIDs: r.pids(),
+	}
+	for _, name := range r.hosts() {
+		w.Requests = append(w.Requests, it.request(name))
+	}
+	if r.tls {
+		w.TLS = &wire.TLS{Config: r.pair.client()}
+	}
+	return w
+}
+
+func (it item) request(host string) []byte {
+	method, rest := "GET", ""
+	if it.anew {
+		rest = "Connection: close\r\n"
+	}
+	if it.post > 0 {
+		method = "POST"
+		rest = fmt.Sprintf("Content-Type: application/octet-stream\r\nContent-Length: %d\r\n", it.post)
+	}
+	head := fmt.Sprintf("%s /b/%d HTTP/1.1\r\nHost: %s\r\nUser-Agent: bench/1\r\nAccept: */*\r\n%s\r\n", method, it.size, host, rest)
+	return append([]byte(head), wire.Body(it.post)...)
+}
