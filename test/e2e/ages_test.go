@@ -13,15 +13,54 @@ import (
 // and the curve's minimum is 36 requests.
 var requests = []string{"-n", "400", "-c", "4", "-q", "50"}
 
-// TestGatewayRestartKeepsAges kills the gateway under a warm fleet: what serves again afterwards knows that the
-// fleet is warm.
-func TestGatewayRestartKeepsAges(t *testing.T) {
-	const window = 4 * time.Second
-	m := start(t, func(m *mesh) { m.setWindow(t, window) })
+// TestRestarts kills what may be killed, one after another: the gateway, an application, control.
+func TestRestarts(t *testing.T) {
+	m := start(t, func(m *mesh) { m.setWindow(t, 4*time.Second) })
 	scale(t, "reviews-v2", 1)
-	v1, v2 := await(t, "reviews-v1", "Serving"), await(t, "reviews-v2", "Serving")
-
+	await(t, "reviews-v2", "Serving")
 	saved(t, "config.applied", func() { m.setWindow(t, 10*time.Minute) }) // whoever ramps again now is seen
+	t.Run("the gateway keeps ages", func(t *testing.T) { gatewayRestart(t, m) })
+	t.Run("an application ramps", func(t *testing.T) { instanceRestart(t, m) })
+	saved(t, "config.applied", func() { m.setWindow(t, 2*time.Second) })
+	t.Run("control away is harmless", func(t *testing.T) { controlAway(t, m) })
+}
+
+// controlAway stops control dead under load, kills it, and lets it come back.
+func controlAway(t *testing.T, m *mesh) {
+	t.Helper()
+	v1, v2 := await(t, "reviews-v1", "Serving"), await(t, "reviews-v2", "Serving")
+	load := startLoad(t, 100)
+
+	before := m.control(t)
+	pause(t, before) // away without being dead: nobody tells the gateway
+	hey(t, requests...)
+	m.killed(t, before, isControl)
+	eventually(t, soon, func() string {
+		if m.status(t, "http://"+controlAdmin+"/ready") != http.StatusOK {
+			return "control's /ready"
+		}
+		return ""
+	})
+	scale(t, "reviews-v3", 1) // the new control is heard
+	await(t, "reviews-v3", "Serving")
+	for _, was := range []endpoint{v1, v2} {
+		e := await(t, deploymentOf(was), "Serving", "Warming")
+		if e.Incarnation != was.Incarnation || e.Stage != "Serving" || e.Age < was.Age {
+			t.Errorf("after control's restart: got %s in stage %s, incarnation %s, age %v; want Serving, %s, at least %v",
+				e.Name, e.Stage, e.Incarnation, e.Age, was.Incarnation, was.Age)
+		}
+	}
+	account, shots := load.stop(t)
+	if n := len(lost(shots)); n > 0 || account.Abandoned > 0 {
+		t.Errorf("%d requests lost and %d abandoned of %d, want none: %+v", n, account.Abandoned, account.Sent, lost(shots)[:min(n, 10)])
+	}
+}
+
+// gatewayRestart kills the gateway under a warm fleet: what serves again afterwards knows that the
+// fleet is warm.
+func gatewayRestart(t *testing.T, m *mesh) {
+	t.Helper()
+	v1, v2 := await(t, "reviews-v1", "Serving"), await(t, "reviews-v2", "Serving")
 	m.killed(t, m.gateway(t), isGateway)
 	m.waitReady(t)
 
@@ -37,14 +76,10 @@ func TestGatewayRestartKeepsAges(t *testing.T) {
 	wantPoints(t, "v2 after the gateway's restart", points(answered(t, v2), answered(t, v1)), 50, evenTolerance)
 }
 
-// TestInstanceRestartRamps kills one application: the same address comes back as another incarnation, and ramps.
-func TestInstanceRestartRamps(t *testing.T) {
-	const window = 4 * time.Second
-	m := start(t, func(m *mesh) { m.setWindow(t, window) })
-	scale(t, "reviews-v2", 1)
+// instanceRestart kills one application: the same address comes back as another incarnation, and ramps.
+func instanceRestart(t *testing.T, m *mesh) {
+	t.Helper()
 	v1, v2 := await(t, "reviews-v1", "Serving"), await(t, "reviews-v2", "Serving")
-
-	saved(t, "config.applied", func() { m.setWindow(t, 10*time.Minute) }) // time for 400 requests at the minimum
 	kill(t, m.application(t, v2))
 	again := await(t, "reviews-v2", "Warming")
 	if again.Address != v2.Address || again.Incarnation == v2.Incarnation {
@@ -62,8 +97,9 @@ func TestInstanceRestartRamps(t *testing.T) {
 // TestReloadMidRampDoesNotJump makes the window twenty times as long, and then short again, while v2 is half-way.
 func TestReloadMidRampDoesNotJump(t *testing.T) {
 	const short, long = 10 * time.Second, 200 * time.Second
-	m := start(t, func(m *mesh) { m.setWindow(t, short) })
+	m := start(t, func(m *mesh) { m.setWindow(t, time.Second) })
 	await(t, "reviews-v1", "Serving")
+	saved(t, "config.applied", func() { m.setWindow(t, short) })
 	scale(t, "reviews-v2", 1)
 	await(t, "reviews-v2", "Warming")
 	share := func() float64 {
@@ -100,37 +136,5 @@ func TestReloadMidRampDoesNotJump(t *testing.T) {
 	}
 	if e := await(t, "reviews-v2", "Serving"); e.Incarnation != v2.Incarnation {
 		t.Errorf("reviews-v2 is incarnation %s now, want %s all along", e.Incarnation, v2.Incarnation)
-	}
-}
-
-// TestControlAwayIsHarmless stops control dead under load, kills it, and lets it come back.
-func TestControlAwayIsHarmless(t *testing.T) {
-	m := start(t, func(m *mesh) { m.setWindow(t, 2*time.Second) })
-	scale(t, "reviews-v2", 1)
-	v1, v2 := await(t, "reviews-v1", "Serving"), await(t, "reviews-v2", "Serving")
-	load := startLoad(t, 100)
-
-	before := m.control(t)
-	pause(t, before) // away without being dead: nobody tells the gateway
-	hey(t, requests...)
-	m.killed(t, before, isControl)
-	eventually(t, soon, func() string {
-		if m.status(t, "http://"+controlAdmin+"/ready") != http.StatusOK {
-			return "control's /ready"
-		}
-		return ""
-	})
-	scale(t, "reviews-v3", 1) // the new control is heard
-	await(t, "reviews-v3", "Serving")
-	for _, was := range []endpoint{v1, v2} {
-		e := await(t, deploymentOf(was), "Serving", "Warming")
-		if e.Incarnation != was.Incarnation || e.Stage != "Serving" || e.Age < was.Age {
-			t.Errorf("after control's restart: got %s in stage %s, incarnation %s, age %v; want Serving, %s, at least %v",
-				e.Name, e.Stage, e.Incarnation, e.Age, was.Incarnation, was.Age)
-		}
-	}
-	account, shots := load.stop(t)
-	if n := len(lost(shots)); n > 0 || account.Abandoned > 0 {
-		t.Errorf("%d requests lost and %d abandoned of %d, want none: %+v", n, account.Abandoned, account.Sent, lost(shots)[:min(n, 10)])
 	}
 }

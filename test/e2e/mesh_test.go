@@ -47,7 +47,13 @@ type mesh struct {
 // start starts Bookinfo and waits until it answers. edit changes the configuration first.
 func start(t *testing.T, edit func(m *mesh)) *mesh {
 	t.Helper()
-	m := launch(t, "bookinfo", edit)
+	m := launch(t, "bookinfo", func(m *mesh) {
+		// Bookinfo gives up on a call after 3 s, which is the machine's doing where it has no time for anybody.
+		m.rewrite(t, regexp.MustCompile(`"--listen"`), `"--call-timeout", "15s", "--listen"`)
+		if edit != nil {
+			edit(m)
+		}
+	})
 	for _, deployment := range []string{"productpage-v1", "details-v1", "ratings-v1", "reviews-v1"} {
 		await(t, deployment, "Warming", "Serving")
 	}

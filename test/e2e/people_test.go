@@ -38,10 +38,13 @@ kind: DestinationRule
 metadata: {name: operated}
 spec:
   host: operated
-  trafficPolicy: {loadBalancer: {simple: LEAST_REQUEST, warmup: {duration: 15s}}}
+  trafficPolicy: {loadBalancer: {simple: LEAST_REQUEST, warmup: {duration: 10s}}}
 `
 
 const operatedRate = 60 // requests a second
+
+// tick is how far apart control's and a gateway's idea of a share may be: a hundredth of the window.
+const tick = 0.01
 
 // An act is what somebody does to a newcomer, and how the gateway shows that it is in force.
 type act struct {
@@ -57,13 +60,13 @@ func acts() []act {
 		{
 			"warmup pause %s", func(e endpoint) bool { return e.Paused },
 			func(before, first, last endpoint) bool {
-				return first.Ramp.Share >= before.Ramp.Share && first.Ramp.Share < 1 && last.Ramp.Share == first.Ramp.Share
+				return first.Ramp.Share > before.Ramp.Share-tick && first.Ramp.Share < 1 && last.Ramp.Share == first.Ramp.Share
 			}, "the share that it had, all the time",
 		},
 		{
 			"warmup resume %s", func(e endpoint) bool { return !e.Paused },
 			func(before, first, last endpoint) bool {
-				return first.Ramp.Share >= before.Ramp.Share && last.Ramp.Share > first.Ramp.Share && last.Ramp.Share < 1
+				return first.Ramp.Share > before.Ramp.Share-tick && last.Ramp.Share > first.Ramp.Share && last.Ramp.Share < 1
 			}, "a share that grows on from where it was",
 		},
 		{
@@ -102,7 +105,9 @@ type watchedAct struct {
 func people(t *testing.T) {
 	t.Helper()
 	old := await(t, "operated", "Warming", "Serving")
-	cli(t, "warmup", "skip", old.Name)
+	if _, err := try(t, "warmup", "skip", old.Name); err != nil {
+		t.Log(err) // it has been quicker; otherwise it is waited for
+	}
 	await(t, "operated", "Serving")
 	load := beginLoad(t, operatedRate, "--poisson", "--endpoint-header", "x-bookinfo-instance", "-H", "Host: operated", "http://"+meshPort+"/details/0")
 	load.seconds(t, 1)
@@ -126,7 +131,7 @@ func people(t *testing.T) {
 			return ""
 		})
 		w.from = time.Now()
-		load.seconds(t, 3)
+		load.seconds(t, 2)
 		w.to, w.last = time.Now(), newcomer()
 		done = append(done, w)
 	}

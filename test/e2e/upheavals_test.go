@@ -108,9 +108,9 @@ func (c *chaos) newcomer(deployment string, old []endpoint) (found endpoint) {
 func (c *chaos) killControlInDrain() {
 	c.t.Helper()
 	c.settled("slow", 2)
-	const requests = 40
+	const requests = 30
 	slow := beginLoad(c.t, 10, "--requests", strconv.Itoa(requests), "-H", "Host: slow", "--endpoint-header", "x-bookinfo-instance", "http://"+meshPort+"/details/0")
-	slow.seconds(c.t, 2) // some are open to both
+	slow.seconds(c.t, 1) // some are open to both
 	scale(c.t, "slow", 1)
 	leaving := c.draining("slow")
 	at := time.Now()

@@ -58,9 +58,9 @@ func TestWarmups(t *testing.T) {
 	for _, r := range recipes() {
 		await(t, r.service, "Serving")
 	}
-	t.Run("policies", func(t *testing.T) { policies(t, m, windowOf(24*time.Second)) })
+	t.Run("policies", func(t *testing.T) { policies(t, m, windowOf(20*time.Second)) })
 	if !t.Failed() { // what goes on starts from a fleet that is warm
-		t.Run("gateways", func(t *testing.T) { gateways(t, m, windowOf(12*time.Second)) })
+		t.Run("gateways", func(t *testing.T) { gateways(t, m, windowOf(10*time.Second)) })
 	}
 }
 
@@ -113,7 +113,7 @@ func afterSeconds() int {
 	if full() {
 		return 20
 	}
-	return 8
+	return 6
 }
 
 // run lets the newcomers come and follows them until they serve, and the loads for a while longer. Meanwhile there is
