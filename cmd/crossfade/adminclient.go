@@ -114,8 +114,12 @@ func (c *adminClient) problem(base string, resp *http.Response) error {
 	if err != nil {
 		return fmt.Errorf("ask %s: %w", base, err)
 	}
+	text := strings.TrimSpace(string(body))
+	if c.control && resp.StatusCode == http.StatusNotFound && text == "404 page not found" { // no command of ours
+		return fmt.Errorf("%s is no control's admin API: name that with --control; \"crossfade up\" says where it is", base)
+	}
 	if c.control {
-		return fmt.Errorf("control refuses: %s", strings.TrimSpace(string(body)))
+		return fmt.Errorf("control refuses: %s", text)
 	}
 	var p admin.Problem
 	if json.Unmarshal(body, &p) != nil || p.Error == "" {

@@ -39,7 +39,7 @@ func announce(ctx context.Context, f upFlags, link *feed.Client, stdout io.Write
 	fmt.Fprintf(&b, "  state             %s (remove it to start anew)\n", f.state)
 	for _, l := range view.Workloads {
 		if l.Replicas != l.Declared {
-			fmt.Fprintf(&b, "\n  deployment/%s has %d replicas: it was scaled; the configuration says %d\n", l.Name, l.Replicas, l.Declared)
+			fmt.Fprintf(&b, "\n  deployment/%s was scaled to %d; the configuration says %d\n", l.Name, l.Replicas, l.Declared)
 		}
 	}
 	fmt.Fprintf(&b, "\nTry, in another terminal:\n\n")
@@ -93,6 +93,8 @@ func sentence(e fleet.Event) string {
 		return "configuration applied (" + e.Reason + ")"
 	case "config.rejected":
 		return "configuration not applied, what was in force stays so: " + e.Reason
+	case "config.warning":
+		return e.Reason
 	case "listener.failed":
 		return "not everything is served: " + e.Reason
 	default:

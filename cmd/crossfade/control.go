@@ -31,6 +31,10 @@ type controlFlags struct {
 	mesh       string
 	privileged bool
 	strict     bool
+	told       bool // whoever started this tells people what the events about the configuration say
+	place      localityFlag
+	labels     labelFlags
+	alone      bool // there is one gateway, and place is where it is
 	logs       logFlags
 }
 
@@ -45,6 +49,7 @@ It keeps the last snapshot on disk and goes on from it after a restart. Broken c
 good configuration.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			f.alone = cmd.Flags().Changed("locality")
 			return runControl(cmd.Context(), f, f.logs.logger(cmd.ErrOrStderr()))
 		},
 	}
@@ -57,13 +62,21 @@ good configuration.`,
 	flags.StringVar(&f.mesh, "mesh", "127.0.0.1:15001", "address on which gateways serve calls between services")
 	flags.BoolVar(&f.privileged, "privileged-ports", false, "serve gateway ports below 1024 as they are, not at +8000")
 	flags.BoolVar(&f.strict, "strict", true, "refuse configuration whose policies are not enforced yet; false warns of them")
+	f.place.add(flags)
+	flags.Lookup("locality").Usage = "where the gateway stands if there is only one, so that control warns of what that makes useless: REGION[/ZONE[/SUBZONE]]"
+	f.labels.add(flags)
 	f.logs.add(flags)
+	flags.BoolVar(&f.told, "told", false, "whoever starts this tells people of mistakes in the configuration: do not log them")
+	flags.Lookup("told").Hidden = true
 	require(cmd, "file", "socket")
 	return cmd
 }
 
 func (f controlFlags) options() config.Options {
-	o := config.Options{Address: f.address, MeshAddress: f.mesh, PortOffset: portOffset, Lenient: !f.strict}
+	o := config.Options{
+		Labels: f.labels.all(), Locality: f.place.Locality, Alone: f.alone,
+		Address: f.address, MeshAddress: f.mesh, PortOffset: portOffset, Lenient: !f.strict,
+	}
 	if f.privileged {
 		o.PortOffset = 0
 	}
@@ -83,6 +96,7 @@ func runControl(ctx context.Context, f controlFlags, log *slog.Logger) error {
 		}
 	}}
 	watcher := config.Watcher{Dir: f.dir, Options: f.options(), Log: log}
+	reader := reader{control: c, log: log, told: f.told}
 	names := dns.Watcher{Known: known(last.Snapshot)}
 	server := feed.Server{Control: c, Path: f.socket, Log: log}
 	listener, err := admin.Listen(ctx, f.admin)
@@ -111,7 +125,7 @@ func runControl(ctx context.Context, f controlFlags, log *slog.Logger) error {
 	group.Go(func() error { return console.Run(ctx) })
 	group.Go(func() error {
 		return watcher.Run(ctx, func(d *fleet.Desired, findings []config.Finding) {
-			configure(ctx, c, d, findings, log)
+			reader.read(ctx, d, findings)
 		})
 	})
 	group.Go(func() error {
@@ -155,29 +169,6 @@ const (
 	saveFree    = 20 * time.Millisecond // a small snapshot on a slow disk
 	saveSlowest = 10 * time.Second
 )
-
-// configure hands control a configuration, or the reason why there is none.
-func configure(ctx context.Context, c *control.Control, d *fleet.Desired, findings []config.Finding, log *slog.Logger) {
-	var reason string
-	for _, f := range findings {
-		if f.Severity == config.Error {
-			log.ErrorContext(ctx, "configuration", "finding", f.String())
-			reason = f.String()
-		} else {
-			log.WarnContext(ctx, "configuration", "finding", f.String())
-		}
-	}
-	var err error
-	if d != nil {
-		rooted(d)
-		err = c.Configure(ctx, d)
-	} else {
-		err = c.Reject(ctx, reason)
-	}
-	if err != nil && ctx.Err() == nil {
-		log.ErrorContext(ctx, "configuration", "err", err)
-	}
-}
 
 // rooted makes the paths of TLS files absolute: gateways may run in another directory.
 func rooted(d *fleet.Desired) {

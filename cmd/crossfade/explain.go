@@ -31,6 +31,7 @@ it should get, what it got since it joined, the reason, and when it will be at i
 	}
 	f.client.add(cmd.Flags())
 	cmd.Flags().StringVarP(&f.output, "output", "o", "text", "text or json")
+	offerOutputs(cmd, "text", "json")
 	return cmd
 }
 

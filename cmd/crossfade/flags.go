@@ -1,15 +1,20 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"crossfade.dev/internal/config"
 	"crossfade.dev/internal/fleet"
 )
 
@@ -49,12 +54,60 @@ func (f *localityFlag) add(flags *pflag.FlagSet) {
 
 // Set reads the flag; the empty text is nowhere in particular.
 func (f *localityFlag) Set(text string) (err error) {
+	if config.Dotted(text) {
+		return fmt.Errorf("did you mean %s? Dots are for the label istio-locality", strings.ReplaceAll(text, ".", "/"))
+	}
 	f.Locality, err = fleet.ParseLocality(text)
 	return err
 }
 
 // Type names what the flag takes, in help.
 func (f *localityFlag) Type() string { return "place" }
+
+// labelFlags are what gateways carry beside [config.DefaultLabels]. The nil map is none.
+type labelFlags map[string]string
+
+func (f *labelFlags) add(flags *pflag.FlagSet) {
+	flags.Var(f, "label", "a label that the gateway carries beside istio=ingressgateway and app=istio-ingressgateway; may be repeated")
+}
+
+// Set adds a label.
+func (f *labelFlags) Set(text string) error {
+	name, value, err := config.ParseLabel(text)
+	if err != nil {
+		return err
+	}
+	if other, twice := (*f)[name]; twice && other != value {
+		return fmt.Errorf("%s is %s already", name, other)
+	}
+	if *f == nil {
+		*f = labelFlags{}
+	}
+	(*f)[name] = value
+	return nil
+}
+
+// String shows the labels, in order.
+func (f *labelFlags) String() string { return strings.Join(f.list(), ",") }
+
+// Type names what the flag takes, in help.
+func (f *labelFlags) Type() string { return "NAME=VALUE" }
+
+// list is what the flags were given.
+func (f *labelFlags) list() []string {
+	var list []string
+	for _, name := range slices.Sorted(maps.Keys(*f)) {
+		list = append(list, name+"="+(*f)[name])
+	}
+	return list
+}
+
+// all is everything that a gateway with these flags carries.
+func (f *labelFlags) all() map[string]string {
+	labels := config.DefaultLabels()
+	maps.Copy(labels, *f)
+	return labels
+}
 
 // defaultState is where programs keep what must survive a restart.
 func defaultState() string {
@@ -66,6 +119,18 @@ func defaultState() string {
 		return filepath.Join(os.TempDir(), "crossfade")
 	}
 	return filepath.Join(home, ".local", "state", "crossfade")
+}
+
+// offerOutputs offers the values of the flag --output to the shell.
+func offerOutputs(cmd *cobra.Command, values ...string) {
+	completeFlag(cmd, "output", cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
+}
+
+// completeFlag offers what f finds as values of a flag to the shell.
+func completeFlag(cmd *cobra.Command, flag string, f cobra.CompletionFunc) {
+	if err := cmd.RegisterFlagCompletionFunc(flag, f); err != nil {
+		panic(err) // a flag that does not exist: a mistake in this package
+	}
 }
 
 // require makes flags mandatory.

@@ -13,7 +13,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"crossfade.dev/internal/admin"
-	"crossfade.dev/internal/config"
 	"crossfade.dev/internal/feed"
 	"crossfade.dev/internal/fleet"
 	"crossfade.dev/internal/gateway"
@@ -30,7 +29,9 @@ type gatewayFlags struct {
 	state   string
 	admin   string
 	drain   time.Duration
+	address netip.Addr
 	place   localityFlag
+	labels  labelFlags
 	logs    logFlags
 }
 
@@ -40,10 +41,12 @@ func newGatewayCommand() *cobra.Command {
 		Use:   "gateway (--feed unix:PATH | --inbound LISTEN=APP)",
 		Short: "Run a data plane: at the edge, or beside an application as its sidecar",
 		Long: `gateway serves requests. With --feed it follows a control: it serves the listeners of its snapshots,
-balances and warms up, and keeps the last good snapshot, by which it serves while control is away. With
---inbound it stands in front of one application, counts what passes under Envoy's inbound names, and needs no
-control. Told to stop, it drains; its exit code is 3 when something had to be cut.`,
+balances and warms up, and keeps the last good snapshot, by which it serves while control is away. Several
+follow one control on one machine when each has an --id, an --admin and an --address of its own. With --inbound
+it stands in front of one application, counts what passes under Envoy's inbound names, and needs no control.
+Told to stop, it drains; its exit code is 3 when something had to be cut.`,
 		Example: `  crossfade gateway --feed unix:/run/crossfade/feed.sock --id gateway-1
+  crossfade gateway --feed unix:/run/crossfade/feed.sock --id gateway-2 --address 127.0.0.2 --admin 127.0.0.2:15000
   crossfade gateway --inbound 127.1.0.5:9080=127.2.0.5:9080 --admin 127.1.0.5:15000`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -57,7 +60,9 @@ control. Told to stop, it drains; its exit code is 3 when something had to be cu
 	flags.StringVar(&f.state, "state", defaultState(), "directory for the last good snapshot")
 	flags.StringVar(&f.admin, "admin", "127.0.0.1:15000", "address of the admin API")
 	flags.DurationVar(&f.drain, "drain", 30*time.Second, "how long open requests have when the gateway is told to stop")
+	flags.TextVar(&f.address, "address", netip.Addr{}, "IP address on which to serve every port, instead of where control says")
 	f.place.add(flags)
+	f.labels.add(flags)
 	f.logs.add(flags)
 	cmd.MarkFlagsOneRequired("feed", "inbound")
 	cmd.MarkFlagsMutuallyExclusive("feed", "inbound")
@@ -65,9 +70,12 @@ control. Told to stop, it drains; its exit code is 3 when something had to be cu
 }
 
 func runGateway(ctx context.Context, f gatewayFlags, log *slog.Logger) error {
-	g := gateway.Gateway{ID: f.id, Drain: f.drain, Version: version, Log: log.With("id", f.id)}
+	g := gateway.Gateway{ID: f.id, Drain: f.drain, Version: version, Address: f.address, Log: log.With("id", f.id)}
 	g.Proxy.Seed, g.Proxy.Locality = seed(f.id), f.place.Locality
-	if f.feed == "" {
+	switch {
+	case f.feed == "" && f.address.IsValid():
+		return exitError{2, errors.New("--address is for a gateway that follows a control; --inbound says itself where to listen")}
+	case f.feed == "":
 		fixed, err := inbound(f.inbound)
 		if err != nil {
 			return exitError{2, err}
@@ -84,7 +92,7 @@ func runGateway(ctx context.Context, f gatewayFlags, log *slog.Logger) error {
 		return err
 	}
 	g.Control, g.State = link, f.state
-	g.Proxy.Labels = config.DefaultLabels() // by which control has chosen what it serves
+	g.Proxy.Labels = f.labels.all() // by which control has chosen what it serves
 	return errors.Join(serveGateway(ctx, &g, f.admin), link.Close())
 }
 

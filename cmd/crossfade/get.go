@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -16,7 +15,6 @@ import (
 
 	"crossfade.dev/internal/admin"
 	"crossfade.dev/internal/fleet"
-	"crossfade.dev/internal/warmup"
 )
 
 // getFlags are what the commands that look have in common.
@@ -40,6 +38,7 @@ changes; when the program that it asks is started again, it waits for that, 30 s
 	f.client.add(flags)
 	flags.BoolVarP(&f.watch, "watch", "w", false, "go on and print every row that changes")
 	flags.StringVarP(&f.output, "output", "o", "table", "table, wide or json")
+	offerOutputs(cmd, "table", "wide", "json")
 	services := &cobra.Command{
 		Use: "services [NAME]", Aliases: []string{"service", "svc"}, Args: cobra.MaximumNArgs(1),
 		Short:   "Show services and their subsets: how they balance and warm up, and what passed",
@@ -51,6 +50,7 @@ changes; when the program that it asks is started again, it waits for that, 30 s
 	endpoints := &cobra.Command{
 		Use: "endpoints [SERVICE]", Aliases: []string{"endpoint", "ep"}, Args: cobra.MaximumNArgs(1),
 		Short:   "Show endpoints: stage, age, share, what they should get and what they got",
+		Long:    endpointsHelp,
 		Example: "  crossfade get endpoints reviews -w\n  crossfade get endpoints reviews --subset v2 -o wide",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			query := named(args)
@@ -61,6 +61,7 @@ changes; when the program that it asks is started again, it waits for that, 30 s
 		},
 	}
 	endpoints.Flags().StringVar(&f.subset, "subset", "", "show them as this subset sees them")
+	completeFlag(endpoints, "subset", completeSubsets(&f.client))
 	events := &cobra.Command{
 		Use: "events", Aliases: []string{"event", "ev"}, Args: cobra.NoArgs,
 		Short:   "Show what happened, oldest first",
@@ -81,6 +82,14 @@ changes; when the program that it asks is started again, it waits for that, 30 s
 	return cmd
 }
 
+// endpointsHelp says what the columns mean.
+const endpointsHelp = `endpoints shows who takes a service's requests. SHARE is the part of its full weight that an endpoint gets, TRAFFIC
+the part of the requests, now. DUE and GOT are requests since it joined; where keys decide, nobody knows what is due.
+WEIGHT is shown where it differs, and with -o wide.
+
+REASON is one word for why the share is what it is: a dash is an ordinary full share, "new" is on its first way up.
+"crossfade explain" says it in a sentence, and docs/guides/balancing.md, "What REASON says", has all of them.`
+
 // named is the query for the service that args name, if they do.
 func named(args []string) url.Values {
 	query := url.Values{}
@@ -90,32 +99,12 @@ func named(args []string) url.Values {
 	return query
 }
 
-// completeServices offers the names of services to the shell.
-func completeServices(client *adminClient) cobra.CompletionFunc {
-	return func(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
-		if len(args) > 0 {
-			return nil, cobra.ShellCompDirectiveNoFileComp
-		}
-		ctx, cancel := context.WithTimeout(cmd.Context(), completionTimeout)
-		defer cancel()
-		list, err := ask[admin.ServiceList](ctx, client, "/api/v1/services", nil)
-		if err != nil {
-			return nil, cobra.ShellCompDirectiveNoFileComp // nobody to ask: nothing to offer
-		}
-		var names []string
-		for _, s := range list.Services {
-			names = append(names, s.Name)
-		}
-		return names, cobra.ShellCompDirectiveNoFileComp
-	}
-}
-
 // seeEvents is where to look when there is nothing: what does not come up says why.
 const seeEvents = ` What happened so far: "crossfade get events".`
 
 // A view says how things are shown: L is the answer that lists them, T one of them.
 type view[L, T any] struct {
-	head  func() []string
+	head  func([]T) []string // of a table that begins with these
 	list  func(L) []T
 	rows  func(T) [][]string
 	once  bool     // what was shown is not shown again, though a stream begins anew
@@ -154,7 +143,7 @@ func get[L, T any](cmd *cobra.Command, f *getFlags, path string, query url.Value
 		fmt.Fprintln(cmd.ErrOrStderr(), "Nothing yet."+v.empty)
 		return nil
 	}
-	rows := [][]string{v.head()}
+	rows := [][]string{v.head(items)}
 	for _, item := range items {
 		rows = append(rows, v.rows(item)...)
 	}
@@ -172,13 +161,15 @@ func watchTable[L, T any](cmd *cobra.Command, f *getFlags, path string, query ur
 	if err != nil {
 		return ended(cmd.Context(), err)
 	}
-	for _, item := range v.list(answer) {
+	items := v.list(answer)
+	head := v.head(items)
+	for _, item := range items {
 		if err := t.write(v.rows(item)...); err != nil {
 			return err
 		}
 	}
 	t.out = cmd.OutOrStdout()
-	if err := t.write(v.head()); err != nil {
+	if err := t.write(head); err != nil {
 		return err
 	}
 	return follow(cmd.Context(), &f.client, path, query, v.shown(func(_ []byte, item T) error { return t.write(v.rows(item)...) }))
@@ -231,7 +222,7 @@ func printJSON(w io.Writer, value any) error {
 
 func serviceView(wide bool) view[admin.ServiceList, admin.ServiceStatus] {
 	return view[admin.ServiceList, admin.ServiceStatus]{
-		head: func() []string {
+		head: func([]admin.ServiceStatus) []string {
 			head := []string{"SERVICE", "SUBSET", "ALGORITHM", "WARM-UP", "ENDPOINTS", "WARMING", "DRAINING", "REQUESTS", "FAILED"}
 			if wide {
 				head = append(head, "P50", "P99", "ACTIVE", "ORIGIN")
@@ -253,12 +244,8 @@ func serviceView(wide bool) view[admin.ServiceList, admin.ServiceStatus] {
 }
 
 func poolRow(service string, p admin.PoolStatus, wide bool) []string {
-	warmup := "off"
-	if p.Policy.Warmup.Window > 0 {
-		warmup = admin.Span(p.Policy.Warmup.Window) + " from " + admin.Percent(p.Policy.Warmup.Minimum)
-	}
 	row := []string{
-		service, p.Subset, p.AlgorithmText(), warmup,
+		service, p.Subset, p.AlgorithmText(), p.WarmupText(),
 		admin.Count(p.Endpoints), admin.Count(p.Stages.Warming), admin.Count(p.Stages.Draining), "", "",
 	}
 	if t := p.Traffic; t != nil {
@@ -267,11 +254,20 @@ func poolRow(service string, p admin.PoolStatus, wide bool) []string {
 	if wide {
 		more := []string{"", "", "", origin(p.Origin)}
 		if t := p.Traffic; t != nil {
-			more[0], more[1], more[2] = admin.Span(t.P50), admin.Span(t.P99), admin.Count(t.Active)
+			more[0], more[1] = latencies(t)
+			more[2] = admin.Count(t.Active)
 		}
 		row = append(row, more...)
 	}
 	return row
+}
+
+// latencies are within what time half of the answers came, and 99 % of them; empty when there was none.
+func latencies(t *admin.TrafficStatus) (p50, p99 string) {
+	if len(t.Answers) == 0 {
+		return "", ""
+	}
+	return admin.Span(t.P50), admin.Span(t.P99)
 }
 
 // origin is where configuration stands: "bookinfo.yaml:41".
@@ -282,12 +278,18 @@ func origin(o fleet.Origin) string {
 	return o.File + ":" + strconv.Itoa(o.Line)
 }
 
+// endpointView shows endpoints. WEIGHT is a column wherever anybody's differs from the others'.
 func endpointView(wide bool) view[admin.EndpointList, admin.EndpointStatus] {
+	weights := wide
 	return view[admin.EndpointList, admin.EndpointStatus]{
-		head: func() []string {
+		head: func(items []admin.EndpointStatus) []string {
+			weights = weights || slices.ContainsFunc(items, func(e admin.EndpointStatus) bool { return e.WeightText() != items[0].WeightText() })
 			head := []string{"SERVICE", "ENDPOINT", "ADDRESS", "STAGE", "AGE", "SHARE", "TRAFFIC", "DUE", "GOT", "REASON"}
+			if weights {
+				head = append(head, "WEIGHT")
+			}
 			if wide {
-				head = append(head, "WEIGHT", "INCARNATION", "REQUESTS", "FAILED", "ACTIVE", "P50", "P99", "LOCALITY", "GROUP", "LABELS")
+				head = append(head, "INCARNATION", "REQUESTS", "FAILED", "ACTIVE", "P50", "P99", "LOCALITY", "GROUP", "LABELS")
 			}
 			return head
 		},
@@ -295,6 +297,9 @@ func endpointView(wide bool) view[admin.EndpointList, admin.EndpointStatus] {
 		empty: seeEvents,
 		rows: func(e admin.EndpointStatus) [][]string {
 			row := endpointRow(e)
+			if weights {
+				row = append(row, e.WeightText())
+			}
 			if wide {
 				row = append(row, endpointDetails(e)...)
 			}
@@ -305,7 +310,7 @@ func endpointView(wide bool) view[admin.EndpointList, admin.EndpointStatus] {
 }
 
 // endpointRow shows an endpoint: TRAFFIC is the part of requests that it should get now, DUE and GOT are requests
-// since it joined.
+// since it joined. What is due to somebody where keys decide, nobody knows.
 func endpointRow(e admin.EndpointStatus) []string {
 	stage := e.Stage.String()
 	switch {
@@ -317,21 +322,18 @@ func endpointRow(e admin.EndpointStatus) []string {
 	row := []string{e.Service, e.Name, e.Address.String(), stage, admin.Span(e.Age), "", "", "", "", ""}
 	if r := e.Ramp; r != nil && !e.Removed {
 		row[5], row[6] = admin.Percent(r.Share), admin.Percent(r.Fraction)
-		row[7], row[8], row[9] = strconv.FormatFloat(r.Expected, 'f', 1, 64), admin.Count(r.Actual), string(r.Reason)
-		if e.Forced() && r.Reason == warmup.Ejected {
-			row[9] = "ejected, but nobody else is left"
+		if row[8], row[9] = admin.Count(r.Actual), e.ReasonText(); !r.Keyed {
+			row[7] = strconv.FormatFloat(r.Expected, 'f', 1, 64)
 		}
 	}
 	return row
 }
 
 func endpointDetails(e admin.EndpointStatus) []string {
-	details := []string{
-		e.WeightText(), e.Incarnation, "", "", "", "", "", e.Locality.String(), e.GroupText(), labels(e.Labels),
-	}
+	details := []string{e.Incarnation, "", "", "", "", "", e.Locality.String(), e.GroupText(), labels(e.Labels)}
 	if t := e.Traffic; t != nil {
-		details[2], details[3], details[4] = admin.Count(t.Requests), admin.Count(t.Failed), admin.Count(t.Active)
-		details[5], details[6] = admin.Span(t.P50), admin.Span(t.P99)
+		details[1], details[2], details[3] = admin.Count(t.Requests), admin.Count(t.Failed), admin.Count(t.Active)
+		details[4], details[5] = latencies(t)
 	}
 	return details
 }
@@ -347,7 +349,7 @@ func labels(all map[string]string) string {
 
 func eventView(wide bool) view[admin.EventList, fleet.Event] {
 	return view[admin.EventList, fleet.Event]{
-		head: func() []string {
+		head: func([]fleet.Event) []string {
 			head := []string{"TIME", "KIND", "SERVICE", "ENDPOINT", "REASON"}
 			if wide {
 				head = append(head, "FROM", "INCARNATION")

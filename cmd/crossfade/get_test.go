@@ -105,7 +105,7 @@ TIME                  KIND             SERVICE        ENDPOINT       REASON
 `},
 		{"explain reviews", `
 reviews:9080: ROUND_ROBIN over 2 endpoints: 1 warming, 1 serving.
-Warm-up takes 2 m, from 10 % to 100 % in a straight line (DestinationRule default/reviews, bookinfo.yaml:41).
+Warm-up takes 2 m: 10 % for the first 12 s, then in a straight line with time to 100 % (DestinationRule default/reviews, bookinfo.yaml:41).
 340 requests since the last reset: 340 × 200; half within 2 ms, 99 % within 2.1 ms; 0 of them failed, 0 in flight.
   • reviews-v1-1 (127.1.0.3:9080) is Serving: 3 h old. Its share is 100 %, so it should get 90.7 % of the requests now. Since it joined 308 were due to it; it got 309 (100.2 %).
   • reviews-v2-1 (127.1.0.4:9080) is Warming: 12.3 s old, 10.2 % of the way through 2 m. Its share is 10.2 %, so it should get 9.3 % of the requests now. Since it joined 31.6 were due to it; it got 31 (98.1 %). Reason: new: it is on its first way up. Full in 1 m 48 s.

@@ -89,6 +89,7 @@ func bindLoadFlags(cmd *cobra.Command, plan *load.Plan, flags *loadFlags) {
 	f.DurationVar(&plan.LateAfter, "late-after", load.DefaultLateAfter, "a request sent this much after it was due is late")
 	f.StringVar(&flags.maxLoss, "max-loss", "0", "requests that may be lost: a number, or a percentage such as 0.1%")
 	f.StringVarP(&flags.output, "output", "o", "table", "table or json")
+	offerOutputs(cmd, "table", "json")
 	f.StringVar(&flags.traceFile, "trace", "", "write one line of JSON per request to this file")
 	f.BoolVarP(&flags.quiet, "quiet", "q", false, "no progress")
 }

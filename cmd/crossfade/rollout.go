@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -26,7 +27,7 @@ func newRolloutRestartCommand() *cobra.Command {
 		Use:     "restart deployment/NAME",
 		Short:   "Replace every instance, as the deployment's strategy says",
 		Example: "  crossfade rollout restart deployment/reviews-v1",
-		Args:    cobra.ExactArgs(1),
+		Args:    wants("deployment/NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			name, err := deploymentName(args[0])
 			if err != nil {
@@ -35,13 +36,33 @@ func newRolloutRestartCommand() *cobra.Command {
 			if err := c.command(cmd.Context(), "/api/v1/restart", map[string]any{"name": name}); err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "deployment/%s restarted\n", name)
-			return err
+			if _, err := fmt.Fprintf(cmd.OutOrStdout(), "deployment/%s restarted\n", name); err != nil {
+				return err
+			}
+			s, err := c.status(cmd.Context(), name)
+			if note := unawaited(s); err == nil && note != "" { // the command is given, whatever becomes of the question
+				fmt.Fprintln(cmd.ErrOrStderr(), note)
+			}
+			return nil
 		},
 	}
 	c.add(cmd.Flags(), "deployment")
 	cmd.ValidArgsFunction = c.complete
 	return cmd
+}
+
+// unawaited is what somebody should know whose new instances are still cold when the old ones leave; "" when they are not.
+func unawaited(s control.WorkloadStatus) string {
+	if s.Unawaited == 0 || s.Replicas == 0 {
+		return ""
+	}
+	when := "as soon as"
+	if s.MinReady > 0 {
+		when = fmt.Sprintf("%gs after", s.MinReady.Seconds())
+	}
+	return fmt.Sprintf("note: old instances leave %s new ones are ready, and %s warms up for %gs: "+
+		"with minReadySeconds: %.0f they stay until the new ones are warm",
+		when, s.UnawaitedBy, s.Unawaited.Seconds(), math.Ceil(s.Unawaited.Seconds()))
 }
 
 func newRolloutStatusCommand() *cobra.Command {
@@ -51,7 +72,7 @@ func newRolloutStatusCommand() *cobra.Command {
 		Use:   "status deployment/NAME",
 		Short: "Wait until a deployment runs as wanted",
 		Long:  "status waits until every replica is of the newest revision and ready and no other is left; it fails when that takes longer than --timeout.",
-		Args:  cobra.ExactArgs(1),
+		Args:  wants("deployment/NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			name, err := deploymentName(args[0])
 			if err != nil {

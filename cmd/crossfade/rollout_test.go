@@ -147,3 +147,34 @@ func TestRolloutStatusGivesUp(t *testing.T) {
 		t.Errorf("got %d, %q, want 1, and that the time is over", code, errs.String())
 	}
 }
+
+// TestRestartSaysWhoIsCold: a rolling update that does not wait for the warm-up says so, and what to write.
+func TestRestartSaysWhoIsCold(t *testing.T) {
+	const note = "note: old instances leave %s new ones are ready, and reviews:9080 warms up for 90.5s: with minReadySeconds: 91 they stay until the new ones are warm\n"
+	for _, tt := range []struct {
+		workload fleet.Workload
+		want     string
+	}{
+		{fleet.Workload{}, fmt.Sprintf(note, "as soon as")},
+		{fleet.Workload{MinReady: time.Minute}, fmt.Sprintf(note, "60s after")},
+		{fleet.Workload{MinReady: 91 * time.Second}, ""},
+		{fleet.Workload{Recreate: true}, ""},
+	} {
+		c, api := startControl(t)
+		w := tt.workload
+		w.Namespace, w.Name, w.Replicas, w.Declared, w.Revision = "default", "reviews-v1", 2, 2, "r"
+		w.Labels = map[string]string{"app": "reviews"}
+		err := c.Configure(t.Context(), &fleet.Desired{Digest: "e", Workloads: []fleet.Workload{w}, Services: []fleet.Service{{
+			Name: "reviews:9080", Namespace: "default", Host: "reviews", Port: 9080, Selector: map[string]string{"app": "reviews"},
+			Pools: []fleet.Pool{{Policy: fleet.Policy{Warmup: fleet.Warmup{Window: 90500 * time.Millisecond, Minimum: 0.1, Aggression: 1}}}},
+		}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out, errs bytes.Buffer
+		code := run(t.Context(), []string{"rollout", "restart", "deployment/reviews-v1", "--control", api}, &out, &errs)
+		if code != 0 || out.String() != "deployment/reviews-v1 restarted\n" || errs.String() != tt.want {
+			t.Errorf("%+v: got %d, %q and %q, want the note %q", tt.workload, code, out.String(), errs.String(), tt.want)
+		}
+	}
+}

@@ -100,6 +100,9 @@ func checkArgs(cmd *cobra.Command) {
 		if err != nil && len(args) == 1 && cmd.Flags().Lookup("file") != nil && !cmd.Flags().Changed("file") {
 			return exitError{2, fmt.Errorf("%s reads its configuration from -f: %s -f %s", cmd.Name(), cmd.CommandPath(), args[0])}
 		}
+		if err != nil && strings.HasPrefix(err.Error(), "unknown command") { // as cobra has it
+			return exitError{2, fmt.Errorf("%q is one too many: %s takes no arguments, only flags", args[0], cmd.CommandPath())}
+		}
 		return misuse(cmd, err)
 	}
 }
@@ -142,6 +145,22 @@ func misuse(cmd *cobra.Command, err error) error {
 		return err
 	}
 	return exitError{2, fmt.Errorf("%s: %w; see \"%s --help\"", strings.TrimPrefix(cmd.CommandPath(), "crossfade "), err, cmd.CommandPath())}
+}
+
+// wants takes exactly these arguments, and says which is missing or too much. What a name stands for is known: an
+// endpoint, a factor, a deployment.
+func wants(names ...string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		usage := cmd.CommandPath() + " " + strings.Join(names, " ")
+		switch {
+		case len(args) < len(names):
+			missing := map[string]string{"ENDPOINT": "an endpoint", "FACTOR": "a factor", "deployment/NAME": "a deployment"}[names[len(args)]]
+			return exitError{2, fmt.Errorf("name %s: %s", missing, usage)}
+		case len(args) > len(names):
+			return exitError{2, fmt.Errorf("%q is one too many: %s", args[len(names)], usage)}
+		}
+		return nil
+	}
 }
 
 func newVersionCommand() *cobra.Command {

@@ -29,6 +29,7 @@ type routeFlags struct {
 	method  string
 	headers []string
 	labels  map[string]string
+	carried labelFlags // by the gateway, where configuration is read
 	port    uint32
 	gateway string
 	https   bool
@@ -75,6 +76,8 @@ Exit status: 0 a rule matches (or a redirect to https answers), 1 none does, 2 w
 	flags.StringVar(&f.gateway, "gateway", "", `only what a Gateway lets in: its name, "namespace/name", a listener's name, or "mesh"`)
 	flags.BoolVar(&f.https, "https", false, "the request comes through TLS")
 	flags.StringVarP(&f.output, "output", "o", "text", "text or json")
+	f.carried.add(flags)
+	offerOutputs(cmd, "text", "json")
 	require(cmd, "host")
 	return cmd
 }
@@ -165,7 +168,7 @@ func (f *routeFlags) listeners(cmd *cobra.Command) ([]fleet.Listener, error) {
 		}
 		return dump.Snapshot.Listeners, nil
 	}
-	o := controlFlags{mesh: "127.0.0.1:15001"}.options()
+	o := controlFlags{mesh: "127.0.0.1:15001", labels: f.carried}.options()
 	o.Lenient = f.lenient
 	desired, findings, err := readConfig(f.file, cmd.InOrStdin(), o)
 	if err != nil {

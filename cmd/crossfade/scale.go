@@ -97,7 +97,7 @@ func newScaleCommand() *cobra.Command {
 		Short:   "Set how many replicas of a deployment run",
 		Long:    "scale sets a deployment's replicas. It holds, over restarts of control too, until the configuration says another number.",
 		Example: "  crossfade scale deployment/reviews-v2 --replicas=1",
-		Args:    cobra.ExactArgs(1),
+		Args:    wants("deployment/NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			name, err := deploymentName(args[0])
 			if err != nil {

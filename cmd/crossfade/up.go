@@ -31,11 +31,10 @@ const localGrace = 10 * time.Second
 type upFlags struct {
 	controlFlags
 	gatewayAdmin string
-	place        localityFlag
 }
 
 func newUpCommand() *cobra.Command {
-	var f upFlags
+	f := upFlags{controlFlags: controlFlags{alone: true}}
 	cmd := &cobra.Command{
 		Use:   "up -f DIR",
 		Short: "Run everything on this machine: control, gateway, and every Deployment as local processes",
@@ -58,6 +57,7 @@ everything drains before it ends.`,
 	flags.BoolVar(&f.privileged, "privileged-ports", false, "serve gateway ports below 1024 as they are, not at +8000")
 	flags.BoolVar(&f.strict, "strict", true, "refuse configuration whose policies are not enforced yet; false warns of them")
 	f.place.add(flags)
+	f.labels.add(flags)
 	f.logs.add(flags)
 	f.logs.level = slog.LevelWarn
 	require(cmd, "file")
@@ -82,12 +82,12 @@ func runUp(ctx context.Context, f upFlags, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	run, err := os.MkdirTemp("", "crossfade-") // short: a Unix socket's path has at most 107 bytes
+	run, err := makeRunDir(os.TempDir())
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(run) //nolint:errcheck // a directory left in the temporary directory harms nobody.
-	f.socket = filepath.Join(run, "feed.sock")
+	f.socket = filepath.Join(run, socketName)
 	link, err := feed.Dial(f.socket)
 	if err != nil {
 		return err
@@ -104,38 +104,59 @@ func runUp(ctx context.Context, f upFlags, stdout, stderr io.Writer) error {
 // it still serves, then the instances leave, control last.
 func supervise(ctx context.Context, f upFlags, self string, link *feed.Client, stdout, stderr io.Writer) error {
 	log := f.logs.logger(stderr)
-	level := "--log-level=" + f.logs.level.String()
+	level, place := "--log-level="+f.logs.level.String(), "--locality="+f.place.String()
 	runtime := local.Runtime{
 		Feed: link, Self: self, PathDirs: []string{filepath.Dir(self)}, Mesh: f.mesh, Env: os.Environ(), Output: stderr, Quit: localGrace, Log: log,
 	}
 	control := process.Spec{Name: "control", Path: self, Stdout: stderr, Stderr: stderr, Args: []string{
 		"control", "--file", f.dir, "--socket", f.socket, "--state", f.state, "--admin", f.admin, "--mesh", f.mesh, "--gateway-address", f.address,
-		fmt.Sprintf("--privileged-ports=%t", f.privileged), fmt.Sprintf("--strict=%t", f.strict), level,
+		fmt.Sprintf("--privileged-ports=%t", f.privileged), fmt.Sprintf("--strict=%t", f.strict), "--told", place, level,
 	}}
 	gateway := process.Spec{Name: "gateway-1", Path: self, Stdout: stderr, Stderr: stderr, Args: []string{
 		"gateway", "--id", "gateway-1", "--feed", "unix:" + f.socket, "--state", f.state, "--admin", f.gatewayAdmin,
-		"--drain", localGrace.String(), "--locality=" + f.place.String(), level,
+		"--drain", localGrace.String(), place, level,
 	}}
+	for _, label := range f.labels.list() {
+		control.Args = append(control.Args, "--label", label)
+		gateway.Args = append(gateway.Args, "--label", label)
+	}
 	var group errgroup.Group
+	var front process.Process // the gateway's last
 	instances, stopInstances := context.WithCancel(context.WithoutCancel(ctx))
 	writer, stopWriter := context.WithCancel(context.WithoutCancel(ctx))
 	group.Go(func() error {
 		defer stopInstances()
-		return keep(ctx, gateway, log)
+		return keep(ctx, gateway, log, func(p process.Process) { front = p })
 	})
 	group.Go(func() error {
 		defer stopWriter()
 		return runtime.Run(instances)
 	})
-	group.Go(func() error { return keep(writer, control, log) })
+	group.Go(func() error { return keep(writer, control, log, nil) })
 	group.Go(func() error { return announce(ctx, f, link, stdout) })
-	return group.Wait()
+	err := group.Wait()
+	if err == nil && front != nil {
+		_, err = fmt.Fprintln(stdout, farewell(front.Exit()))
+	}
+	return err
 }
 
-// keep runs a program until ctx ends, and starts it again whenever it dies.
-func keep(ctx context.Context, spec process.Spec, log *slog.Logger) error {
+// farewell says what became of the requests that were open when everything was told to stop.
+func farewell(gateway process.Exit) string {
+	switch {
+	case gateway.OK():
+		return "stopped: everything was drained, 0 requests were cut"
+	case gateway.Code == exitCut:
+		return "stopped: requests were cut at the end of the drain, as the gateway says above"
+	}
+	return "stopped: the gateway ended with " + gateway.String()
+}
+
+// keep runs a program until ctx ends, and starts it again whenever it dies. A started that is not nil hears of each.
+func keep(ctx context.Context, spec process.Spec, log *slog.Logger, started func(process.Process)) error {
 	keeper := process.Keeper{
 		Start:   func() (process.Process, error) { return process.Start(spec) },
+		Started: started,
 		Backoff: process.Backoff{Min: 100 * time.Millisecond, Max: 10 * time.Second, Reset: 10 * time.Second},
 		Grace:   programGrace,
 		Exited: func(exit process.Exit, wait time.Duration) {

@@ -18,6 +18,8 @@ const maxStdin = 64 << 20
 type validateFlags struct {
 	privileged bool
 	strict     bool
+	place      localityFlag
+	labels     labelFlags
 	output     string // "text", "json" or "sarif"
 }
 
@@ -52,7 +54,10 @@ Exit status: 0 no errors, 1 errors, 2 wrong usage.`,
 	flags := cmd.Flags()
 	flags.BoolVar(&f.privileged, "privileged-ports", false, "as control with --privileged-ports would")
 	flags.BoolVar(&f.strict, "strict", true, "refuse what is not enforced yet; false warns")
+	f.place.add(flags)
+	f.labels.add(flags)
 	flags.StringVarP(&f.output, "output", "o", "text", "text, json or sarif")
+	offerOutputs(cmd, "text", "json", "sarif")
 	return cmd
 }
 
@@ -63,8 +68,9 @@ func runValidate(cmd *cobra.Command, f validateFlags, path string) error {
 	if write == nil {
 		return exitError{2, fmt.Errorf("validate: --output %s: want text, json or sarif", f.output)}
 	}
-	o := controlFlags{mesh: "127.0.0.1:15001", privileged: f.privileged}.options()
-	o.Lenient = !f.strict
+	o := controlFlags{
+		mesh: "127.0.0.1:15001", privileged: f.privileged, strict: f.strict, place: f.place, labels: f.labels, alone: true,
+	}.options()
 	desired, findings, err := readConfig(path, cmd.InOrStdin(), o)
 	if err != nil {
 		return err

@@ -51,7 +51,7 @@ func newMoveCommand(move warmup.Move, short, long, done string) *cobra.Command {
 		Short:   short,
 		Long:    long + "\n\nENDPOINT is a name as \"crossfade get endpoints\" shows it.",
 		Example: "  crossfade warmup " + move.String() + " reviews-v2-1",
-		Args:    cobra.ExactArgs(1),
+		Args:    wants("ENDPOINT"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			body := map[string]any{"name": args[0], "action": move, "by": whoami()}
 			if err := c.command(cmd.Context(), "/api/v1/warmup", body); err != nil {

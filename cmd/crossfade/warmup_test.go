@@ -29,7 +29,7 @@ func serving(t *testing.T, c *control.Control) {
 	r := fleet.Report{From: "local", Role: "local"}
 	for i, name := range []string{"reviews-v1-1", "reviews-v1-2"} {
 		r.Instances = append(r.Instances, fleet.Instance{
-			Name: name, Namespace: "default", Incarnation: name, Address: netip.AddrFrom4([4]byte{127, 1, 0, byte(i + 1)}),
+			Name: name, Namespace: "default", Workload: "reviews-v1", Incarnation: name, Address: netip.AddrFrom4([4]byte{127, 1, 0, byte(i + 1)}),
 			Labels: labels, Ready: true, Weight: 1,
 		})
 	}
@@ -58,6 +58,7 @@ func TestWarmupAndWeight(t *testing.T) {
 		{args: []string{"warmup", "restart", "reviews-v1-1"}, out: "reviews-v1-1: warm-up restarted\n"},
 		{args: []string{"warmup", "pause", "reviews-v1-2"}, code: 1, err: "its checks have not passed"},
 		{args: []string{"warmup", "skip", "reviews-v1-3"}, code: 1, err: "no such endpoint; there are: reviews-v1-1, reviews-v1-2"},
+		{args: []string{"warmup", "skip", "reviews-v1"}, code: 1, err: "reviews-v1 is a deployment; its endpoints: reviews-v1-1, reviews-v1-2"},
 		{args: []string{"warmup", "skip", "reviews-v1-1", "-n", "prod"}, code: 1, err: "prod/reviews-v1-1: no such endpoint"},
 		{args: []string{"weight", "reviews-v1-1", "0.5"}, out: "reviews-v1-1: weight × 0.5\n"},
 		{args: []string{"weight", "reviews-v1-3", "1"}, code: 1, err: "no such endpoint"},

@@ -33,6 +33,16 @@ func refuse(w http.ResponseWriter, status int, err error, suggestions ...string)
 	writeJSON(w, status, Problem{Error: err.Error(), Suggestions: suggestions})
 }
 
+// unknown answers that there is no thing of that name, with those that were perhaps meant, else with those there are.
+func unknown(w http.ResponseWriter, thing, name string, names []string) {
+	near := suggest(name, names)
+	err := fmt.Errorf("no %s %q", thing, name)
+	if len(near) == 0 {
+		err = fmt.Errorf("%w; %s", err, thereAre(names))
+	}
+	refuse(w, http.StatusNotFound, err, near...)
+}
+
 // checkParameters refuses parameters that a path does not know: what has no effect must not look as if it had.
 func checkParameters(values url.Values, known ...string) error {
 	for _, name := range slices.Sorted(maps.Keys(values)) {
@@ -77,7 +87,7 @@ func (a *api) apiEndpoints(w http.ResponseWriter, r *http.Request) {
 	}
 	subset := query.Get("subset")
 	if subset != "" && !slices.ContainsFunc(world.poolsOf(name), func(p Pool) bool { return p.Pool.Subset == subset }) {
-		refuse(w, http.StatusNotFound, fmt.Errorf("no subset %q", subset), suggest(subset, world.subsets(name))...)
+		unknown(w, "subset", subset, world.subsets(name))
 		return
 	}
 	if query.Get("watch") != "" {
@@ -166,7 +176,7 @@ func (a *api) named(w http.ResponseWriter, world World, query url.Values, known 
 	}
 	name := query.Get("service")
 	if name != "" && len(world.find(name)) == 0 {
-		refuse(w, http.StatusNotFound, fmt.Errorf("no service %q", name), suggest(name, world.serviceNames())...)
+		unknown(w, "service", name, world.serviceNames())
 		return "", false
 	}
 	return name, true
@@ -176,7 +186,7 @@ func (a *api) named(w http.ResponseWriter, world World, query url.Values, known 
 func (w World) serviceNames() []string {
 	var names []string
 	for _, s := range w.View.Services {
-		names = append(names, s.Host, s.Name)
+		names = append(names, s.Name, s.Host)
 	}
 	return names
 }

@@ -41,7 +41,11 @@ func (w World) explain(name string, now time.Time) Explanation {
 	x := Explanation{Snapshot: w.View.Number, Rejected: w.rejection(), ViewAge: w.viewAge(now), Locality: w.Locality, Pools: []PoolExplanation{}}
 	for _, p := range w.poolsOf(name) {
 		pool := PoolExplanation{Service: p.Service.Name, Status: p.status(), Endpoints: []EndpointExplanation{}}
-		pool.Sentences = poolSentences(p.Service, pool.Status, w.Locality)
+		from := &w.Locality
+		if p.Shares == nil {
+			from = nil
+		}
+		pool.Sentences = poolSentences(p.Service, pool.Status, from)
 		for _, e := range w.endpointsOf(p, now) {
 			pool.Endpoints = append(pool.Endpoints, EndpointExplanation{e, endpointSentence(e, pool.Status.Policy)})
 		}
@@ -51,7 +55,7 @@ func (w World) explain(name string, now time.Time) Explanation {
 }
 
 // poolSentences says how a pool balances, how it warms up and what passed it.
-func poolSentences(s *fleet.Service, p PoolStatus, from fleet.Locality) []string {
+func poolSentences(s *fleet.Service, p PoolStatus, from *fleet.Locality) []string {
 	name := s.Name
 	if p.Subset != "" {
 		name += ", subset " + p.Subset
@@ -82,18 +86,6 @@ func (s Stages) among() string {
 		return ""
 	}
 	return ": " + strings.Join(parts, ", ")
-}
-
-func warmupSentence(p fleet.Policy, from fleet.Origin) string {
-	where := originText(from)
-	if p.Warmup.Window <= 0 {
-		return "Warm-up is off: a new endpoint gets its full share at once" + where + "."
-	}
-	curve := "in a straight line"
-	if a := p.Warmup.Aggression; a > 0 && a != 1 {
-		curve = fmt.Sprintf("along progress^%.3g", 1/a)
-	}
-	return fmt.Sprintf("Warm-up takes %s, from %s to 100 %% %s%s.", Span(p.Warmup.Window), Percent(p.Warmup.Minimum), curve, where)
 }
 
 // originText says where configuration stands: " (DestinationRule default/reviews, bookinfo.yaml:12)".
@@ -158,7 +150,7 @@ func endpointSentence(e EndpointStatus, p fleet.Policy) string {
 	fmt.Fprintf(&text, "%s (%s) is %s", e.Name, e.Address, e.Stage)
 	switch e.Stage {
 	case fleet.Starting:
-		text.WriteString(": it has not passed its checks yet and gets nothing.")
+		text.WriteString(": " + cmp.Or(e.Note, "it has not passed its checks yet") + ". It gets nothing.")
 		return text.String()
 	case fleet.Draining:
 		fmt.Fprintf(&text, ": it gets nothing new and finishes what is open, %s.", plural(e.active(), "request"))
@@ -181,10 +173,7 @@ func endpointSentence(e EndpointStatus, p fleet.Policy) string {
 func rampSentences(e EndpointStatus, p fleet.Policy) string {
 	var text strings.Builder
 	r := e.Ramp
-	way := ""
-	if window := p.Warmup.Window; window > 0 && r.Progress < 1 {
-		way = fmt.Sprintf("%s of the way through %s", Percent(r.Progress), Span(window))
-	}
+	way := wayText(e, p.Warmup)
 	alone := r.Reason == warmup.BypassSingle
 	switch {
 	case e.Forced():
@@ -204,7 +193,10 @@ func rampSentences(e EndpointStatus, p fleet.Policy) string {
 	if why := because(e, p); why != "" && !alone && !e.Forced() {
 		fmt.Fprintf(&text, " Reason: %s.", why)
 	}
-	if r.Remaining > 0 && r.Progress < 1 && !e.Ejected {
+	if e.Paused && r.Reason != warmup.Manual {
+		fmt.Fprintf(&text, " Its way up is %s.", cmp.Or(e.Note, "paused"))
+	}
+	if r.Remaining > 0 && r.Progress < 1 && !e.Ejected && r.Reason != warmup.Drained {
 		if alone {
 			fmt.Fprintf(&text, " Beside others it would be full in %s.", Span(r.Remaining))
 		} else {
@@ -212,6 +204,18 @@ func rampSentences(e EndpointStatus, p fleet.Policy) string {
 		}
 	}
 	return text.String()
+}
+
+// wayText says how far an endpoint is on its way up: "10.2 % of the way through 2 m". It is empty at the end.
+func wayText(e EndpointStatus, w fleet.Warmup) string {
+	if w.Window <= 0 || e.Ramp.Progress >= 1 {
+		return ""
+	}
+	text := fmt.Sprintf("%s of the way through %s", Percent(e.Ramp.Progress), Span(w.Window))
+	if e.Ramp.Rebased {
+		text += " (it was moved when the warm-up was changed, so that its share did not jump)"
+	}
+	return text
 }
 
 // shareSentence says what an endpoint should get.
@@ -228,6 +232,9 @@ func shareSentence(e EndpointStatus) string {
 
 // account says what was due to an endpoint, and what it got.
 func account(r *Ramp) string {
+	if r.Keyed {
+		return fmt.Sprintf("Since it joined it got %s: as many as its keys brought, and few keys are uneven.", Count(r.Actual))
+	}
 	if r.Actual == 0 && r.Expected < 0.05 {
 		return "Nothing was due to it since it joined."
 	}
@@ -249,11 +256,13 @@ func orNothing(lead, text string) string {
 // reasonTable says in words what each reason means; a full share needs none.
 var reasonTable = map[warmup.Reason]string{
 	warmup.New:           "it is on its first way up",
+	warmup.NotReady:      "it was in service, and does not pass its checks now",
 	warmup.Recovered:     "it is back after a failed check, on a shortened way up",
 	warmup.Baseline:      "it was there before warm-up was switched on, so it counts as warm",
 	warmup.Probe:         "it got a guaranteed probe",
 	warmup.BypassAllCold: "everybody is warming up, so shares are relative to the warmest",
-	warmup.Manual:        "somebody, or its own label, has moved it on its way up",
+	warmup.Manual:        "somebody has moved it on its way up",
+	warmup.Weighed:       "its weight is multiplied",
 	warmup.Ejected:       "this program leaves it out",
 	warmup.Panic:         "ejected, but too few others are left",
 	warmup.Drained:       "its weight is 0 or it is leaving",
@@ -270,8 +279,10 @@ func because(e EndpointStatus, p fleet.Policy) string {
 		return ""
 	case reason == warmup.Budget:
 		words = fmt.Sprintf("raised, so that warm endpoints carry at most %s times what they did", trimmed(cmp.Or(p.ShiftBudget, fleet.DefaultShiftBudget)))
-	case reason == warmup.Manual && e.Paused:
-		words = "somebody has paused its way up"
+	case reason == warmup.Manual:
+		words = byHand(e)
+	case reason == warmup.Weighed && e.Factor != nil:
+		words = fmt.Sprintf("its weight is multiplied by %.3g", e.factor())
 	case reason == warmup.Drained && e.Factor != nil && e.factor() == 0 && e.Weight > 0:
 		words = "its weight is multiplied by 0"
 	case reason == warmup.Ejected && e.EjectedFor != "":
@@ -280,6 +291,17 @@ func because(e EndpointStatus, p fleet.Policy) string {
 		return string(reason)
 	}
 	return string(reason) + ": " + words
+}
+
+// byHand says who moved an endpoint on its way up, as far as events tell.
+func byHand(e EndpointStatus) string {
+	switch {
+	case e.Note != "":
+		return "its way up was " + e.Note
+	case e.Paused:
+		return "somebody has paused its way up"
+	}
+	return reasonTable[warmup.Manual]
 }
 
 // active returns how many requests are in flight to the endpoint.

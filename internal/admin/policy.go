@@ -1,11 +1,13 @@
 package admin
 
 import (
-	"cmp"
 	"fmt"
 	"strings"
+	"time"
 
+	"crossfade.dev/internal/curve"
 	"crossfade.dev/internal/fleet"
+	"crossfade.dev/internal/warmup"
 )
 
 // keyText names what a pool's requests are told apart by: "header x-user", "cookie sid". It is empty where keys
@@ -29,16 +31,65 @@ func keyText(p fleet.Policy) string {
 	}
 }
 
-// AlgorithmText names the pool's algorithm, and what it tells requests apart by: "RING_HASH by header x-user".
+// AlgorithmText names the pool's algorithm, what it tells requests apart by, and what it does with places:
+// "RING_HASH by header x-user", "LEAST_REQUEST, near first".
 func (p PoolStatus) AlgorithmText() string {
+	text := p.Policy.Algorithm.String()
 	if key := keyText(p.Policy); key != "" {
-		return p.Policy.Algorithm.String() + " by " + key
+		text += " by " + key
 	}
-	return p.Policy.Algorithm.String()
+	switch l := p.Policy.Locality; {
+	case l == nil:
+	case len(l.Distribute) > 0:
+		text += ", distributed"
+	case len(l.Priority) > 0:
+		text += ", near by " + strings.Join(l.Priority, ", ")
+	default:
+		text += ", near first"
+	}
+	return text
 }
 
-// policySentences say what decides besides weights: keys, addresses, where endpoints are, how few are left.
-func policySentences(p PoolStatus, from fleet.Locality) []string {
+// WarmupText says how long the pool's warm-up takes, from what share, and by what curve unless that is the straight
+// line of progress p: "2 m from 10 %, p^0.5".
+func (p PoolStatus) WarmupText() string {
+	w := p.Policy.Warmup
+	if w.Window <= 0 {
+		return "off"
+	}
+	text := Span(w.Window) + " from " + Percent(w.Minimum)
+	if bent(w) {
+		text += fmt.Sprintf(", p^%.3g", 1/w.Aggression)
+	}
+	return text
+}
+
+// bent says whether a warm-up's curve is another than the straight line.
+func bent(w fleet.Warmup) bool { return w.Aggression > 0 && w.Aggression != 1 }
+
+func warmupSentence(p fleet.Policy, from fleet.Origin) string {
+	w, where := p.Warmup, originText(from)
+	if w.Window <= 0 {
+		return "Warm-up is off: a new endpoint gets its full share at once" + where + "."
+	}
+	line := "in a straight line with time"
+	if bent(w) {
+		line = fmt.Sprintf("along progress^%.3g", 1/w.Aggression)
+	}
+	// The curve is the greater of the minimum and the line, so that it is flat until the line has come so far.
+	flat := time.Duration(curve.Inverse(w.Minimum, w.Aggression) * float64(w.Window))
+	switch {
+	case flat <= 0:
+		return fmt.Sprintf("Warm-up takes %s: from 0 to 100 %% %s%s.", Span(w.Window), line, where)
+	case flat >= w.Window:
+		return fmt.Sprintf("Warm-up takes %s, from 100 %%: it makes no difference%s.", Span(w.Window), where)
+	}
+	return fmt.Sprintf("Warm-up takes %s: %s for the first %s, then %s to 100 %%%s.", Span(w.Window), Percent(w.Minimum), Span(flat), line, where)
+}
+
+// policySentences say what decides besides weights: keys, addresses, where endpoints are, how few are left. The
+// program stands in from, nil where it does not balance.
+func policySentences(p PoolStatus, from *fleet.Locality) []string {
 	var list []string
 	if key := keyText(p.Policy); key != "" {
 		list = append(list, keySentence(p.Policy.Hash, key))
@@ -50,7 +101,8 @@ func policySentences(p PoolStatus, from fleet.Locality) []string {
 		list = append(list, localitySentence(p, from))
 	}
 	if p.Policy.Panic > 0 {
-		list = append(list, fmt.Sprintf("When fewer than %s of the endpoints are in service, those that are left out get requests all the same.", Percent(p.Policy.Panic)))
+		list = append(list, fmt.Sprintf("If this program has ejected so many that fewer than %s of the offered endpoints are left, "+
+			"those that it ejected get requests as well; one that is not ready gets none in any case.", Percent(p.Policy.Panic)))
 	}
 	return list
 }
@@ -77,15 +129,24 @@ func keySentence(h *fleet.Hash, key string) string {
 }
 
 // localitySentence says how requests fall to the groups that a locality policy makes.
-func localitySentence(p PoolStatus, from fleet.Locality) string {
+func localitySentence(p PoolStatus, from *fleet.Locality) string {
 	var text strings.Builder
-	place := cmp.Or(from.String(), "nowhere in particular")
-	l := p.Policy.Locality
+	l, place, stands := p.Policy.Locality, "", ""
+	if from != nil && *from != (fleet.Locality{}) {
+		place = from.String()
+		stands = " (this program stands in " + place + ")"
+	}
 	switch {
+	case len(l.Distribute) > 0 && place == "" && from != nil:
+		text.WriteString("Requests are distributed by locality; nobody said where this program stands (--locality), so only from: \"*\" holds for it")
 	case len(l.Distribute) > 0:
-		fmt.Fprintf(&text, "Requests are distributed by locality (this program stands in %s)", place)
+		text.WriteString("Requests are distributed by locality" + stands)
 	case len(l.Priority) > 0:
-		fmt.Fprintf(&text, "Requests stay near, by %s (this program stands in %s)", strings.Join(l.Priority, ", then "), place)
+		text.WriteString("Requests stay near, by " + strings.Join(l.Priority, ", then ") + stands)
+	case from == nil:
+		text.WriteString("Requests stay near the gateway that sends them")
+	case place == "":
+		return "Requests would stay near, but nobody said where this program stands (--locality): everybody is equally near."
 	default:
 		fmt.Fprintf(&text, "Requests stay near %s, where this program stands", place)
 	}
@@ -117,6 +178,20 @@ func (e EndpointStatus) WeightText() string {
 		text += fmt.Sprintf(" × %.3g", e.factor())
 	}
 	return text
+}
+
+// ReasonText writes why an endpoint's share is what it is as a word, and beside it what that word hides:
+// "bypass-all-cold (paused at 4.8 %)". It is empty for an ordinary full share.
+func (e EndpointStatus) ReasonText() string {
+	switch {
+	case e.Ramp == nil:
+		return ""
+	case e.Forced() && e.Ramp.Reason == warmup.Ejected:
+		return "ejected, but nobody else is left"
+	case e.Paused:
+		return strings.TrimSpace(fmt.Sprintf("%s (paused at %s)", e.Ramp.Reason, Percent(e.Ramp.Progress)))
+	}
+	return string(e.Ramp.Reason)
 }
 
 // GroupText says to which group an endpoint belongs, and what that gets: "zone 80 %". It is empty where that makes

@@ -61,7 +61,7 @@ func TestEveryPolicyIsSaid(t *testing.T) {
 		"query":       {ring(fleet.Hash{Query: "user"}), nil, map[string]string{"/api/v1/explain": "the same query parameter user go"}},
 		"source":      {ring(fleet.Hash{SourceIP: true}), nil, map[string]string{"/api/v1/explain": "All requests from one source address go to one endpoint."}},
 		"passthrough": {fleet.Policy{Algorithm: fleet.Passthrough}, nil, map[string]string{"/api/v1/explain": "names the address of an endpoint goes there"}},
-		"panic":       {fleet.Policy{Panic: 0.3}, nil, map[string]string{"/api/v1/explain": "When fewer than 30 % of the endpoints are in service"}},
+		"panic":       {fleet.Policy{Panic: 0.3}, nil, map[string]string{"/api/v1/explain": "has ejected so many that fewer than 30 % of the offered endpoints are left, those that it ejected get requests as well; one that is not ready gets none"}},
 		"near": {fleet.Policy{Locality: &fleet.LocalityPolicy{}}, nil, map[string]string{
 			"/api/v1/explain":   "Requests stay near eu/a, where this program stands: zone gets 100 %",
 			"/api/v1/endpoints": `"level": "zone"`,
@@ -89,7 +89,7 @@ func TestEveryPolicyIsSaid(t *testing.T) {
 			s.Endpoints[0].Age, s.Endpoints[0].Stage = 10*time.Second, fleet.Warming
 			s.Pools[0].Members[0] = fleet.Member{Base: 0.25, At: 10 * time.Second, Manual: true}
 		}, map[string]string{
-			"/api/v1/explain":   "Reason: manual: somebody, or its own label, has moved it on its way up. Full in 44.7 s.",
+			"/api/v1/explain":   "Reason: manual: somebody has moved it on its way up. Full in 45 s.",
 			"/stats/prometheus": `crossfade_endpoint_reason_info{address="127.1.0.1:80",endpoint="stock-1",port="80",reason="manual",service="stock",subset=""} 1`,
 		}},
 		"paused": {slow, func(s *fleet.Service) {
@@ -98,6 +98,23 @@ func TestEveryPolicyIsSaid(t *testing.T) {
 		}, map[string]string{
 			"/api/v1/explain":   `Reason: manual: somebody has paused its way up."`,
 			"/api/v1/endpoints": `"paused": true`,
+		}},
+		"weighed": {fleet.Policy{}, func(s *fleet.Service) { s.Endpoints[0].Factor = &factor }, map[string]string{
+			"/api/v1/explain": "Reason: weight: its weight is multiplied by 0.5.",
+		}},
+		"moved by a change": {slow, func(s *fleet.Service) {
+			s.Endpoints[0].Age, s.Endpoints[0].Stage = 20*time.Second, fleet.Warming
+			s.Pools[0].Members[0] = fleet.Member{Base: 0.05, At: 17 * time.Second}
+		}, map[string]string{
+			"/api/v1/explain": "20 s old, 10 % of the way through 1 m (it was moved when the warm-up was changed, so that its share did not jump).",
+		}},
+		"no readiness": {slow, func(s *fleet.Service) { s.Endpoints[0].Age, s.Endpoints[0].Stage = time.Minute, fleet.Starting }, map[string]string{
+			"/api/v1/explain":   "stock-1 (127.1.0.1:80) is Starting: it was in service before; it does not pass its checks. It gets nothing.",
+			"/api/v1/endpoints": `"reason": "not-ready"`,
+		}},
+		"keys": {ring(fleet.Hash{Header: "x-user"}), nil, map[string]string{
+			"/api/v1/explain":   "Since it joined it got 0: as many as its keys brought, and few keys are uneven.",
+			"/api/v1/endpoints": `"keyed": true`,
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -103,20 +103,23 @@ type EndpointStatus struct {
 	Ejected     bool              `json:"ejected,omitempty"`
 	EjectedFor  string            `json:"ejected_for,omitempty"`
 	Ramp        *Ramp             `json:"ramp,omitempty"`    // absent where the program does not balance
+	Note        string            `json:"note,omitempty"`    // in words: since when and why it is not ready, or who moved it on its warm-up
 	Traffic     *TrafficStatus    `json:"traffic,omitempty"` // absent where the program carries none
 	Removed     bool              `json:"removed,omitempty"` // while watching: it is no more
 }
 
 // A Ramp is what an endpoint gets of its pool's requests, and why.
 type Ramp struct {
-	Progress  float64       `json:"progress"`        // on the warm-up curve, 0..1
-	Share     float64       `json:"share"`           // part of its full weight, 0..1
-	Effective float64       `json:"effective"`       // weight × factor × share
-	Level     string        `json:"level,omitempty"` // of its group; see GroupStatus
-	Part      float64       `json:"part,omitempty"`  // of the pool's requests that its group gets, 0..1; absent without a group
-	Fraction  float64       `json:"fraction"`        // of the pool's requests that it should get now, 0..1
-	Expected  float64       `json:"expected"`        // requests that were due to it since it joined
-	Actual    uint64        `json:"actual"`          // requests that it got since it joined
+	Progress  float64       `json:"progress"`          // on the warm-up curve, 0..1
+	Share     float64       `json:"share"`             // part of its full weight, 0..1
+	Effective float64       `json:"effective"`         // weight × factor × share
+	Level     string        `json:"level,omitempty"`   // of its group; see GroupStatus
+	Part      float64       `json:"part,omitempty"`    // of the pool's requests that its group gets, 0..1; absent without a group
+	Fraction  float64       `json:"fraction"`          // of the pool's requests that it should get now, 0..1
+	Expected  float64       `json:"expected"`          // requests that were due to it since it joined
+	Actual    uint64        `json:"actual"`            // requests that it got since it joined
+	Keyed     bool          `json:"keyed,omitempty"`   // requests follow their keys, not Expected
+	Rebased   bool          `json:"rebased,omitempty"` // a change of the warm-up has moved it, so that its share did not jump
 	Remaining time.Duration `json:"remaining_ns,omitempty"`
 	Reason    warmup.Reason `json:"reason,omitempty"`
 }
@@ -136,6 +139,10 @@ type Problem struct {
 // Forced says that this program leaves the endpoint out, and that it gets requests all the same, for nobody else,
 // or too few others, are left.
 func (e EndpointStatus) Forced() bool { return e.Ejected && e.Ramp != nil && e.Ramp.Fraction > 0 }
+
+// Gets says whether the endpoint is one that requests may be sent to, as far as control knows: it is in service, and its
+// weight is not 0.
+func (e EndpointStatus) Gets() bool { return e.Stage.Offered() && e.Weight > 0 && e.factor() > 0 }
 
 // rejection returns why the newest configuration was not applied; nil when it was.
 func (w World) rejection() *Rejection {
@@ -238,38 +245,49 @@ func (w World) endpoints(name, subset string, now time.Time) []EndpointStatus {
 // endpointsOf returns the status of the pool's endpoints.
 func (w World) endpointsOf(p Pool, now time.Time) []EndpointStatus {
 	shares := p.shares()
-	members, paused := p.members(), p.paused()
+	members, places := p.members(), p.places()
+	policy := p.Pool.Policy
 	list := make([]EndpointStatus, len(members))
 	for i, e := range members {
-		mark := w.Overlay[e.Incarnation]
+		mark, at := w.Overlay[e.Incarnation], places[e]
 		list[i] = EndpointStatus{
 			Service: p.Service.Name, Subset: p.Pool.Subset, Name: e.Name, Address: e.Address,
 			Incarnation: e.Incarnation, Labels: e.Labels, Locality: e.Locality, Stage: e.Stage,
-			Age: w.View.Age(e, now), Weight: e.Weight, Factor: e.Factor, Paused: paused[e], Ejected: mark.Ejected,
-			Ramp: ramp(shares[e.Incarnation], p.Pool.Policy.Warmup.Window), Traffic: trafficStatus(p.Endpoints[e.Incarnation]),
+			Age: w.View.Age(e, now), Weight: e.Weight, Factor: e.Factor, Paused: at.Paused, Ejected: mark.Ejected,
+			Note: w.note(e, at), Ramp: ramp(shares[e.Incarnation]), Traffic: trafficStatus(p.Endpoints[e.Incarnation]),
 		}
 		if mark.Ejected {
 			list[i].EjectedFor = mark.Reason
 		}
-		if r := list[i].Ramp; r != nil && list[i].Paused {
-			r.Remaining = 0
+		if r := list[i].Ramp; r != nil {
+			r.Keyed = keyText(policy) != ""
+			r.advance(policy.Warmup, at, mark, list[i].Age, now)
 		}
 	}
 	return list
 }
 
-func ramp(s *balancer.Share, window time.Duration) *Ramp {
+// advance takes a ramp from the moment of the shares that are in force to now.
+func (r *Ramp) advance(w fleet.Warmup, at fleet.Member, mark fleet.Mark, age time.Duration, now time.Time) {
+	published := warmup.Progress(w, at, age)
+	r.Progress = finite(warmup.Reached(w, at, age, mark, now))
+	r.Rebased = at != fleet.Member{Endpoint: at.Endpoint} && !at.Manual && !at.Drained && !at.Recovered && r.Progress == published && published < 1
+	if !at.Paused {
+		r.Remaining = time.Duration((1 - r.Progress) * float64(max(0, w.Window)))
+	}
+}
+
+func ramp(s *balancer.Share) *Ramp {
 	if s == nil {
 		return nil
 	}
 	r := &Ramp{
-		Progress: finite(s.Progress), Share: finite(s.Share), Effective: finite(s.Effective),
+		Share: finite(s.Share), Effective: finite(s.Effective),
 		Fraction: finite(s.Fraction), Expected: finite(s.Expected), Actual: s.Actual, Reason: s.Reason,
 	}
 	if s.Level != "" {
 		r.Level, r.Part = s.Level, finite(s.Part)
 	}
-	r.Remaining = time.Duration(max(0, 1-r.Progress) * float64(window))
 	return r
 }
 

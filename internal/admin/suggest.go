@@ -2,6 +2,7 @@ package admin
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strings"
 )
@@ -31,6 +32,26 @@ func suggest(name string, names []string) []string {
 		found = append(found, c.name)
 	}
 	return found
+}
+
+// thereAre lists names, if they are not too many to read: of a service only the shortest, for "reviews" means
+// "reviews:9080" as well.
+func thereAre(names []string) string {
+	const most = 20
+	var short []string
+	for _, n := range slices.Compact(slices.Sorted(slices.Values(names))) {
+		host, _, ported := strings.Cut(n, ":")
+		if n != "" && (!ported || !slices.Contains(names, host)) {
+			short = append(short, n)
+		}
+	}
+	switch n := len(short); {
+	case n == 0:
+		return "there are none"
+	case n > most:
+		return fmt.Sprintf("there are: %s and %d more", strings.Join(short[:most], ", "), n-most)
+	}
+	return "there are: " + strings.Join(short, ", ")
 }
 
 const maxCompared = 64 // bytes; longer names are compared by their beginnings, so that nobody can ask for much work

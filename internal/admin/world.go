@@ -85,15 +85,15 @@ func (p Pool) members() []*fleet.Endpoint {
 	return members
 }
 
-// paused returns the endpoints whose warm-up somebody has paused.
-func (p Pool) paused() map[*fleet.Endpoint]bool {
-	paused := map[*fleet.Endpoint]bool{}
+// places returns where the pool's endpoints are on its curve.
+func (p Pool) places() map[*fleet.Endpoint]fleet.Member {
+	places := make(map[*fleet.Endpoint]fleet.Member, len(p.Pool.Members))
 	for _, m := range p.Pool.Members {
-		if m.Paused && m.Endpoint >= 0 && m.Endpoint < len(p.Service.Endpoints) {
-			paused[&p.Service.Endpoints[m.Endpoint]] = true
+		if m.Endpoint >= 0 && m.Endpoint < len(p.Service.Endpoints) {
+			places[&p.Service.Endpoints[m.Endpoint]] = m
 		}
 	}
-	return paused
+	return places
 }
 
 // shares returns the pool's shares by incarnation.

@@ -22,7 +22,7 @@ type Input struct {
 	Service  *fleet.Service
 	Pool     *fleet.Pool   // one of Service.Pools
 	Overlay  fleet.Overlay // what this data plane knows; may be nil
-	Traffic  evidence.Book // by incarnation; has an entry for every endpoint of the service
+	Traffic  evidence.Book // by incarnation; has an entry for every endpoint of the service, the same for as long as it is there
 	Near     warmup.Near   // where this data plane stands
 	Position int           // which of View.Gateways this is (j)
 	Seed     uint64        // this gateway's own; decides where its rotation starts
@@ -35,12 +35,14 @@ type Balancer struct {
 	algorithm fleet.Algorithm
 	endpoints []*fleet.Endpoint // as Pool.Members, like all that is indexed below
 	members   []member
-	lanes     []lane
+	cells     []*cell
+	warm      []uint64 // a bit for each member that warms up; nil when nobody does
+	lanes     []lane   // LEAST_REQUEST, and with a bound; else nil
 	groups    []warmup.Group
 	sets      []set    // as groups
 	home      int      // the only group that gets anything; -1 where there are several
 	several   *several // nil where there is only one
-	doors     []door   // RING_HASH, MAGLEV
+	doors     *doors   // RING_HASH, MAGLEV
 	load      *load    // nil without a bound
 	addresses *addresses
 	random    func() uint64
@@ -84,12 +86,12 @@ func (b *Balancer) Groups() []warmup.Group { return b.groups }
 // next Compile; ages are those at now.
 func (b *Balancer) Shares(now time.Time) []Share {
 	var picks uint64 // of the whole pool, since this balancer was compiled
-	for i := range b.lanes {
-		picks += b.lanes[i].cell.picks.Load() - b.members[i].picks
+	for i, c := range b.cells {
+		picks += c.picks.Load() - b.members[i].picks
 	}
 	shares := make([]Share, len(b.members))
 	for i := range b.members {
-		m, c := &b.members[i], b.lanes[i].cell
+		m, c := &b.members[i], b.cells[i]
 		shares[i] = Share{
 			Endpoint:  m.endpoint,
 			Age:       b.view.Age(m.endpoint, now),

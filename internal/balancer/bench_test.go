@@ -14,16 +14,22 @@ import (
 // Crowd returns the input for n endpoints as a gateway has it: the last warming ones are in the middle of their
 // ramp, and there are some requests in flight everywhere.
 func crowd(algorithm fleet.Algorithm, n, warming int) balancer.Input {
+	in := idle(algorithm, n, warming)
+	random := rand.New(rand.NewPCG(1, 1)) //nolint:gosec // figures must repeat
+	for i := range in.Service.Endpoints {
+		in.Traffic[in.Service.Endpoints[i].Incarnation].Active.Add(random.Int64N(4))
+	}
+	return in
+}
+
+// Idle is a crowd with nothing in flight.
+func idle(algorithm fleet.Algorithm, n, warming int) balancer.Input {
 	in := pool(algorithm, n, warming)
 	keys := make([]string, n)
 	for i := range keys {
 		keys[i] = in.Service.Endpoints[i].Incarnation
 	}
 	in.Traffic = evidence.Book(nil).Next(keys)
-	random := rand.New(rand.NewPCG(1, 1)) //nolint:gosec // figures must repeat
-	for _, key := range keys {
-		in.Traffic[key].Active.Add(random.Int64N(4))
-	}
 	return in
 }
 
@@ -91,17 +97,20 @@ func BenchmarkPickParallel(b *testing.B) {
 	}
 }
 
+// A gateway compiles what it has never seen, and at every tick what it knows.
 func BenchmarkCompile(b *testing.B) {
 	for _, algorithm := range everyAlgorithm {
 		for _, n := range []int{100, 10_000} {
 			in := crowd(algorithm, n, n/10)
 			first := balancer.Compile(nil, in, epoch)
-			b.Run(fmt.Sprintf("%v/endpoints=%d/tick", algorithm, n), func(b *testing.B) {
-				b.ReportAllocs()
-				for b.Loop() {
-					balancer.Compile(first, in, epoch)
-				}
-			})
+			for name, prev := range map[string]*balancer.Balancer{"first": nil, "tick": first} {
+				b.Run(fmt.Sprintf("%v/endpoints=%d/%s", algorithm, n, name), func(b *testing.B) {
+					b.ReportAllocs()
+					for b.Loop() {
+						balancer.Compile(prev, in, epoch)
+					}
+				})
+			}
 		}
 	}
 }
@@ -110,19 +119,17 @@ func BenchmarkCompile(b *testing.B) {
 // hundred changes a second are to cost a twentieth of a core at most; what this costs times how many compiles a
 // gateway makes of them is the sum.
 func BenchmarkChurn(b *testing.B) {
-	for _, algorithm := range everyAlgorithm {
-		for _, n := range []int{100, 10_000} {
-			b.Run(fmt.Sprintf("%v/endpoints=%d", algorithm, n), func(b *testing.B) {
-				in := crowd(algorithm, n+1, 0)
-				all := in.Pool.Members
-				in.Pool.Members = all[1:]
-				p := balancer.Compile(nil, in, epoch)
-				b.ReportAllocs()
-				for k := 0; b.Loop(); k++ {
-					in.Pool.Members = all[k%2 : n+k%2]
-					p = balancer.Compile(p, in, epoch)
-				}
-			})
-		}
+	for _, s := range sizes() {
+		b.Run(s.String(), func(b *testing.B) {
+			in := crowd(s.algorithm, s.n+1, s.warming)
+			all := in.Pool.Members
+			in.Pool.Members = all[1:]
+			p := balancer.Compile(nil, in, epoch)
+			b.ReportAllocs()
+			for k := 0; b.Loop(); k++ {
+				in.Pool.Members = all[k%2 : s.n+k%2]
+				p = balancer.Compile(p, in, epoch)
+			}
+		})
 	}
 }

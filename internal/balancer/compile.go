@@ -1,10 +1,10 @@
 package balancer
 
 import (
-	"math"
 	"math/rand/v2"
 	"time"
 
+	"crossfade.dev/internal/evidence"
 	"crossfade.dev/internal/fleet"
 	"crossfade.dev/internal/meter"
 	"crossfade.dev/internal/picker"
@@ -13,7 +13,7 @@ import (
 
 // A member is what a balancer knows about one endpoint of its pool. It does not change.
 type member struct {
-	warmup.Outcome
+	*warmup.Outcome
 
 	endpoint *fleet.Endpoint
 	fraction float64 // of the pool's requests; until the groups are there, of its group's
@@ -21,6 +21,9 @@ type member struct {
 	picks    uint64  // likewise
 	position uint64  // of the rotation, likewise; see picker.Stride
 }
+
+// In says whether it is not left out.
+func (m *member) in() bool { return m.Warming || m.Share > 0 }
 
 func (m *member) effective() float64 { return m.endpoint.Full() * m.Share }
 
@@ -39,7 +42,7 @@ func Compile(prev *Balancer, in Input, now time.Time) *Balancer {
 		random:    in.Random,
 		endpoints: make([]*fleet.Endpoint, n),
 		members:   make([]member, n),
-		lanes:     make([]lane, n),
+		cells:     make([]*cell, n),
 	}
 	if b.random == nil {
 		b.random = rand.Uint64
@@ -47,6 +50,7 @@ func Compile(prev *Balancer, in Input, now time.Time) *Balancer {
 	b.decide(&in, now)
 	from := b.ancestry(prev)
 	b.inherit(prev, from, &in)
+	b.prepareLanes(prev, from, in.Traffic)
 	b.prepare(prev, from, in.Seed)
 	b.prepareAddresses()
 	b.scheduleProbes(prev, from, &in, now)
@@ -61,7 +65,7 @@ func (b *Balancer) decide(in *Input, now time.Time) {
 	sums := make([]float64, len(d.Groups))
 	for i, m := range in.Pool.Members {
 		b.endpoints[i] = &in.Service.Endpoints[m.Endpoint]
-		b.members[i] = member{Outcome: d.Outcomes[i], endpoint: b.endpoints[i]}
+		b.members[i] = member{Outcome: &d.Outcomes[i], endpoint: b.endpoints[i]}
 		b.warming = b.warming || d.Outcomes[i].Growing
 		sums[d.Outcomes[i].Group] += b.members[i].effective()
 	}
@@ -72,42 +76,47 @@ func (b *Balancer) decide(in *Input, now time.Time) {
 	}
 }
 
-// Ancestry returns for each member its index in prev, -1 for those that prev did not have.
+// Ancestry returns for each member its index in prev, -1 for those that prev did not have. From one moment to the
+// next most are the same in the same order: both lists are walked in step, and only who is not met on the way is
+// looked up.
 func (b *Balancer) ancestry(prev *Balancer) []int {
 	from := make([]int, len(b.endpoints))
-	if prev.same(b) {
-		for i := range from {
-			from[i] = i
-		}
-		return from
-	}
-	known := map[string]int{}
-	if prev != nil {
-		for i, e := range prev.endpoints {
-			known[e.Incarnation] = i
-		}
-	}
+	var missing []int // of this, and of prev: those that were not met
+	left := map[string]int{}
+	there := 0 // in prev
 	for i, e := range b.endpoints {
-		from[i] = -1
-		if old, ok := known[e.Incarnation]; ok {
+		from[i] = prev.find(e.Incarnation, there)
+		if from[i] < 0 {
+			missing = append(missing, i)
+			continue
+		}
+		for ; there < from[i]; there++ {
+			left[prev.endpoints[there].Incarnation] = there
+		}
+		there++ // one heir each
+	}
+	for ; prev != nil && there < len(prev.endpoints) && len(missing) > 0; there++ {
+		left[prev.endpoints[there].Incarnation] = there
+	}
+	for _, i := range missing {
+		incarnation := b.endpoints[i].Incarnation
+		if old, ok := left[incarnation]; ok {
 			from[i] = old
-			delete(known, e.Incarnation) // one heir each
+			delete(left, incarnation) // one heir each
 		}
 	}
 	return from
 }
 
-// Same says whether next has the same incarnations in the same order.
-func (b *Balancer) same(next *Balancer) bool {
-	if b == nil || len(b.endpoints) != len(next.endpoints) {
-		return false
-	}
-	for i, e := range b.endpoints {
-		if e.Incarnation != next.endpoints[i].Incarnation {
-			return false
+// Find returns the index of an incarnation among a few members from one on, -1 when it is not there.
+func (b *Balancer) find(incarnation string, from int) int {
+	const few = 4
+	for i := from; b != nil && i < min(from+few, len(b.endpoints)); i++ {
+		if b.endpoints[i].Incarnation == incarnation {
+			return i
 		}
 	}
-	return true
+	return -1
 }
 
 // Inherit gives every member its cell, its account and its position.
@@ -116,34 +125,48 @@ func (b *Balancer) inherit(prev *Balancer, from []int, in *Input) {
 	b.pace = &pace{}
 	if prev != nil {
 		b.pace = prev.pace
-		for i := range prev.lanes {
-			picks += float64(prev.lanes[i].cell.picks.Load() - prev.members[i].picks)
+		for i, c := range prev.cells {
+			picks += float64(c.picks.Load() - prev.members[i].picks)
 		}
 	}
-	var fresh []cell
-	block := 1
+	var fresh cells
 	for i, e := range b.endpoints {
-		m, l := &b.members[i], &b.lanes[i]
-		l.weight, l.warming = e.Full(), m.Warming
-		if t := in.Traffic[e.Incarnation]; t != nil {
+		m := &b.members[i]
+		if old := from[i]; old >= 0 {
+			b.cells[i] = prev.cells[old]
+			m.picks = b.cells[i].picks.Load()
+			m.expected = prev.members[old].expected + prev.members[old].fraction*picks
+			m.position = prev.position(old)
+		} else {
+			b.cells[i] = fresh.next(len(b.members), len(b.members)-i)
+			m.position = picker.Mix(in.Seed ^ hash(e.Incarnation))
+		}
+		if m.Warming {
+			if b.warm == nil {
+				b.warm = make([]uint64, (len(b.members)+63)/64)
+			}
+			b.warm[i/64] |= 1 << (i % 64)
+		}
+	}
+}
+
+// PrepareLanes lines up what is compared between endpoints, where anything is.
+func (b *Balancer) prepareLanes(prev *Balancer, from []int, book evidence.Book) {
+	bound := b.wheels() && b.policy.Hash != nil && b.policy.Hash.Bound > 0
+	if !bound && !b.draws() {
+		return
+	}
+	b.lanes = make([]lane, len(b.members))
+	for i := range b.lanes {
+		l, e := &b.lanes[i], b.endpoints[i]
+		l.weight = float32(e.Full())
+		if from[i] >= 0 && prev.lanes != nil {
+			l.active = prev.lanes[from[i]].active
+		} else if t := book[e.Incarnation]; t != nil {
 			l.active = t.Active.Gauge()
 		} else {
 			l.active = new(meter.Gauge)
 		}
-		if old := from[i]; old >= 0 {
-			l.cell = prev.lanes[old].cell
-			m.picks = l.cell.picks.Load()
-			m.expected = prev.members[old].expected + prev.members[old].fraction*picks
-			m.position = prev.position(old)
-			continue
-		}
-		if len(fresh) == 0 { // the newcomer of an ordinary day is alone
-			fresh = make([]cell, block)
-			block = min(2*block, len(b.members)-i)
-		}
-		l.cell, fresh = &fresh[0], fresh[1:]
-		l.cell.served.Store(math.MinInt64)
-		m.position = picker.Mix(in.Seed ^ hash(e.Incarnation))
 	}
 }
 

@@ -2,27 +2,20 @@ package balancer
 
 import (
 	"math"
-	"net/netip"
-	"slices"
 	"sync/atomic"
 	"time"
 
 	"crossfade.dev/internal/fleet"
+	"crossfade.dev/internal/meter"
 	"crossfade.dev/internal/picker"
 )
 
-// A circle is a consistent hash: a key has a place on it, and the places after it say who else may take the key.
-type circle interface {
-	Len() int
-	Seek(key uint64) int
-	Owner(place int) int
-	Width(place int) float64
-}
-
-// A wheel is the circle of those who are not left out, by full weight. Shares do not turn it: it is built when
-// endpoints come, go or change their weight, and handed on from balancer to balancer in between.
+// A wheel is the circle of those who are not left out, by full weight: a key has a place on it, and the places after
+// it say who else may take the key. Shares do not turn it: it is built when endpoints come, go or change their
+// weight, and handed on from balancer to balancer in between.
 type wheel struct {
-	circle  circle
+	ring    *picker.Ring   // RING_HASH
+	table   *picker.Maglev // MAGLEV
 	policy  fleet.Hash
 	ids     []uint64  // of each member: its place; see identify
 	weights []float64 // of each member: full weight, 0 for those that are left out
@@ -35,19 +28,59 @@ type wheel struct {
 	whole   []float64
 }
 
-// A door is what a key meets at a member.
-type door struct {
-	admits uint64 // keys whose hash is below this, as a fraction of 2^64
-	salt   uint64 // of the incarnation: who is admitted by one endpoint may be refused by another
+func (w *wheel) len() int {
+	if w.ring != nil {
+		return w.ring.Len()
+	}
+	return w.table.Len()
+}
+
+func (w *wheel) seek(key uint64) int {
+	if w.ring != nil {
+		return w.ring.Seek(key)
+	}
+	return w.table.Seek(key)
+}
+
+func (w *wheel) owner(place int) int {
+	if w.ring != nil {
+		return w.ring.Owner(place)
+	}
+	return w.table.Owner(place)
+}
+
+func (w *wheel) width(place int) float64 {
+	if w.ring != nil {
+		return w.ring.Width(place)
+	}
+	return w.table.Width(place)
+}
+
+// Doors are what a key meets at each member.
+type doors struct {
+	parts  []float64 // of all keys that come, those that are admitted: the share, or what it was until now if that is more
+	admits []uint64  // keys whose hash is below this, as a fraction of 2^64; the greatest is all of them
+	salts  []uint64  // of the incarnation: who is admitted by one endpoint may be refused by another
+}
+
+// Set lets a part of all keys in.
+func (d *doors) set(i int, part float64) { d.parts[i], d.admits[i] = part, picker.Fraction(part) }
+
+// Open says whether member i admits every key.
+func (d *doors) open(i int) bool { return d.admits[i] == math.MaxUint64 }
+
+// Refuses says whether member i does not admit key.
+func (d *doors) refuses(i int, key uint64) bool {
+	return !d.open(i) && picker.Mix(key^d.salts[i]) >= d.admits[i]
 }
 
 // A load bounds how much is in flight at one endpoint, for bounded load.
 type load struct {
-	bound float64
-	parts []float64    // of each member: of the pool's effective weight, 0..1
-	total atomic.Int64 // in flight at all members, a few picks ago
-	picks atomic.Int64 // until it is counted again
-	every int64
+	limits []float64      // of each member: of all that is in flight, what it may have
+	active []*meter.Gauge // of those who get anything
+	total  atomic.Int64   // in flight at all of them, a few picks ago
+	picks  atomic.Int64   // until it is counted again
+	every  int64          // 0: it is counted for every pick
 }
 
 // PickKey returns the index into Endpoints of the endpoint that the request with this key goes to, as
@@ -56,9 +89,9 @@ type load struct {
 //
 // A key belongs to the first endpoint on its way round the circle that admits it. An endpoint admits the part of
 // all keys that its share is, each by a hash of the key and its incarnation: as the share grows, keys come to it
-// one after the other, and none goes back. (When one of several newcomers becomes warm, a Maglev's table moves a
-// few keys of others, as it does whenever somebody comes.) That is also why keys are no probes: a probe would send one key of
-// many to a stranger for one request.
+// one after the other, and none goes back, also where the share becomes less while nobody comes or goes. (When one of
+// several newcomers becomes warm, a Maglev's table moves a few keys of others, as it does whenever somebody comes.)
+// That is also why keys are no probes: a probe would send one key of many to a stranger for one request.
 //
 // Endpoints have their places by address, so that one that starts again at the same address gets its own keys
 // back, along its ramp.
@@ -66,14 +99,15 @@ func (b *Balancer) PickKey(now time.Time, key uint64, avoid int) int {
 	if !b.wheels() {
 		return b.Pick(now, avoid)
 	}
+	var total int64 // in flight
 	if b.load != nil {
-		b.load.count(b.lanes)
+		total = b.load.count()
 	}
 	key = picker.Mix(key)
 	k := b.groupOf(key)
-	i := b.keep(&b.sets[k], key, avoid)
+	i := b.keep(&b.sets[k], key, total, avoid)
 	for other := 0; other < len(b.sets) && i == avoid; other++ {
-		if j := b.keep(&b.sets[other], key, avoid); other != k && j >= 0 {
+		if j := b.keep(&b.sets[other], key, total, avoid); other != k && j >= 0 {
 			i = j
 		}
 	}
@@ -83,14 +117,14 @@ func (b *Balancer) PickKey(now time.Time, key uint64, avoid int) int {
 	if b.probes != nil {
 		b.natural(i, b.pace.since(now))
 	}
-	b.lanes[i].cell.picks.Add(1)
+	b.cells[i].picks.Add(1)
 	return i
 }
 
 // A way is that of one key round the circle, from place to place.
 type way struct {
 	wheel *wheel
-	doors []door
+	doors *doors
 	home  int // the key's place
 	place int // the next to be asked
 	met   bool
@@ -103,11 +137,11 @@ func (b *Balancer) way(w *wheel, home int) way {
 // Next returns whom to ask next.
 func (w *way) next() int {
 	here := w.place
-	i := w.wheel.circle.Owner(here)
-	if w.place++; w.place == w.wheel.circle.Len() {
+	i := w.wheel.owner(here)
+	if w.place++; w.place == w.wheel.len() {
 		w.place = 0
 	}
-	if !w.met && w.doors[i].admits == math.MaxUint64 {
+	if !w.met && w.doors.open(i) {
 		w.met = true
 		if here != w.home && w.wheel.settled != nil {
 			return w.wheel.settled.Owner(w.home)
@@ -117,22 +151,31 @@ func (w *way) next() int {
 }
 
 // Keep returns who has key in one group: the one to avoid when there is nobody else, -1 when there is nobody.
-func (b *Balancer) keep(s *set, key uint64, avoid int) int {
-	places := s.wheel.circle.Len()
-	if places == 0 {
+func (b *Balancer) keep(s *set, key uint64, total int64, avoid int) int {
+	if s.wheel.len() == 0 {
 		return -1
 	}
-	on := b.way(s.wheel, s.wheel.circle.Seek(key))
+	home := s.wheel.seek(key)
+	// The first who is asked takes nearly every key.
+	if i := s.wheel.owner(home); i != avoid && !b.doors.refuses(i, key) && !b.full(i, total) {
+		return i
+	}
+	return b.keepElsewhere(s, key, home, total, avoid)
+}
+
+// KeepElsewhere goes all the way of a key.
+func (b *Balancer) keepElsewhere(s *set, key uint64, home int, total int64, avoid int) int {
+	on := b.way(s.wheel, home)
 	full, refused, last := -1, -1, avoid // the first that is full, the first that does not admit the key
-	for range places {
+	for range s.wheel.len() {
 		i := on.next()
 		switch {
 		case i == last || i == avoid:
-		case picker.Mix(key^b.doors[i].salt) >= b.doors[i].admits && b.doors[i].admits != math.MaxUint64:
+		case b.doors.refuses(i, key):
 			if refused < 0 {
 				refused = i
 			}
-		case b.load != nil && b.load.full(i, b.lanes[i].active.Load()):
+		case b.full(i, total):
 			if full < 0 {
 				full = i
 			}
@@ -151,171 +194,25 @@ func (b *Balancer) keep(s *set, key uint64, avoid int) int {
 	}
 }
 
-// Count counts what is in flight, once in a while: it costs a sixteenth of a pick per endpoint.
-func (l *load) count(lanes []lane) {
-	if l.picks.Add(-1) > 0 {
-		return
+// Count returns what is in flight. In a large pool it is counted once in a while: that costs a look at four endpoints
+// for each pick.
+func (l *load) count() int64 {
+	if l.every > 0 && l.picks.Add(-1) > 0 {
+		return l.total.Load()
 	}
-	l.picks.Store(l.every)
 	var total int64
-	for i := range lanes {
-		if l.parts[i] > 0 {
-			total += max(0, lanes[i].active.Load())
-		}
+	for _, active := range l.active {
+		total += max(0, active.Load())
 	}
-	l.total.Store(total)
+	if l.every > 0 {
+		l.picks.Store(l.every)
+		l.total.Store(total)
+	}
+	return total
 }
 
 // Full says whether one more request would be more than member i may have: its part of all that is in flight,
 // times the bound, rounded up.
-func (l *load) full(i int, active int64) bool {
-	return float64(active) >= math.Ceil(l.bound*l.parts[i]*float64(l.total.Load()+1)-1e-9)
-}
-
-// PrepareKeys builds what PickKey looks up.
-func (b *Balancer) prepareKeys(prev *Balancer) {
-	var policy fleet.Hash
-	if b.policy.Hash != nil {
-		policy = *b.policy.Hash
-	}
-	b.doors = make([]door, len(b.members))
-	for i := range b.members {
-		b.doors[i] = door{admits: picker.Fraction(b.members[i].Share), salt: hash(b.members[i].endpoint.Incarnation)}
-	}
-	if policy.Bound > 0 {
-		b.load = &load{bound: max(1, policy.Bound), parts: make([]float64, len(b.members)), every: int64(max(1, len(b.members)/16))}
-		for i := range b.members {
-			b.load.parts[i] = b.members[i].fraction * b.groups[b.members[i].Group].Part
-		}
-		b.load.count(b.lanes)
-	}
-	ids := b.identify()
-	for k := range b.sets {
-		s := &b.sets[k]
-		s.wheel = b.turn(prev, k, ids, policy)
-		b.shareKeys(s.wheel, k)
-	}
-}
-
-// Wheels says whether keys make a difference.
-func (b *Balancer) wheels() bool {
-	return b.algorithm == fleet.RingHash || b.algorithm == fleet.Maglev
-}
-
-// Turn returns the wheel for the members of group k: that of prev, while it would come out the same.
-func (b *Balancer) turn(prev *Balancer, k int, ids []uint64, policy fleet.Hash) *wheel {
-	w := b.outline(k, ids, policy)
-	var old *wheel
-	if before := prev.set(b.sets[k].level); before != nil && prev.algorithm == b.algorithm && w.like(before.wheel) {
-		old = before.wheel
-	}
-	if old != nil && slices.Equal(old.whole, w.whole) {
-		return old
-	}
-	if old != nil {
-		w.circle, w.parts = old.circle, old.parts
-	} else {
-		w.build(b.algorithm)
-	}
-	if b.algorithm == fleet.Maglev && !slices.Equal(w.whole, w.weights) {
-		w.settled = picker.NewMaglev(w.ids, w.whole, w.circle.Len())
-	}
-	return w
-}
-
-// Outline returns the wheel of the members of group k before it is built.
-func (b *Balancer) outline(k int, ids []uint64, policy fleet.Hash) *wheel {
-	n := len(b.members)
-	w := &wheel{policy: policy, ids: ids, weights: make([]float64, n), whole: make([]float64, n)}
-	for i := range b.members {
-		m := &b.members[i]
-		if m.Group == k && (m.Warming || m.Share > 0) {
-			w.weights[i] = m.endpoint.Full()
-		}
-		if m.Share == 1 {
-			w.whole[i] = w.weights[i]
-		}
-	}
-	return w
-}
-
-// Like says whether o has the circle that w will have.
-func (w *wheel) like(o *wheel) bool {
-	return o != nil && o.policy.TableSize == w.policy.TableSize && slices.Equal(o.ids, w.ids) && slices.Equal(o.weights, w.weights)
-}
-
-func (w *wheel) build(algorithm fleet.Algorithm) {
-	size := int(min(w.policy.TableSize, math.MaxInt32)) //nolint:gosec // it fits
-	if algorithm == fleet.Maglev {
-		w.circle = picker.NewMaglev(w.ids, w.weights, size)
-	} else {
-		w.circle = picker.NewRing(w.ids, w.weights, size)
-	}
-	w.parts = make([]float64, len(w.ids))
-	for place := range w.circle.Len() {
-		w.parts[w.circle.Owner(place)] += w.circle.Width(place)
-	}
-}
-
-// Identify returns for each member what places it on the circle: its address, which outlives a restart, or its
-// incarnation where it has none or shares it with another.
-func (b *Balancer) identify() []uint64 {
-	ids := make([]uint64, len(b.endpoints))
-	taken := make(map[uint64]bool, len(ids))
-	for i, e := range b.endpoints {
-		if e.Address.IsValid() {
-			ids[i] = place(e.Address)
-		}
-		if !e.Address.IsValid() || taken[ids[i]] {
-			ids[i] = hash(e.Incarnation)
-		}
-		taken[ids[i]] = true
-	}
-	return ids
-}
-
-func place(a netip.AddrPort) uint64 {
-	b := a.Addr().As16()
-	return picker.Mix(picker.Key(b[:]) ^ uint64(a.Port()))
-}
-
-// ShareKeys works out what part of all keys each member has: of its own keys those that it admits, and of those
-// that others refuse what comes its way.
-func (b *Balancer) shareKeys(w *wheel, k int) {
-	parts := slices.Clone(w.parts)
-	rest := 0.0 // of those whose way is long
-	c := w.circle
-	for place := range c.Len() {
-		if i := c.Owner(place); b.members[i].Share < 1 {
-			part := c.Width(place)
-			parts[i] -= part
-			rest += b.shareOut(w, parts, place, part)
-		}
-	}
-	for i := range parts {
-		if m := &b.members[i]; m.Group == k {
-			m.fraction = parts[i] + rest*m.fraction
-		}
-	}
-}
-
-// ShareOut adds to parts what those have who are on the way from home of a part of all keys. It returns what is
-// left when so many have been asked: that is shared out by effective weight, which is how it falls.
-func (b *Balancer) shareOut(w *wheel, parts []float64, home int, part float64) float64 {
-	const most = 16
-	var asked [most]int
-	n := 0
-	on := b.way(w, home)
-	for places := w.circle.Len(); places > 0 && part > 0 && n < most; places-- {
-		i := on.next()
-		if slices.Contains(asked[:n], i) {
-			continue // it has refused
-		}
-		asked[n] = i
-		n++
-		share := b.members[i].Share
-		parts[i] += part * share
-		part *= 1 - share
-	}
-	return part
+func (b *Balancer) full(i int, total int64) bool {
+	return b.load != nil && float64(b.lanes[i].active.Load()) >= b.load.limits[i]*float64(total+1)-1e-9
 }

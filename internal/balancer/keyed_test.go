@@ -358,7 +358,7 @@ func BenchmarkPickKey(b *testing.B) {
 			for _, warming := range []int{0, n / 10} {
 				for _, bound := range []float64{0, 1.25} {
 					b.Run(fmt.Sprintf("%v/endpoints=%d/warming=%d/bound=%v", algorithm, n, warming, bound), func(b *testing.B) {
-						in := pool(algorithm, n, warming)
+						in := idle(algorithm, n, warming)
 						in.Pool.Policy.Hash = &fleet.Hash{Bound: bound}
 						p := balancer.Compile(nil, in, epoch)
 						b.ReportAllocs()

@@ -29,8 +29,10 @@ func TestFactorChangesMidRamp(t *testing.T) {
 		s.wantShare("new", 0, warmup.Drained)
 		s.after(30 * time.Second)
 		s.Sent = nil
-		s.SetFactor("new", 1)
-		s.wantShare("new", 0.75, warmup.New)
+		s.SetFactor("new", 1) // half of the half that it had reached
+		s.wantShare("new", 0.25, warmup.Recovered)
+		s.after(90 * time.Second)
+		s.wantShare("new", 1, warmup.Full)
 	})
 }
 

@@ -1,6 +1,7 @@
 package balancer
 
 import (
+	"math"
 	"sync/atomic"
 	"time"
 
@@ -10,18 +11,51 @@ import (
 // A cell is what changes about one endpoint of a pool. Every balancer that knows the endpoint has the same one.
 type cell struct {
 	picks  atomic.Uint64
-	served atomic.Int64 // when it last got a request that counts as a probe; see probes
-	probed atomic.Bool  // its last request was a guaranteed probe
-	_      [15]byte     // two to a cache line: of many endpoints, the fewer lines the better
+	served atomic.Int64 // see serve
 }
 
-// A lane is what Pick looks at of one endpoint, all in one place: two of them fill a cache line.
+// Serve notes when the endpoint last got a request that counts as a probe, in nanoseconds of the pool's pace, and
+// whether that was a guaranteed one.
+func (c *cell) serve(at int64, probe bool) {
+	at &^= 1 // the last bit is for the probe
+	if probe {
+		at |= 1
+	}
+	c.served.Store(at)
+}
+
+func (c *cell) lastServed() int64 { return c.served.Load() &^ 1 }
+func (c *cell) probed() bool      { return c.served.Load()&1 != 0 }
+
+// Cells are those of newcomers. Of many endpoints, four share a cache line: the fewer lines there are, the more of
+// them are near. Few endpoints have a line of their own, because processors would meet in it too often.
+type cells struct {
+	free  []cell
+	block int // cells in the next piece of memory
+}
+
+// Next returns a cell that nobody has, for one of a number of members, of which so many are still to come.
+func (f *cells) next(members, left int) *cell {
+	const few, line = 1024, 64 / 16
+	apart := 1
+	if members <= few {
+		apart = line
+	}
+	if len(f.free) == 0 {
+		f.block = min(max(1, 2*f.block), left) // the newcomer of an ordinary day is alone
+		f.free = make([]cell, f.block*apart)
+	}
+	c := &f.free[0]
+	f.free = f.free[apart:]
+	c.served.Store(math.MinInt64)
+	return c
+}
+
+// A lane is what is compared of one endpoint, all in one place: four of them fill a cache line.
 type lane struct {
-	cell    *cell
-	active  *meter.Gauge // requests in flight, from all pools
-	weight  float64      // full, also while it warms up
-	errors  float32      // in requests: what recent errors count for; 0 until evidence says otherwise
-	warming bool
+	active *meter.Gauge // requests in flight, from all pools
+	weight float32      // full, also while it warms up
+	errors float32      // in requests: what recent errors count for; 0 until evidence says otherwise
 }
 
 // Takes says whether l is to take a request from o, who was drawn before it: when, with one request more, it has
@@ -29,7 +63,7 @@ type lane struct {
 // stay with o; between equal weights that is who has less. Without the one more, an idle light endpoint would
 // always have less than a heavy one that does its part, and get many times its own (decision 19).
 func (l *lane) takes(o *lane) bool {
-	return (l.load()+1)*o.weight <= o.load()*l.weight
+	return (l.load()+1)*float64(o.weight) <= o.load()*float64(l.weight)
 }
 
 func (l *lane) load() float64 { return float64(l.active.Load()) + float64(l.errors) }
@@ -41,7 +75,7 @@ func (b *Balancer) Pick(now time.Time, avoid int) int {
 	if b.probes == nil {
 		i := b.choose(avoid)
 		if i >= 0 {
-			b.lanes[i].cell.picks.Add(1)
+			b.cells[i].picks.Add(1)
 		}
 		return i
 	}
@@ -53,7 +87,7 @@ func (b *Balancer) Pick(now time.Time, avoid int) int {
 		}
 		b.natural(i, at)
 	}
-	b.lanes[i].cell.picks.Add(1)
+	b.cells[i].picks.Add(1)
 	return i
 }
 
@@ -73,8 +107,8 @@ func (b *Balancer) chooseIn(s *set, avoid int) int {
 			return first
 		}
 		// The line that will be written to comes while others are read; whose it is turns out too late to wait for it.
-		b.lanes[first].cell.picks.Load()
-		b.lanes[second].cell.picks.Load()
+		b.cells[first].picks.Load()
+		b.cells[second].picks.Load()
 		i := first
 		if b.lanes[second].takes(&b.lanes[first]) { // who is drawn twice does not take from itself
 			i = second // a conditional move: nothing to predict

@@ -71,7 +71,7 @@ func (p *probes) deadline(q probe, at int64) int64 {
 // very deadline is in the next period.
 func (p *probes) overdue(q probe, c *cell, at int64) bool {
 	d := p.deadline(q, at)
-	return d <= at && c.served.Load() <= d-p.period
+	return d <= at && c.lastServed() <= d-p.period
 }
 
 // ProbeInterval is the longest that an endpoint waits for a request from anyone.
@@ -95,7 +95,7 @@ func (b *Balancer) scheduleProbes(prev *Balancer, from []int, in *Input, now tim
 		born := at - int64(in.View.Age(m.endpoint, now))
 		q := probe{index: i, first: born + saturate(turn(m.endpoint.Incarnation, in.Position, gateways)*float64(interval))}
 		if at >= q.first && b.pastDeadlines(prev, from[i]) {
-			b.lanes[i].cell.served.Store(at)
+			b.cells[i].serve(at, b.cells[i].probed())
 		}
 		q.phase = wrap(q.first, p.period)
 		p.list = append(p.list, q)
@@ -114,7 +114,7 @@ func (b *Balancer) wind(at int64) {
 	passed := p.upto(at)
 	hand := passed - int64(len(p.list))
 	for ; hand < passed; hand++ {
-		if _, q := p.at(hand); p.overdue(q, b.lanes[q.index].cell, at) {
+		if _, q := p.at(hand); p.overdue(q, b.cells[q.index], at) {
 			break
 		}
 	}
@@ -165,7 +165,7 @@ func (b *Balancer) probe(at int64, avoid int) int {
 			continue
 		}
 		when, q := p.at(hand)
-		c := b.lanes[q.index].cell
+		c := b.cells[q.index]
 		due := p.overdue(q, c, at)
 		if when > at || due && q.index == avoid || !p.hand.CompareAndSwap(hand, hand+1) {
 			break
@@ -175,8 +175,7 @@ func (b *Balancer) probe(at int64, avoid int) int {
 		if due {
 			// The middle of the period that the probe is for: a deadline that moves a little, as ages from
 			// control do, neither repeats nor skips one.
-			c.served.Store(p.deadline(q, at) - p.period/2)
-			c.probed.Store(true)
+			c.serve(p.deadline(q, at)-p.period/2, true)
 			return q.index
 		}
 	}
@@ -189,17 +188,14 @@ func (b *Balancer) natural(i int, at int64) {
 	if b.pace.natural.Load() < spacing { // more makes no difference, and nobody waits for the others to count it
 		b.pace.natural.Add(1)
 	}
-	if l := &b.lanes[i]; l.warming {
-		l.cell.served.Store(at)
-		if l.cell.probed.Load() {
-			l.cell.probed.Store(false)
-		}
+	if b.warm[i/64]>>(i%64)&1 != 0 {
+		b.cells[i].serve(at, false)
 	}
 }
 
 // Probed says whether the last that m got was a guaranteed probe, where it would have waited otherwise.
 func (m *member) probed(c *cell) bool {
-	return m.Warming && (m.Reason == warmup.New || m.Reason == warmup.Recovered) && c.probed.Load()
+	return m.Warming && (m.Reason == warmup.New || m.Reason == warmup.Recovered) && c.probed()
 }
 
 // Saturate returns d as nanoseconds, at most a century.

@@ -132,7 +132,7 @@ func TestNaturalRequestCountsAsTheProbeOfItsPeriod(t *testing.T) {
 	}
 	// A hundredth of ten requests a second is one in ten seconds, of its own accord: only the first period is
 	// shorter than that.
-	if got := b.lanes[1].cell.picks.Load(); got < 15 || forced > 1 {
+	if got := b.cells[1].picks.Load(); got < 15 || forced > 1 {
 		t.Errorf("of %d requests %d were forced, want at most the first", got, forced)
 	}
 }

@@ -42,7 +42,7 @@ func (b *Balancer) prepare(prev *Balancer, from []int, seed uint64) {
 	}
 	b.prepareGroups(prev, seed)
 	if b.wheels() {
-		b.prepareKeys(prev)
+		b.prepareKeys(prev, from)
 	}
 	for i := range b.members {
 		b.members[i].fraction *= b.sets[b.members[i].Group].part
@@ -70,6 +70,16 @@ func (b *Balancer) prepareSet(k int, weights []float64, before *set, prev *Balan
 		}
 		s.pairs = picker.NewPairs(weights, stay)
 	}
+}
+
+// Draws says whether the less loaded of two gets a request.
+func (b *Balancer) draws() bool {
+	switch b.algorithm {
+	case fleet.RoundRobin, fleet.Random, fleet.Passthrough, fleet.RingHash, fleet.Maglev:
+		return false
+	case fleet.LeastRequest:
+	}
+	return true
 }
 
 // PrepareGroups builds what chooses a group.

@@ -158,8 +158,10 @@ func TestWeightChangesMidRamp(t *testing.T) {
 	s.wantShare("new", 0, warmup.Drained)
 	s.after(30 * time.Second)
 	s.wantShare("new", 0, warmup.Drained)
-	s.SetWeight("new", 1)
-	s.wantShare("new", 0.75, warmup.New)
+	s.SetWeight("new", 1) // half of the half that it had reached
+	s.wantShare("new", 0.25, warmup.Recovered)
+	s.after(30 * time.Second)
+	s.wantShare("new", 0.5, warmup.Recovered)
 }
 
 func TestProbeIsToldApart(t *testing.T) {

@@ -346,26 +346,28 @@ func (p *plan) stand() {
 	for g := range p.gateways {
 		for i, s := range p.Shares(g) {
 			got, want := float64(s.Actual-before[g][i].Actual), s.Expected-before[g][i].Expected
-			off := 7*math.Sqrt(want) + 5 // of a draw
+			more := 7*math.Sqrt(want) + 5 // of a draw
+			less := more
 			switch p.policy.Algorithm {
 			case fleet.RoundRobin:
-				off = 5 + 2*float64(len(p.Groups(g))) // groups take turns as well
+				more = 5 + 2*float64(len(p.Groups(g))) // groups take turns as well
+				less = more
 			case fleet.LeastRequest:
-				// In a cohort the warm get what the cold ones turn down. Who is idle has the least to do whatever its
-				// weight, so that light ones beside heavy ones get more than their weight says.
-				if off += 1.2 * want; !p.equals() {
-					off = math.Inf(1)
+				// In a cohort the warm get what the cold ones turn down. Light ones beside heavy ones give way as soon as
+				// they have anything to do, and of two the light one is the other at every request (decision 19).
+				if more, less = more+1.2*want, less+0.7*want; !p.equals() {
+					more += 0.8 * want
 				}
 			case fleet.Random, fleet.RingHash, fleet.Maglev, fleet.Passthrough:
 			}
 			if s.Endpoint.Stage == fleet.Warming {
-				off += while.Seconds() / 3
+				more += while.Seconds() / 3
 			}
 			if others := p.probes(g); s.Endpoint.Stage != fleet.Warming && others > 0 {
-				off += float64(others) * while.Seconds() / 3
+				less += float64(others) * while.Seconds() / 3
 			}
-			if math.Abs(got-want) > off {
-				p.t.Fatalf("at %v: gateway %d (%v) sends %v requests to %s, want %.1f ± %.1f", p.Now(), g, p.policy.Algorithm, got, s.Endpoint.Name, want, off)
+			if got > want+more || got < want-less {
+				p.t.Fatalf("at %v: gateway %d (%v) sends %v requests to %s, want %.1f − %.1f to + %.1f", p.Now(), g, p.policy.Algorithm, got, s.Endpoint.Name, want, less, more)
 			}
 		}
 	}

@@ -27,6 +27,7 @@ func (b *builder) applyRules() {
 		}
 		if exact >= 0 {
 			b.hosts[name].apply(b.rules[exact])
+			b.checkReach(b.hosts[name])
 		}
 	}
 	for _, r := range b.rules {
@@ -74,11 +75,13 @@ func (h *host) apply(r *hostRule) {
 		s := &h.services[i]
 		whole := r.policy.over(s.Port, defaultPolicy())
 		whole.ShiftBudget = r.budget
+		whole.TLS = named(whole.TLS, s.Host)
 		s.Pools = []fleet.Pool{{Policy: whole, Origin: r.object.origin("")}}
 		for j := range r.subsets {
 			sub := &r.subsets[j]
 			policy := sub.policy.over(s.Port, whole)
 			policy.ShiftBudget = r.budget
+			policy.TLS = named(policy.TLS, s.Host)
 			s.Pools = append(s.Pools, fleet.Pool{
 				Subset: sub.name, Labels: maps.Clone(sub.labels), Policy: policy, Origin: r.object.origin(sub.path),
 			})

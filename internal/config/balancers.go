@@ -2,7 +2,6 @@ package config
 
 import (
 	"fmt"
-	"maps"
 	"math/big"
 	"slices"
 	"strings"
@@ -19,6 +18,9 @@ const (
 
 // The names of a message's own parts, which stand where a header is named. They are those that Envoy hashes, too.
 var pseudoHeaderTable = []string{":authority", ":method", ":path"}
+
+// The values of a cookie's attribute SameSite.
+var sameSiteTable = []string{"strict", "lax", "none"}
 
 // balancer reads a loadBalancer.
 func (b *builder) balancer(rule *hostRule, path string, lb *networking.LoadBalancerSettings) fleet.Policy {
@@ -52,9 +54,12 @@ func (b *builder) hash(o *object, path string, h *networking.LoadBalancerSetting
 	if m == nil {
 		out.TableSize = max(h.GetRingHash().GetMinimumRingSize(), older)
 		b.checkRing(o, path+".ringHash.minimumRingSize", h.GetRingHash().GetMinimumRingSize())
+		b.checkZero(o, path+".ringHash.minimumRingSize", h.GetRingHash().GetMinimumRingSize(), 1024)
+		b.checkZero(o, path+".minimumRingSize", h.GetMinimumRingSize(), 1024) //nolint:staticcheck // still Istio's, and in use
 		return fleet.RingHash, out
 	}
 	out.TableSize = m.TableSize
+	b.checkZero(o, path+".maglev.tableSize", m.TableSize, 65537)
 	prime := new(big.Int).SetUint64(m.TableSize).ProbablyPrime(0) // exact below 2⁶⁴
 	if m.TableSize != 0 && (m.TableSize >= maglevMost || !prime) {
 		b.report(o, Invalid, path+".maglev.tableSize", "%d must be a prime number below %d", m.TableSize, maglevMost)
@@ -107,6 +112,13 @@ func (b *builder) olderRingSize(o *object, path string, h *networking.LoadBalanc
 	return size
 }
 
+// checkZero warns of a size that is given as 0, which is no size.
+func (b *builder) checkZero(o *object, field string, size, usual uint64) {
+	if size == 0 && o.has(field) {
+		b.warn(o, field, "0 stands for the default, %d; remove it", usual)
+	}
+}
+
 func (b *builder) checkRing(o *object, field string, size uint64) {
 	if size > ringMost {
 		b.report(o, Invalid, field, "%d is too much for a ring; write %d or less", size, ringMost)
@@ -127,6 +139,9 @@ func (b *builder) hashCookie(o *object, path string, c *networking.LoadBalancerS
 	}
 	if out.Path != "" && (out.Path[0] != '/' || !isAttributeValue(out.Path)) {
 		b.report(o, Invalid, path+".path", `%q is no path of a cookie: it begins with "/", and ";" does not stand in it`, clip(out.Path))
+	}
+	if o.has(path+".ttl") && !o.has(path+".path") {
+		b.add(Warning, o, Doubtful, path+".path", "is missing: clients send the cookie back only below the path of their first request; write path: /")
 	}
 	for _, field := range []string{".path", ".attributes"} {
 		if !o.has(path+".ttl") && o.has(path+field) {
@@ -156,6 +171,8 @@ func (b *builder) attributes(o *object, path string, c *networking.LoadBalancerS
 		case name == "httponly":
 			b.warn(o, at+".name", "the cookie is HttpOnly in any case; remove the attribute")
 			continue
+		case name == "samesite" && !slices.Contains(sameSiteTable, strings.ToLower(a.Value)):
+			b.report(o, Invalid, at+".value", "%q is not known to browsers; write Strict, Lax or None", clip(a.Value))
 		case !isAttributeValue(a.Value):
 			b.report(o, Invalid, at+".value", `%q cannot stand in an attribute: ";" and control characters end it`, clip(a.Value))
 		}
@@ -181,7 +198,7 @@ func isPrintable(s string) bool {
 // hashBound reads the annotation crossfade.dev/hash-bound; 0 means that there is none.
 func (b *builder) hashBound(o *object) float64 {
 	bound := b.factor(o, hashBound, "how many times the mean load an endpoint may have before keys pass it over")
-	if bound > 0 && !slices.ContainsFunc(slices.Collect(maps.Keys(o.places)), func(field string) bool { return strings.HasSuffix(field, ".consistentHash") }) {
+	if bound > 0 && !o.hasBelow("consistentHash") {
 		b.report(o, Conflict, "metadata.annotations["+hashBound+"]", "there is no consistentHash in this rule that it could bound; add one, or remove the annotation")
 	}
 	return bound

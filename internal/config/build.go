@@ -39,6 +39,7 @@ type builder struct {
 	sliced     []*endpointSlice
 	listeners  []fleet.Listener
 	workloads  []fleet.Workload
+	deployed   []*object // that the workloads come from
 	instances  []fleet.Instance
 }
 
@@ -64,6 +65,7 @@ func build(objects []*object, o Options) (*fleet.Desired, []Finding) {
 	b.addMeshListener()
 	b.checkSelectors()
 	d := b.desired()
+	b.checkRollouts(d.Services)
 	b.selfCheck(d)
 	return d, b.findings
 }

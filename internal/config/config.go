@@ -10,6 +10,8 @@ import "crossfade.dev/internal/fleet"
 // Options say what the loader cannot read from the directory.
 type Options struct {
 	Labels      map[string]string // that this gateway carries; nil means DefaultLabels
+	Locality    fleet.Locality    // where it stands
+	Alone       bool              // there is no other: what its Labels and Locality leave without effect is a warning
 	PortOffset  uint32            // added to gateway ports below 1024: 8000, or 0 when they may be bound
 	Address     string            // where gateway listeners bind; empty means 0.0.0.0, every address
 	MeshAddress string            // where the mesh listener binds: "127.0.0.1:15001"; empty makes none

@@ -29,14 +29,16 @@ func (b *builder) localityPolicy(rule *hostRule, path string, l *networking.Loca
 	o := rule.object
 	b.checkOneWay(o, path, l)
 	distribute, goals := b.distribute(o, path+".distribute", l.Distribute)
+	failover, more := b.failover(o, path+".failover", l.Failover)
+	goals = append(goals, more...)
 	out := &fleet.LocalityPolicy{
-		Distribute: distribute,
-		Priority:   b.priority(o, path+".failoverPriority", l.FailoverPriority),
-		Failover:   b.failover(o, path+".failover", l.Failover),
+		Distribute: distribute, Priority: b.priority(o, path+".failoverPriority", l.FailoverPriority), Failover: failover,
 	}
 	if l.Enabled != nil && !l.Enabled.Value {
+		b.checkDisabled(o, path)
 		return nil
 	}
+	b.checkNearness(o, path, out)
 	if len(out.Distribute)+len(out.Priority) == 0 {
 		goals = append(goals, goal{field: path})
 	}
@@ -81,6 +83,7 @@ func (b *builder) distribute(o *object, path string, list []*networking.Locality
 			b.report(o, Conflict, at+".from", "%q overlaps with %q above; write %q for the rest of it", d.From, narrow, from)
 		default:
 			senders.add(from, d.From)
+			b.dotted(o, at+".from", d.From, strings.ReplaceAll(d.From, ".", "/"))
 		}
 		to, more := b.distributeTo(o, at+".to", d.GetTo())
 		out = append(out, fleet.Distribution{From: from, To: to})
@@ -111,7 +114,9 @@ func (b *builder) distributeTo(o *object, path string, weights map[string]uint32
 		}
 		known.add(area, text)
 		out[area] = weight
-		goals = append(goals, goal{field, area})
+		if !b.dotted(o, field, text, strings.ReplaceAll(text, ".", "/")) {
+			goals = append(goals, goal{field, area})
+		}
 	}
 	if sum != 100 {
 		b.report(o, Invalid, path, "the weights sum to %d; they must sum to 100", sum)
@@ -120,8 +125,9 @@ func (b *builder) distributeTo(o *object, path string, weights map[string]uint32
 }
 
 // failover reads which region stands in for which.
-func (b *builder) failover(o *object, path string, list []*networking.LocalityLoadBalancerSetting_Failover) []fleet.Failover {
+func (b *builder) failover(o *object, path string, list []*networking.LocalityLoadBalancerSetting_Failover) ([]fleet.Failover, []goal) {
 	var out []fleet.Failover
+	var goals []goal
 	seen := map[string]bool{}
 	for i, f := range list {
 		at := fmt.Sprintf("%s[%d]", path, i)
@@ -130,8 +136,12 @@ func (b *builder) failover(o *object, path string, list []*networking.LocalityLo
 			continue
 		}
 		for field, region := range map[string]string{".from": f.From, ".to": f.To} {
-			if strings.ContainsAny(region, "/* ") {
+			first, _, _ := strings.Cut(region, ".")
+			switch {
+			case strings.ContainsAny(region, "/* "):
 				b.report(o, Invalid, at+field, "%q is no region; zones and sub-zones fail over within their region without being told", clip(region))
+			default:
+				b.dotted(o, at+field, region, first)
 			}
 		}
 		switch {
@@ -142,9 +152,12 @@ func (b *builder) failover(o *object, path string, list []*networking.LocalityLo
 		default:
 			seen[f.From] = true
 			out = append(out, fleet.Failover{From: f.From, To: f.To})
+			if !Dotted(f.To) {
+				goals = append(goals, goal{at + ".to", f.To + "/*"})
+			}
 		}
 	}
-	return out
+	return out, goals
 }
 
 // priority reads the labels by which endpoints are near.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	networking "istio.io/api/networking/v1alpha3"
 	core "k8s.io/api/core/v1"
@@ -62,7 +63,7 @@ func (b *builder) groupProbe(o *object, path string, p *networking.ReadinessProb
 		Unhealthy:    int(cmp.Or(p.FailureThreshold, defaultFailure)),
 	}
 	if h := p.GetHttpGet(); h != nil {
-		out.Path, out.Port = cmp.Or(h.Path, "/"), h.Port
+		out.Path, out.Port, out.HTTPS = cmp.Or(h.Path, "/"), h.Port, strings.EqualFold(h.Scheme, "HTTPS")
 		b.checkPort(o, path+".httpGet.port", int64(h.Port))
 	}
 	if t := p.GetTcpSocket(); t != nil {

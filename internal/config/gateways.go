@@ -70,8 +70,8 @@ func (b *builder) addGateway(o *object, g *networking.Gateway) {
 	b.gateways[o.key()] = gw
 	for _, name := range slices.Sorted(maps.Keys(g.Selector)) {
 		if got := b.options.Labels[name]; got != g.Selector[name] {
-			b.report(o, Reference, "spec.selector["+name+"]", "this gateway does not carry %s=%s; it carries %s",
-				name, clip(g.Selector[name]), labelText(b.options.Labels))
+			b.report(o, Reference, "spec.selector["+name+"]", "this gateway does not carry %s=%s; it carries %s: select that, or start it with --label %s=%s",
+				name, clip(g.Selector[name]), labelText(b.options.Labels), name, clip(g.Selector[name]))
 		}
 	}
 	if len(g.Servers) == 0 {

@@ -3,6 +3,7 @@ package config
 import (
 	"encoding/json"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -51,24 +52,36 @@ func TestWhatIsNotEnforcedIsAWarningWhenLenient(t *testing.T) {
 	}
 }
 
-// TestOutlierDetectionIsEnforcedInPart makes sure that what is applied of it is not named, and all else is.
+// TestOutlierDetectionIsEnforcedInPart makes sure that what is applied of it is not named, and all else is, where it
+// stands: the whole of it only where nothing in it may stay.
 func TestOutlierDetectionIsEnforcedInPart(t *testing.T) {
-	const field = "error not-enforced spec.trafficPolicy.outlierDetection"
+	const whole = "not-enforced spec.trafficPolicy.outlierDetection"
+	const unknown = "unknown-field spec.trafficPolicy.outlierDetection"
 	for detection, want := range map[string]string{
-		"{minHealthPercent: 50}":                     "",
-		"{min_health_percent: 50}":                   "",
-		"{}":                                         field,
-		"{interval: 1s}":                             field,
-		"{minHealthPercent: 50, interval: 1s}":       field,
-		"{minHealthPercent: 50, inteval: 1s}":        field,
-		"{<<: {interval: 1s}, minHealthPercent: 50}": field,
-		"{minHealthPercent: 101}":                    "error invalid spec.trafficPolicy.outlierDetection.minHealthPercent",
-		"null":                                       "",
-		"{minHealthPercent: 50, outlierDetectionHttpErrorCodes: [1]}": field,
+		"{minHealthPercent: 50}":   "",
+		"{min_health_percent: 50}": "",
+		"null":                     "",
+		"{}":                       whole,
+		"{interval: 1s}":           whole,
+		"{<<: {interval: 1s}, minHealthPercent: 50}":                  whole,
+		"{minHealthPercent: 50, interval: 1s}":                        whole + ".interval",
+		"{minHealthPercent: 50, base_ejection_time: 1s}":              whole + ".baseEjectionTime",
+		"{minHealthPercent: 50, outlierDetectionHttpErrorCodes: [1]}": whole + ".outlierDetectionHttpErrorCodes",
+		"{minHealthPercent: 50, inteval: 1s}":                         unknown + ".inteval",
+		"{minHealthPercnt: 50}":                                       unknown + ".minHealthPercnt",
+		"{minHealthPercnt: 50, interval: 1s}":                         whole + ".interval " + unknown + ".minHealthPercnt",
+		"{minHealthPercent: 101}":                                     "invalid spec.trafficPolicy.outlierDetection.minHealthPercent",
 	} {
-		_, got := parseWith(options(), service("a", "default", 80), istio("DestinationRule", "a", "default", "host: a, trafficPolicy: {outlierDetection: "+detection+"}"))
-		if want == "" && strings.Contains(got, "error") || !strings.Contains(got, want) {
-			t.Errorf("%s: got findings\n%s\nwant %q", detection, got, want)
+		_, all := parseWith(options(), service("a", "default", 80), istio("DestinationRule", "a", "default", "host: a, trafficPolicy: {outlierDetection: "+detection+"}"))
+		var errs []string
+		for line := range strings.Lines(all) {
+			if finding, isError := strings.CutPrefix(strings.TrimSpace(line), "error "); isError {
+				errs = append(errs, finding)
+			}
+		}
+		slices.Sort(errs)
+		if got := strings.Join(errs, " "); got != want {
+			t.Errorf("%s: got errors %q, want %q", detection, got, want)
 		}
 	}
 }
@@ -77,8 +90,8 @@ func TestOutlierDetectionIsEnforcedInPart(t *testing.T) {
 // enforced has to be right all the same.
 func TestLenienceStopsAtHarm(t *testing.T) {
 	for _, c := range []struct{ policy, want string }{
-		{"tls: {mode: SIMPLE}", "error unsupported spec.trafficPolicy.tls"},
-		{"portLevelSettings: [{port: {number: 80}, tls: {mode: SIMPLE}}]", "error unsupported spec.trafficPolicy.portLevelSettings[0].tls"},
+		{"tls: {mode: ISTIO_MUTUAL}", "error unsupported spec.trafficPolicy.tls.mode"},
+		{"portLevelSettings: [{port: {number: 80}, tls: {mode: SIMPLE, credentialName: a}}]", "error unsupported spec.trafficPolicy.portLevelSettings[0].tls.credentialName"},
 		{"outlierDetection: {maxEjectionPercent: 101}", "error invalid spec.trafficPolicy.outlierDetection.maxEjectionPercent"},
 		{"outlierDetection: {maxEjectionPercent: 1, inteval: 1s}", "error unknown-field spec.trafficPolicy.outlierDetection.inteval"},
 		{"proxyProtocol: {version: V2}", "error unsupported spec.trafficPolicy.proxyProtocol"},

@@ -80,6 +80,16 @@ func (o *object) has(path string) bool {
 	return ok
 }
 
+// hasBelow says whether the document gives a field of this name in some place.
+func (o *object) hasBelow(name string) bool {
+	for field := range o.places {
+		if strings.HasSuffix(field, "."+name) {
+			return true
+		}
+	}
+	return false
+}
+
 // where says where an object stands, for messages about another.
 func (o *object) where() string { return fmt.Sprintf("%s:%d", o.file, o.start.line) }
 

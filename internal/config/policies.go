@@ -11,6 +11,7 @@ import (
 
 	networking "istio.io/api/networking/v1alpha3"
 
+	"crossfade.dev/internal/curve"
 	"crossfade.dev/internal/fleet"
 )
 
@@ -53,17 +54,24 @@ type portPolicy struct {
 type settings struct {
 	balancer *fleet.Policy // but for Panic
 	panic    *float64      // as fleet.Policy's
+	tls      *spoken       // how endpoints are spoken to
 }
+
+// Spoken is fleet.Policy's TLS, where nil says something.
+type spoken struct{ tls *fleet.ClientTLS }
 
 // over returns what holds where s stands above p.
 func (s settings) over(p fleet.Policy) fleet.Policy {
 	if s.balancer != nil {
-		below := p.Panic
+		below := p
 		p = *s.balancer
-		p.Panic = below
+		p.Panic, p.TLS = below.Panic, below.TLS
 	}
 	if s.panic != nil {
 		p.Panic = *s.panic
+	}
+	if s.tls != nil {
+		p.TLS = s.tls.tls
 	}
 	return p
 }
@@ -104,7 +112,7 @@ func (b *builder) addRule(o *object, r *networking.DestinationRule) {
 	exported := b.exported(o, r.ExportTo)
 	rule := &hostRule{object: o, host: fqdn(r.Host, o.meta.Namespace), labels: r.GetWorkloadSelector().GetMatchLabels()}
 	b.checkWorkloads(o, rule.labels)
-	rule.budget = b.factor(o, shiftBudget, "how many times their traffic warm endpoints may carry")
+	rule.budget = b.budget(o)
 	rule.bound = b.hashBound(o)
 	rule.policy = b.trafficPolicy(rule, "spec.trafficPolicy", r.TrafficPolicy)
 	for i, s := range r.Subsets {
@@ -136,7 +144,7 @@ func (b *builder) checkWorkloads(o *object, labels map[string]string) {
 		case name == "" || strings.Contains(name+labels[name], "*"):
 			b.report(o, Invalid, field, "a wildcard or an empty name cannot select; write the label out")
 		case b.options.Labels[name] != labels[name]:
-			b.report(o, Unsupported, field, "rules for some callers only are not supported yet; what sends for all of them here carries %s",
+			b.report(o, Unsupported, field, "rules for some callers only are not supported yet; what sends for all of them here carries %s, and what --label adds",
 				labelText(b.options.Labels))
 		}
 	}
@@ -188,8 +196,20 @@ func (b *builder) settings(rule *hostRule, path string, t traffic) settings {
 		part := float64(d.MinHealthPercent) / 100
 		out.panic = &part
 	}
-	b.checkPolicy(rule.object, path, t.GetConnectionPool(), t.GetOutlierDetection(), t.GetTls())
+	if secured := t.GetTls(); secured != nil {
+		out.tls = &spoken{b.clientTLS(rule.object, path+".tls", secured)}
+	}
+	b.checkPolicy(rule.object, path, t.GetConnectionPool(), t.GetOutlierDetection())
 	return out
+}
+
+// budget reads the annotation crossfade.dev/shift-budget; 0 means that there is none.
+func (b *builder) budget(o *object) float64 {
+	budget := b.factor(o, shiftBudget, "how many times their traffic warm endpoints may carry")
+	if budget > 0 && !o.hasBelow("loadBalancer.warmup.duration") && !o.hasBelow("loadBalancer.warmupDurationSecs") {
+		b.report(o, Conflict, "metadata.annotations["+shiftBudget+"]", "there is no warm-up in this rule that it could bound; add one, or remove the annotation")
+	}
+	return budget
 }
 
 // factor reads an annotation that holds a number of 1 or more; 0 means that there is none.
@@ -222,7 +242,9 @@ func (b *builder) warmup(o *object, path string, lb *networking.LoadBalancerSett
 			return fleet.Warmup{}
 		}
 		w.Window = lb.Warmup.Duration.AsDuration()
-		b.curve(o, path+".warmup", lb.Warmup, &w)
+		if !b.curve(o, path+".warmup", lb.Warmup, &w) {
+			return w
+		}
 	case older != nil:
 		w.Window = older.AsDuration()
 	default:
@@ -247,8 +269,9 @@ func meanShare(w fleet.Warmup) float64 {
 	return w.Minimum*at + grown*(1-at*w.Minimum)
 }
 
-// curve reads where a warm-up starts and how it bends.
-func (b *builder) curve(o *object, path string, from *networking.WarmupConfiguration, w *fleet.Warmup) {
+// curve reads where a warm-up starts and how it bends, and says whether it found no fault.
+func (b *builder) curve(o *object, path string, from *networking.WarmupConfiguration, w *fleet.Warmup) bool {
+	known := len(b.findings)
 	if m := from.MinimumPercent; m != nil {
 		w.Minimum = m.Value / 100
 		if !(m.Value >= 0 && m.Value <= 100) {
@@ -257,8 +280,12 @@ func (b *builder) curve(o *object, path string, from *networking.WarmupConfigura
 	}
 	if a := from.Aggression; a != nil {
 		w.Aggression = a.Value
-		if !(a.Value > 0) {
+		switch {
+		case !(a.Value > 0):
 			b.report(o, Invalid, path+".aggression", "%g must be above 0; 1 is a straight line", a.Value)
+		case a.Value < curve.Flattest || a.Value > curve.Steepest:
+			b.report(o, Invalid, path+".aggression", "%g must be between %g and %g: beyond these a curve is a step", a.Value, curve.Flattest, float64(curve.Steepest))
 		}
 	}
+	return len(b.findings) == known
 }

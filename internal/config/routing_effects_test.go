@@ -77,6 +77,7 @@ var routingEffects = []effect{
 	{"WorkloadGroup spec.template.locality", "locality: eu/south", "locality: eu/north", "Instances/vm-1/locality/zone", `"north"`},
 	{"WorkloadGroup spec.template.weight", "weight: 4", "weight: 5", "Instances/vm-1/weight", "5"},
 	{"WorkloadGroup spec.probe.httpGet.path", "path: /ready", "path: /up", "Instances/vm-1/check/path", `"/up"`},
+	{"WorkloadGroup spec.probe.httpGet.scheme", "port: 8101, scheme: HTTP}", "port: 8101, scheme: HTTPS}", "Instances/vm-1/check/https", "true"},
 	{"WorkloadGroup spec.probe.httpGet.port", "port: 8101", "port: 8111", "Instances/vm-1/check/port", "8111"},
 	{"WorkloadGroup spec.probe.tcpSocket.port", "port: 8102", "port: 8112", "Instances/vm-2/check/port", "8112"},
 	{"WorkloadGroup spec.probe.initialDelaySeconds", "initialDelaySeconds: 1", "initialDelaySeconds: 9", "Instances/vm-1/check/initial_delay_ns", "9000000000"},

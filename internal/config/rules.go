@@ -28,6 +28,12 @@ func (r rules) at(pattern string) (d *Decision, below bool) {
 	return r.decisions[pattern], r.above[pattern]
 }
 
+// applied says whether a decision of its own applies a field.
+func (r rules) applied(pattern string) bool {
+	d := r.decisions[pattern]
+	return d != nil && d.Effect == Applied
+}
+
 // home returns a field of this name somewhere else in the kind, or "".
 func (r rules) home(name string) string {
 	for _, d := range r.order {

@@ -180,7 +180,10 @@ func (c *checker) duration(n *yaml.Node, s *shape, at spot) (any, bool) {
 		c.report(placeOf(n), Invalid, at.path, `%s is not a duration; write it as in "90s", "1m30s" or "500ms"`, strconv.Quote(clip(n.Value)))
 		return nil, false
 	}
-	if d < 0 || d < time.Millisecond && !s.zero {
+	switch {
+	case s.zero && d != 0 && d < time.Second:
+		c.report(placeOf(n), Invalid, at.path, "%s is too short; it must be 0s, for as long as a session lasts, or 1s or more", n.Value)
+	case d < time.Millisecond && !s.zero:
 		c.report(placeOf(n), Invalid, at.path, "%s is too short; it must be 1ms or more, or be left out", n.Value)
 	}
 	return fmt.Sprintf("%d.%09ds", d/time.Second, max(0, d%time.Second)), true // as the JSON form of a Duration has it

@@ -247,8 +247,8 @@ func (c *checker) decide(p pair, s *shape, at *spot) bool {
 		at.idle = true
 		return below
 	case d.Effect == Unenforced:
-		if !below || !c.applies(p.value, s, *at) {
-			c.unenforced(key, at.path, d)
+		if !below || !c.inPart(p.value, s, *at, d) {
+			c.unenforced(key, at.path, d, "remove it")
 		}
 	case d.Effect == Refused:
 		c.read[at.path] = true
@@ -258,43 +258,12 @@ func (c *checker) decide(p pair, s *shape, at *spot) bool {
 	return true
 }
 
-// applies says whether an object has fields, and each is applied by a decision of its own.
-func (c *checker) applies(n *yaml.Node, s *shape, at spot) bool {
-	n = resolve(n)
-	if n.Kind != yaml.MappingNode || s.is != objectShape || len(n.Content) == 0 {
-		return false
-	}
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		f := s.field(resolve(n.Content[i]).Value)
-		if f == nil {
-			return false
-		}
-		if d, _ := c.rules.at(at.child(f.name).pattern); d == nil || d.Effect != Applied {
-			return false
-		}
-	}
-	return true
-}
-
 // isSimple says whether a value holds no objects: those that a cluster writes may be newer than what is known here.
 func isSimple(s *shape) bool {
 	if s.is == listShape || s.is == mapShape {
 		return isSimple(s.elem)
 	}
 	return isScalar(s)
-}
-
-// unenforced names a field that is read and checked, and that nothing comes of yet.
-func (c *checker) unenforced(key *yaml.Node, path string, d *Decision) {
-	c.read[path] = true
-	advice := "; remove it, or accept that with --strict=false"
-	if c.lenient {
-		advice = ""
-	}
-	c.report(placeOf(key), NotEnforced, path, "not enforced yet: %s%s", d.Note, advice)
-	if c.lenient {
-		c.findings[len(c.findings)-1].Severity = Warning
-	}
 }
 
 // allowed holds a scalar against the values that crossfade applies.

@@ -9,7 +9,7 @@ const (
 )
 
 var gatewayTable = []Decision{
-	{Field: "spec.selector", Note: "must be carried by this gateway: istio=ingressgateway, app=istio-ingressgateway"},
+	{Field: "spec.selector", Note: "must be carried by this gateway: istio=ingressgateway, app=istio-ingressgateway, and what --label adds"},
 	{Field: "spec.servers[].port.number", Note: "below 1024 served at +8000 unless privileged ports are asked for"},
 	{Field: "spec.servers[].port.name"},
 	{Field: "spec.servers[].port.protocol", Note: "HTTP or HTTPS"},
@@ -166,7 +166,7 @@ var workloadGroupTable = []Decision{
 	{Field: "spec.template.serviceAccount", Effect: Inert, Note: noIdentity},
 	{Field: "spec.probe.httpGet.path"},
 	{Field: "spec.probe.httpGet.port"},
-	{Field: "spec.probe.httpGet.scheme", Values: []string{"HTTP"}},
+	{Field: "spec.probe.httpGet.scheme", Values: []string{"HTTP", "HTTPS"}, Note: "HTTPS: the certificate is not looked at, as in Kubernetes"},
 	{Field: "spec.probe.tcpSocket.port"},
 	{Field: "spec.probe.initialDelaySeconds"},
 	{Field: "spec.probe.periodSeconds", Note: "10 where it is not given"},

@@ -14,11 +14,11 @@ func policyTable(at string) []Decision {
 	}
 	list = append(list, hashTable(at+"loadBalancer.consistentHash.")...)
 	list = append(list, localityTable(at+"loadBalancer.localityLbSetting.")...)
+	list = append(list, clientTLSTable(at+"tls.")...)
 	return append(list,
 		Decision{Field: at + "connectionPool", Effect: Unenforced, Note: sent},
 		Decision{Field: at + "outlierDetection", Effect: Unenforced, Note: "no endpoint would be ejected for how it answers"},
-		Decision{Field: at + "outlierDetection.minHealthPercent", Note: "with fewer endpoints in service, those that checks have ejected get requests too; 0, which is the default, never"},
-		Decision{Field: at + "tls", Effect: Refused, Note: "requests would be sent in plaintext"},
+		Decision{Field: at + "outlierDetection.minHealthPercent", Note: "with a smaller part of the endpoints left, those that this gateway has ejected get requests too; 0, which is the default, never; instances whose own readinessProbe fails are out in any case"},
 	)
 }
 
@@ -27,12 +27,26 @@ func portPolicyTable(at string) []Decision {
 	return append([]Decision{{Field: at + "port.number", Note: "what is not set here has its default, not what is set above"}}, policyTable(at)...)
 }
 
+// clientTLSTable is about how endpoints are spoken to.
+func clientTLSTable(at string) []Decision {
+	return []Decision{
+		{Field: at + "mode", Note: "DISABLE, SIMPLE or MUTUAL; ISTIO_MUTUAL is refused: nobody hands out certificates of a mesh here"},
+		{Field: at + "clientCertificate", Note: "a PEM file; MUTUAL only; a relative path starts at the file that names it; read again when it changes"},
+		{Field: at + "privateKey", Note: "a PEM file; MUTUAL only"},
+		{Field: at + "caCertificates", Note: "a PEM file; where it is not given, the authorities that the system trusts: endpoints are always verified, but for insecureSkipVerify"},
+		{Field: at + "subjectAltNames", Note: "one of which the endpoint's certificate must carry; where it is not given, it must be for sni"},
+		{Field: at + "sni", Note: "the host of the service where it is not given; Istio takes that of each request"},
+		{Field: at + "insecureSkipVerify", Note: "any certificate will do"},
+		{Field: at + "credentialName", Effect: Refused, Note: "name PEM files in clientCertificate, privateKey and caCertificates"},
+	}
+}
+
 // hashTable is about a consistentHash.
 func hashTable(at string) []Decision {
 	return []Decision{
 		{Field: at + "httpHeaderName", Note: "a request without the header goes to anyone, as without any of the keys below; also :authority, :path and :method"},
 		{Field: at + "httpCookie.name"},
-		{Field: at + "httpCookie.path", Note: "of the cookie that is given"},
+		{Field: at + "httpCookie.path", Note: "of the cookie that is given; without it clients send the cookie back only below the path of their first request"},
 		{Field: at + "httpCookie.ttl", Note: "a client without the cookie is given one, for as long as its session lasts with 0s; without ttl it is given none"},
 		{Field: at + "httpCookie.attributes", Note: "of the cookie that is given, which is HttpOnly in any case"},
 		{Field: at + "useSourceIp", Note: "the other end of the connection, whatever X-Forwarded-For says; on the mesh port the instance that calls"},
@@ -46,12 +60,12 @@ func hashTable(at string) []Decision {
 // localityTable is about a localityLbSetting.
 func localityTable(at string) []Decision {
 	return []Decision{
-		{Field: at + "enabled", Note: "true where the setting is given: requests stay near, as far as endpoints there are in service and warm; no outlierDetection is needed, checks eject endpoints"},
+		{Field: at + "enabled", Note: "true where the setting is given; --locality says where the gateway is; requests stay near, as far as endpoints there are in service and warm; no outlierDetection is needed, checks eject endpoints"},
 		{Field: at + "distribute[].from", Note: "of the data plane that sends; the first that holds decides"},
 		{Field: at + "distribute[].to", Note: "weights that sum to 100; places that overlap are refused"},
 		{Field: at + "failover[].from"},
 		{Field: at + "failover[].to"},
-		{Field: at + "failoverPriority", Note: "label, or label=value"},
+		{Field: at + "failoverPriority", Note: "label, or label=value; this gateway carries istio=ingressgateway, app=istio-ingressgateway and what --label adds"},
 	}
 }
 

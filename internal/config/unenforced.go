@@ -4,11 +4,62 @@ import (
 	"fmt"
 	"strings"
 
+	"go.yaml.in/yaml/v3"
 	networking "istio.io/api/networking/v1alpha3"
 )
 
 // What stands here is read and checked, and nothing comes of it yet: what is accepted today under --strict=false must
 // not turn out to be wrong on the day that it is enforced.
+
+// unenforced names a field that is read and checked, and that nothing comes of yet.
+func (c *checker) unenforced(key *yaml.Node, path string, d *Decision, advice string) {
+	c.read[path] = true
+	advice = "; " + advice + ", or accept that with --strict=false"
+	if c.lenient {
+		advice = ""
+	}
+	c.report(placeOf(key), NotEnforced, path, "not enforced yet: %s%s", d.Note, advice)
+	if c.lenient {
+		c.findings[len(c.findings)-1].Severity = Warning
+	}
+}
+
+// inPart names single fields of an object that are not enforced, where others are applied by decisions of their own or
+// are misspelt: who mends that keeps the object. It says whether there are such others.
+func (c *checker) inPart(n *yaml.Node, s *shape, at spot, d *Decision) bool {
+	n = resolve(n)
+	if n.Kind != yaml.MappingNode || s.is != objectShape {
+		return false
+	}
+	var idle []*yaml.Node
+	var kept []string
+	misspelt := false
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key := resolve(n.Content[i])
+		f := s.field(key.Value)
+		switch {
+		case key.ShortTag() == "!!merge":
+			return false
+		case f == nil:
+			misspelt = true
+		case c.rules.applied(at.child(f.name).pattern):
+			kept = append(kept, f.name)
+		default:
+			idle = append(idle, key)
+		}
+	}
+	if len(kept) == 0 && !misspelt {
+		return false
+	}
+	advice := "remove it"
+	if len(kept) > 0 {
+		advice += ", " + strings.Join(kept, " and ") + " may stay"
+	}
+	for _, key := range idle {
+		c.unenforced(key, at.child(s.field(key.Value).name).path, d, advice)
+	}
+	return true
+}
 
 func (b *builder) checkUnenforced(o *object, path string, h *networking.HTTPRoute) {
 	b.checkRetries(o, path+".retries", h.GetRetries())
@@ -99,7 +150,7 @@ func (b *builder) checkCors(o *object, path string, c *networking.CorsPolicy) {
 }
 
 // checkPolicy checks the parts of a trafficPolicy that nothing comes of yet.
-func (b *builder) checkPolicy(o *object, path string, pool *networking.ConnectionPoolSettings, d *networking.OutlierDetection, t *networking.ClientTLSSettings) {
+func (b *builder) checkPolicy(o *object, path string, pool *networking.ConnectionPoolSettings, d *networking.OutlierDetection) {
 	at := path + ".connectionPool."
 	for field, n := range map[string]int32{
 		"tcp.maxConnections":            pool.GetTcp().GetMaxConnections(),
@@ -113,21 +164,4 @@ func (b *builder) checkPolicy(o *object, path string, pool *networking.Connectio
 	}
 	b.percent(o, path+".outlierDetection.maxEjectionPercent", float64(d.GetMaxEjectionPercent()))
 	b.percent(o, path+".outlierDetection.minHealthPercent", float64(d.GetMinHealthPercent()))
-	if t != nil {
-		b.checkClientTLS(o, path+".tls", t)
-	}
-}
-
-func (b *builder) checkClientTLS(o *object, path string, t *networking.ClientTLSSettings) {
-	switch {
-	case t.Mode == networking.ClientTLSSettings_MUTUAL && t.CredentialName == "":
-		if t.ClientCertificate == "" {
-			b.report(o, Missing, path+".clientCertificate", "is missing; MUTUAL needs it")
-		}
-		if t.PrivateKey == "" {
-			b.report(o, Missing, path+".privateKey", "is missing; MUTUAL needs it")
-		}
-	case t.Mode == networking.ClientTLSSettings_ISTIO_MUTUAL && (t.ClientCertificate != "" || t.PrivateKey != "" || t.CaCertificates != ""):
-		b.report(o, Conflict, path, "ISTIO_MUTUAL uses the certificates of the mesh; remove the files")
-	}
 }

@@ -64,7 +64,7 @@ func (b *builder) addWorkload(o *object, d *apps.DeploymentSpec) {
 	default:
 		b.report(o, Unsupported, containers+"[1]", "a second container is not supported yet; give it a Deployment of its own")
 	}
-	b.workloads = append(b.workloads, w)
+	b.workloads, b.deployed = append(b.workloads, w), append(b.deployed, o)
 }
 
 func seconds[T int32 | int64](n T) time.Duration { return time.Duration(n) * time.Second }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -26,6 +27,11 @@ type WorkloadStatus struct {
 	Ready     int    `json:"ready"`   // offered to requests, or able to serve where no service selects it
 	Updated   int    `json:"updated"` // of the wanted revision
 	Total     int    `json:"total"`   // running, those that leave included
+
+	// The longest warm-up that a rolling update does not wait for, and whose it is; see [fleet.Workload.Unawaited].
+	MinReady    time.Duration `json:"min_ready_ns"`
+	Unawaited   time.Duration `json:"unawaited_ns,omitempty"`
+	UnawaitedBy string        `json:"unawaited_by,omitempty"`
 }
 
 // Scale asks for a number of replicas. It holds until configuration says something new.
@@ -38,8 +44,15 @@ func (c *Control) Scale(ctx context.Context, namespace, name string, replicas in
 	}
 	return c.commandWorkload(ctx, namespace, name, func(w *world, now time.Time) {
 		w.scaled[key(namespace, name)] = replicas
-		w.tell(fleet.Event{Kind: "workload.scaled", Endpoint: name, Reason: fmt.Sprintf("%d replicas", replicas)}, now)
+		w.tell(fleet.Event{Kind: "workload.scaled", Endpoint: name, Reason: replicasText(replicas)}, now)
 	})
+}
+
+func replicasText(n int) string {
+	if n == 1 {
+		return "1 replica"
+	}
+	return fmt.Sprintf("%d replicas", n)
 }
 
 // Restart asks for every instance of a workload to be replaced.
@@ -71,7 +84,8 @@ func (c *Control) Workloads() []WorkloadStatus {
 	s := c.View().Snapshot
 	list := []WorkloadStatus{}
 	for _, l := range s.Workloads {
-		status := WorkloadStatus{Namespace: l.Namespace, Name: l.Name, Replicas: l.Replicas, Revision: l.Revision}
+		status := WorkloadStatus{Namespace: l.Namespace, Name: l.Name, Replicas: l.Replicas, Revision: l.Revision, MinReady: l.MinReady}
+		status.Unawaited, status.UnawaitedBy = l.Unawaited(s.Services)
 		for i := range s.Instances {
 			in := &s.Instances[i]
 			if in.Namespace != l.Namespace || in.Workload != l.Name {
@@ -188,6 +202,10 @@ func read(rw http.ResponseWriter, r *http.Request, into interface{ named() *ref 
 	d.DisallowUnknownFields()
 	if err := d.Decode(into); err != nil {
 		http.Error(rw, "body: "+err.Error(), http.StatusBadRequest)
+		return false
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		http.Error(rw, "body: something follows the command; send one at a time", http.StatusBadRequest)
 		return false
 	}
 	t := into.named()

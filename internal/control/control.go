@@ -199,6 +199,11 @@ func (c *Control) Reject(ctx context.Context, reason string) error {
 	})
 }
 
+// Warn notes something about the configuration that people should know though it is in force.
+func (c *Control) Warn(ctx context.Context, reason string) error {
+	return c.do(ctx, func(w *world, now time.Time) { w.tell(fleet.Event{Kind: "config.warning", Reason: reason}, now) })
+}
+
 // Verdict takes the outcome of an active check of one incarnation.
 func (c *Control) Verdict(ctx context.Context, incarnation string, healthy bool, reason string) error {
 	return c.do(ctx, func(w *world, now time.Time) { w.verdict(incarnation, healthy, reason, now) })

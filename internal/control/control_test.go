@@ -156,6 +156,8 @@ func TestCommands(t *testing.T) {
 		{"/api/v1/scale", `{"name":"reviews-v2","replicas":1001}`, http.StatusBadRequest, "must be 1000 or less"},
 		{"/api/v1/scale", `{"name":"review","replicas":1}`, http.StatusNotFound, "there are: default/reviews-v2"},
 		{"/api/v1/scale", `{"nam":"x"}`, http.StatusBadRequest, `unknown field "nam"`},
+		{"/api/v1/scale", `{"name":"reviews-v2","replicas":2} {"name":"reviews-v2","replicas":9}`, http.StatusBadRequest, "something follows the command"},
+		{"/api/v1/scale", `{"name":"reviews-v2","replicas":2}}`, http.StatusBadRequest, "something follows the command"},
 		{"/api/v1/restart", `{"name":"reviews-v2"}`, http.StatusOK, "accepted"},
 		{"/api/v1/restart", `{}`, http.StatusBadRequest, "name is missing"},
 	} {
@@ -189,6 +191,7 @@ func endpoints(t *testing.T, c *Control, do func(method, path, body string) (int
 	}{
 		{"/api/v1/warmup", `{"name":"a","action":"pause","by":"ann"}`, http.StatusOK, "accepted"},
 		{"/api/v1/warmup", `{"name":"a","action":"pause"}`, http.StatusConflict, "paused already"},
+		{"/api/v1/warmup", `{"name":"a","action":"skip"}, {}`, http.StatusBadRequest, "something follows the command"},
 		{"/api/v1/warmup", `{"name":"a","action":"resume"}`, http.StatusOK, "accepted"},
 		{"/api/v1/warmup", `{"name":"a","action":"resume"}`, http.StatusConflict, "not paused"},
 		{"/api/v1/warmup", `{"name":"b","action":"skip"}`, http.StatusNotFound, "no such endpoint; there are: a"},

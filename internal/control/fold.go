@@ -28,6 +28,8 @@ func (w *world) fold(now time.Time) []fleet.Event {
 		next.Services = append(next.Services, w.service(&w.desired.Services[i], instances, now))
 	}
 	slices.SortFunc(next.Services, func(a, b fleet.Service) int { return strings.Compare(a.Name, b.Name) })
+	w.rest(next, now)
+	w.fill(next)
 	for w.mature(next, now) { // whoever matures changes its stage in every service
 	}
 	w.measure(next, now)
@@ -41,26 +43,6 @@ func (w *world) fold(now time.Time) []fleet.Event {
 		w.drains()
 	}
 	return told
-}
-
-// wake is how long the world may sleep: until somebody matures, or a little, so that what others stopped
-// saying is noticed.
-func (w *world) wake(now time.Time) time.Duration {
-	wait := time.Second
-	for i := range w.view.Services {
-		s := &w.view.Services[i]
-		for j := range s.Pools {
-			p := &s.Pools[j]
-			for _, m := range p.Members {
-				e := &s.Endpoints[m.Endpoint]
-				if e.Stage == fleet.Warming && !m.Paused {
-					left := m.At + time.Duration((1-m.Base)*float64(p.Policy.Warmup.Window)) - w.view.Age(e, now)
-					wait = min(wait, max(left, time.Millisecond))
-				}
-			}
-		}
-	}
-	return wait
 }
 
 // instances is everything that runs, from configuration and from all reports, each incarnation once.
@@ -88,14 +70,19 @@ func (w *world) live(instances []fleet.Instance, now time.Time) {
 			w.step(e.Incarnation, e.Name, true, false, now)
 		}
 	}
-	for incarnation, l := range w.lives {
-		if present[incarnation] {
-			continue
+	var absent []string
+	for incarnation := range w.lives {
+		if !present[incarnation] {
+			absent = append(absent, incarnation)
 		}
+	}
+	slices.Sort(absent) // their ends are told in the same order each time
+	for _, incarnation := range absent {
+		l := w.lives[incarnation]
 		w.advance(l, incarnation, lifecycle.Vanished, "", now)
 		delete(w.lives, incarnation)
 		if !l.Offered.IsZero() {
-			w.past[incarnation] = memento{l.Offered, l.factor, l.at, now}
+			w.past[incarnation] = memento{l.Offered, l.factor, l.resting, l.at, now}
 		}
 	}
 }
@@ -106,7 +93,7 @@ func (w *world) step(incarnation, name string, ready, leaving bool, now time.Tim
 	if l == nil {
 		l = w.life(incarnation)
 		if m, ok := w.past[incarnation]; ok { // it was away for a moment: same process, same age
-			l.Offered, l.factor, l.at = m.offered, m.factor, m.at
+			l.Offered, l.factor, l.resting, l.at = m.offered, m.factor, m.resting, m.at
 			delete(w.past, incarnation)
 		}
 	}
@@ -136,7 +123,7 @@ func (w *world) advance(l *life, incarnation string, e lifecycle.Event, reason s
 	}
 }
 
-// service is a configured service with the endpoints that it has now.
+// service is a configured service with the endpoints that it has now; its pools are empty.
 func (w *world) service(want *fleet.Service, instances []fleet.Instance, now time.Time) fleet.Service {
 	s := *want
 	s.Endpoints = nil
@@ -155,9 +142,6 @@ func (w *world) service(want *fleet.Service, instances []fleet.Instance, now tim
 		return a.Address.Compare(b.Address)
 	})
 	s.Pools = slices.Clone(want.Pools)
-	for i := range s.Pools {
-		w.fill(&s, &s.Pools[i])
-	}
 	return s
 }
 

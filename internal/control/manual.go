@@ -76,27 +76,34 @@ type subject struct {
 	incarnation string
 	age         time.Duration
 	optedOut    bool
+	recovers    bool    // a gateway took it back so short a time ago that it may be on its way there
 	curves      []curve // of its pools that have a warm-up
 }
 
 // A curve is one on which a subject is.
 type curve struct {
 	*pool
-
-	place fleet.Member
+	spot
 }
+
+func (c *curve) whole(age time.Duration) bool { return warmup.Progress(c.curve, c.Member, age) >= 1 }
 
 // progress is how far the subject is where it is least far.
 func (s *subject) progress() float64 {
 	least := 1.0
 	for _, c := range s.curves {
-		least = min(least, warmup.Progress(c.warmup, c.place, s.age))
+		least = min(least, warmup.Progress(c.curve, c.Member, s.age))
 	}
 	return least
 }
 
 func (s *subject) paused() bool {
-	return slices.ContainsFunc(s.curves, func(c curve) bool { return c.place.Paused })
+	return slices.ContainsFunc(s.curves, func(c curve) bool { return c.Paused })
+}
+
+// grows says whether time lifts its share in any pool.
+func (s *subject) grows() bool {
+	return slices.ContainsFunc(s.curves, func(c curve) bool { return !c.Paused && !c.whole(s.age) })
 }
 
 func (c *Control) commandEndpoint(ctx context.Context, t Target, what string, f func(*world, *subject, time.Time) error) error {
@@ -153,7 +160,22 @@ func (w *world) subjects(t Target, now time.Time) ([]*subject, error) {
 	case leaving:
 		return nil, fmt.Errorf("%s/%s: %w: it is draining, and gets nothing new", t.Namespace, t.Name, ErrRefused)
 	}
+	if own := w.endpointsOf(t); len(own) > 0 {
+		return nil, fmt.Errorf("%s/%s: %w: %s is a deployment; its endpoints: %s", t.Namespace, t.Name, ErrNoEndpoint, t.Name, strings.Join(own, ", "))
+	}
 	return nil, fmt.Errorf("%s/%s: %w; %s", t.Namespace, t.Name, ErrNoEndpoint, thereAre(names))
+}
+
+// endpointsOf lists the endpoints of the deployment that has the name of t.
+func (w *world) endpointsOf(t Target) []string {
+	var names []string
+	for i := range w.view.Instances {
+		if in := &w.view.Instances[i]; in.Namespace == t.Namespace && in.Workload == t.Name && !in.Leaving {
+			names = append(names, in.Name)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // subject is the incarnation of e with all curves on which it is, of whatever service.
@@ -165,11 +187,13 @@ func (w *world) subject(l *life, e *fleet.Endpoint, now time.Time) *subject {
 			p := &of.Pools[j]
 			for _, m := range p.Members {
 				if of.Endpoints[m.Endpoint].Incarnation == e.Incarnation && p.Policy.Warmup.Window > 0 {
-					known := w.pool(of.Name, p)
-					if moved, ok := l.at[known]; ok { // since the newest snapshot
-						m = moved
+					known := w.pool(of.Name, p.Subset)
+					at, moved := l.at[known]
+					if !moved {
+						at = spot{m, p.Policy.Warmup}
 					}
-					s.curves = append(s.curves, curve{known, m})
+					s.curves = append(s.curves, curve{known, at})
+					s.recovers = s.recovers || !l.returned.IsZero() && now.Sub(l.returned) < p.Policy.Warmup.Window
 				}
 			}
 		}
@@ -196,23 +220,32 @@ func (w *world) move(s *subject, m warmup.Move, by string, now time.Time) error 
 	if reason := s.refuses(m); reason != "" {
 		return fmt.Errorf("%w: %s", ErrRefused, reason)
 	}
-	reason := fmt.Sprintf("%s, at %.0f %% of the way", by, math.Floor(100*s.progress()))
+	way := math.Floor(1000*s.progress()) / 10 // never 100 before it is over
+	reason := fmt.Sprintf("%s, at %v %% of the way", by, way)
+	if m == warmup.Restart {
+		reason = fmt.Sprintf("%s; it was at %v %%", by, way)
+	}
 	for _, c := range s.curves {
-		whole := warmup.Progress(c.warmup, c.place, s.age) >= 1
 		switch {
 		case m == warmup.Restart:
 			c.capacity.Forget(s.incarnation)
-		case whole, m == warmup.Resume && !c.place.Paused, m == warmup.Pause && c.place.Paused:
+		case m == warmup.Skip && s.recovers: // what gateways noted no longer counts, also where control has it whole
+		case c.whole(s.age), m == warmup.Resume && !c.Paused, m == warmup.Pause && c.Paused:
 			continue
 		}
-		s.at[c.pool] = m.Apply(c.place, c.warmup, s.age)
+		s.at[c.pool] = spot{m.Apply(c.Member, c.curve, s.age), c.curve}
 	}
 	switch m {
 	case warmup.Restart:
+		s.skipped = ""
 		w.advance(s.life, s.incarnation, lifecycle.Rewarm, reason, now)
 		return nil
 	case warmup.Skip:
 		s.skipped = "its warm-up was skipped " + by
+		if s.progress() >= 1 {
+			reason = by + ", on its way back from failed checks"
+		}
+		s.returned = time.Time{}
 	case warmup.Pause, warmup.Resume:
 	}
 	kinds := map[warmup.Move]string{warmup.Skip: "warmup.skipped", warmup.Pause: "warmup.paused", warmup.Resume: "warmup.resumed"}
@@ -227,13 +260,17 @@ func (s *subject) refuses(m warmup.Move) string {
 		return "none of its pools has a warm-up; set one in a DestinationRule (trafficPolicy.loadBalancer.warmup)"
 	case s.Stage == fleet.Starting && m != warmup.Skip:
 		return "it is not offered to requests now: its checks have not passed"
+	case s.resting:
+		return "its weight is 0: it warms up when it has one, from half of what it had reached"
 	case m == warmup.Restart && s.optedOut:
 		return "its label " + fleet.WarmupLabel + " is off"
 	case m == warmup.Restart:
 		return ""
+	case m == warmup.Skip && s.recovers:
+		return ""
 	case s.progress() >= 1:
 		return "its warm-up is over"
-	case m == warmup.Pause && s.paused():
+	case m == warmup.Pause && !s.grows():
 		return "its warm-up is paused already"
 	case m == warmup.Resume && !s.paused():
 		return "its warm-up is not paused"

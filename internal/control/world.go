@@ -57,16 +57,27 @@ type life struct {
 	clear   map[string]int // while draining: reports in a row, by gateway, that show nothing open
 	drained uint64         // the first snapshot that showed it draining
 	name    string
-	skipped string                 // why it joins with its full share; "" when it does not
-	factor  *float64               // of its weight, as people set it; nil is 1
-	at      map[*pool]fleet.Member // where it is on each pool's curve
+	skipped string         // why it joins with its full share; "" when it does not
+	factor  *float64       // of its weight, as people set it; nil is 1
+	resting bool           // it has no weight in any service
+	at      map[*pool]spot // where it is on each pool's curve
+
+	returned time.Time // when a gateway last said that it took it back after failed checks
+}
+
+// A spot is where somebody is on a curve.
+type spot struct {
+	fleet.Member
+
+	curve fleet.Warmup
 }
 
 // A memento is what is kept of an incarnation that vanished.
 type memento struct {
 	offered time.Time
 	factor  *float64
-	at      map[*pool]fleet.Member
+	resting bool
+	at      map[*pool]spot
 	gone    time.Time
 }
 
@@ -159,7 +170,7 @@ func key(namespace, name string) string { return namespace + "/" + name }
 func (w *world) life(incarnation string) *life {
 	l := w.lives[incarnation]
 	if l == nil {
-		l = &life{at: map[*pool]fleet.Member{}}
+		l = &life{at: map[*pool]spot{}}
 		w.lives[incarnation] = l
 	}
 	return l
@@ -234,6 +245,9 @@ func (w *world) report(r fleet.Report, now time.Time) {
 	for _, e := range r.Events {
 		e.From = r.From
 		w.told = append(w.told, e)
+		if l := w.lives[e.Incarnation]; l != nil && e.Kind == "endpoint.returned" {
+			l.returned = now
+		}
 	}
 	r.Events = nil
 	f.report = r

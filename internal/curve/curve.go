@@ -10,11 +10,11 @@ import (
 	"time"
 )
 
-// Aggressions beyond these differ from a step in name only, and their inverse would leave the range of a
-// float64. What lies outside counts as the nearer one.
+// The least and the greatest aggression. Those beyond differ from a step in name only, and their inverse would leave
+// the range of a float64: what lies outside counts as the nearer one.
 const (
-	flattest = 0.01
-	steepest = 100
+	Flattest = 0.01
+	Steepest = 100
 )
 
 // Progress returns base + (age − at) / window, within 0 and 1: how far a ramp has come that stood at base when
@@ -66,5 +66,5 @@ func exponent(aggression float64) float64 {
 	if !(aggression > 0) || math.IsInf(aggression, 1) {
 		return 1
 	}
-	return min(max(aggression, flattest), steepest)
+	return min(max(aggression, Flattest), Steepest)
 }

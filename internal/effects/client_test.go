@@ -197,38 +197,80 @@ func inTurn(order []string, n int) bool {
 	return n > 1
 }
 
-// dial connects to an endpoint that answers at every address there is, with what it got.
-func dial(_ context.Context, at netip.AddrPort) (net.Conn, error) {
-	ours, theirs := net.Pipe()
-	go func() {
-		defer theirs.Close()
-		for r := textproto.NewReader(bufio.NewReader(theirs)); ; {
-			var head []string
-			for {
-				line, err := r.ReadLine()
-				if err != nil {
-					return
-				}
-				if line == "" {
-					break
-				}
-				head = append(head, "> "+lowerName(line))
-			}
-			if strings.Contains(head[0], "/slow") {
-				<-time.After(50 * time.Millisecond) // longer than a millisecond, shorter than an hour
-			}
-			if strings.Contains(head[0], "/hold") {
-				fmt.Fprint(theirs, "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n")
-				_, _ = r.R.ReadByte() // until the connection ends
-				return
-			}
-			body := "at " + at.String() + "\n" + strings.Join(head, "\n") + "\n"
-			if _, err := fmt.Fprintf(theirs, "HTTP/1.1 200 OK\r\nx-own: 1\r\nx-other: 1\r\nContent-Length: %d\r\n\r\n%s", len(body), body); err != nil {
-				return
-			}
+// dialing returns a function that connects to an endpoint that answers at every address there is, with what it got. It
+// speaks TLS where it is given a configuration.
+func dialing(config *tls.Config) func(context.Context, netip.AddrPort) (net.Conn, error) {
+	return func(ctx context.Context, at netip.AddrPort) (net.Conn, error) {
+		if config == nil {
+			ours, theirs := net.Pipe()
+			go answer(theirs, at)
+			return ours, nil
 		}
-	}()
-	return ours, nil
+		ours, theirs, err := ends(ctx) // both sides of TLS may write at once, which a pipe has no room for
+		if err == nil {
+			go answer(tls.Server(theirs, config), at)
+		}
+		return ours, err
+	}
+}
+
+// ends returns both ends of a TCP connection.
+func ends(ctx context.Context) (ours, theirs net.Conn, err error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, nil, err
+	}
+	defer l.Close()
+	var d net.Dialer
+	if ours, err = d.DialContext(ctx, "tcp", l.Addr().String()); err != nil {
+		return nil, nil, err
+	}
+	theirs, err = l.Accept()
+	return ours, theirs, err
+}
+
+// heard is what the endpoint saw of TLS.
+func heard(nc net.Conn) string {
+	c, ok := nc.(*tls.Conn)
+	if !ok {
+		return ""
+	}
+	cs := c.ConnectionState()
+	name := "nobody"
+	if len(cs.PeerCertificates) > 0 {
+		name = cs.PeerCertificates[0].Subject.CommonName
+	}
+	return "> tls asks for " + cs.ServerName + "\n> tls shows " + name + "\n"
+}
+
+// answer answers requests that come over theirs.
+func answer(theirs net.Conn, at netip.AddrPort) {
+	defer theirs.Close()
+	for r := textproto.NewReader(bufio.NewReader(theirs)); ; {
+		var head []string
+		for {
+			line, err := r.ReadLine()
+			if err != nil {
+				return
+			}
+			if line == "" {
+				break
+			}
+			head = append(head, "> "+lowerName(line))
+		}
+		if strings.Contains(head[0], "/slow") {
+			<-time.After(50 * time.Millisecond) // longer than a millisecond, shorter than an hour
+		}
+		if strings.Contains(head[0], "/hold") {
+			fmt.Fprint(theirs, "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n")
+			_, _ = r.R.ReadByte() // until the connection ends
+			return
+		}
+		body := "at " + at.String() + "\n" + strings.Join(head, "\n") + "\n" + heard(theirs)
+		if _, err := fmt.Fprintf(theirs, "HTTP/1.1 200 OK\r\nx-own: 1\r\nx-other: 1\r\nContent-Length: %d\r\n\r\n%s", len(body), body); err != nil {
+			return
+		}
+	}
 }
 
 func lowerName(line string) string {

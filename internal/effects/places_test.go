@@ -93,7 +93,9 @@ func placed() []effect {
 		add := func(field, setting, from, to, stands, was, now string) {
 			list = append(list, effect{
 				of("DestinationRule", place.field+"loadBalancer.localityLbSetting."+field),
-				everywhere(place, "loadBalancer: {localityLbSetting: {"+setting+"}}"), from, to, ask{url: shop, times: 300, from: stands}, was, now,
+				everywhere(place, "loadBalancer: {localityLbSetting: {"+setting+"}}"), from, to,
+				ask{url: shop, times: 300, from: stands},
+				was, now,
 			})
 		}
 		add("enabled", "enabled: true", "enabled: true", "enabled: false", "eu/a", at("only", "127.0.1.1"), at("rarely", "127.0.1.3"))
@@ -105,7 +107,8 @@ func placed() []effect {
 		list = append(list, effect{
 			of("DestinationRule", place.field+"outlierDetection.minHealthPercent"),
 			everywhere(place, "outlierDetection: {minHealthPercent: 20}"), "minHealthPercent: 20", "minHealthPercent: 90",
-			ask{url: shop, times: 300, sick: "127.0.1.2 127.0.1.3 127.0.1.4"}, at("only", "127.0.1.1"), at("rarely", "127.0.1.1"),
+			ask{url: shop, times: 300, sick: "127.0.1.2 127.0.1.3 127.0.1.4"},
+			at("only", "127.0.1.1"), at("rarely", "127.0.1.1"),
 		})
 	}
 	return list

@@ -33,6 +33,7 @@ type ask struct {
 	from   string // where the gateway stands: "eu/a"
 	sick   string // addresses of endpoints that the gateway has ejected
 	tls    *tls.Config
+	inside *tls.Config // of the endpoints, which speak TLS then
 }
 
 // see loads files, serves them, asks, and returns what was seen, line by line:
@@ -64,7 +65,7 @@ func see(t *testing.T, yaml string, q ask) string {
 	}
 	po := proxy.Options{
 		AccessLog: true, Log: slog.New(routeLog{slog.DiscardHandler, routes}), Labels: config.DefaultLabels(), Seed: 1,
-		Locality: near, Upstream: upstream.Options{Dial: dial},
+		Locality: near, Upstream: upstream.Options{Dial: dialing(q.inside)},
 	}
 	so := serve.Options{Listen: func(ctx context.Context, _ string) (net.Listener, error) {
 		var lc net.ListenConfig

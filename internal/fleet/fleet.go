@@ -88,14 +88,17 @@ type Place struct {
 }
 
 // A Member places an endpoint on its pool's warm-up curve: progress = Base + (age − At) / window.
-// Control moves Base and At when the window or the curve changes, so that the share does not jump, and when
-// somebody skips or restarts the warm-up.
+// Control moves Base and At when the window or the curve changes, so that the share does not jump, when somebody
+// skips or restarts the warm-up, and when the endpoint's weight becomes 0 and is more again.
 type Member struct {
-	Endpoint int           `json:"endpoint"` // index into Service.Endpoints
-	Base     float64       `json:"base,omitempty"`
-	At       time.Duration `json:"at_ns,omitempty"`
-	Paused   bool          `json:"paused,omitempty"` // progress stays Base, however old the endpoint becomes
-	Manual   bool          `json:"manual,omitempty"` // somebody, or the endpoint's own label, moved it on the curve: the reason of its share until it is whole
+	Endpoint  int           `json:"endpoint"` // index into Service.Endpoints
+	Base      float64       `json:"base,omitempty"`
+	At        time.Duration `json:"at_ns,omitempty"`
+	Moved     time.Duration `json:"moved_ns,omitempty"`  // age at which somebody skipped or restarted its warm-up: what data planes noted before that no longer counts; 0 when nobody did
+	Paused    bool          `json:"paused,omitempty"`    // progress stays Base, however old the endpoint becomes
+	Manual    bool          `json:"manual,omitempty"`    // somebody, or the endpoint's own label, moved it on the curve: the reason of its share until it is whole
+	Drained   bool          `json:"drained,omitempty"`   // its weight is 0, and nothing is earned: progress stays Base
+	Recovered bool          `json:"recovered,omitempty"` // its weight was 0: the reason of its share until it is whole
 }
 
 // An Endpoint is one address of one instance of a service.
@@ -130,8 +133,9 @@ type Locality struct {
 
 // A Check says how to see from outside that an endpoint can serve.
 type Check struct {
-	Path         string        `json:"path,omitempty"` // an HTTP GET that must answer 200–399; empty means a TCP connection suffices
-	Port         uint32        `json:"port,omitempty"` // 0 means the endpoint's own
+	Path         string        `json:"path,omitempty"`  // an HTTP GET that must answer 200–399; empty means a TCP connection suffices
+	HTTPS        bool          `json:"https,omitempty"` // the GET is sent over TLS, whatever certificate is shown
+	Port         uint32        `json:"port,omitempty"`  // 0 means the endpoint's own
 	InitialDelay time.Duration `json:"initial_delay_ns,omitempty"`
 	Interval     time.Duration `json:"interval_ns"`
 	Timeout      time.Duration `json:"timeout_ns"`

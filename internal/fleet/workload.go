@@ -28,6 +28,35 @@ type Workload struct {
 	Origin         Origin            `json:"origin,omitzero"`
 }
 
+// Unawaited returns the longest warm-up of w's instances that a rolling update does not wait for, and the service that
+// has it: an old instance leaves MinReady after a new one is ready, warm or not. It is 0 where there is none.
+func (w *Workload) Unawaited(services []Service) (window time.Duration, service string) {
+	if w.Recreate || w.Labels[WarmupLabel] == "off" {
+		return 0, ""
+	}
+	for i := range services {
+		s := &services[i]
+		if len(s.Selector) == 0 || s.Namespace != w.Namespace || !carries(w.Labels, s.Selector) {
+			continue
+		}
+		for _, p := range s.Pools {
+			if last := p.Policy.Warmup.Window; last > max(window, w.MinReady) && carries(w.Labels, p.Labels) {
+				window, service = last, s.Name
+			}
+		}
+	}
+	return window, service
+}
+
+func carries(labels, want map[string]string) bool {
+	for name, value := range want {
+		if got, ok := labels[name]; !ok || got != value {
+			return false
+		}
+	}
+	return true
+}
+
 // An EnvVar is one environment variable; Field names one of the instance's own facts instead of a value:
 // "status.podIP", "metadata.name", "metadata.namespace".
 type EnvVar struct {

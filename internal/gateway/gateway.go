@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"path/filepath"
 	"time"
 
@@ -29,6 +30,7 @@ type Gateway struct {
 	Fixed   *fleet.Snapshot // what a sidecar goes by
 	State   string          // directory for the last good snapshot; "" keeps none
 	Admin   net.Listener    // its admin API
+	Address netip.Addr      // where it serves every listener, on the port that control says; the zero value is where control says
 	Proxy   proxy.Options   // ID and Log are filled in
 	Drain   time.Duration   // how long open requests have when it is told to stop
 	Version string

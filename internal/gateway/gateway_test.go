@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -16,6 +17,7 @@ import (
 
 	"crossfade.dev/internal/control"
 	"crossfade.dev/internal/fleet"
+	"crossfade.dev/internal/registry/file"
 )
 
 // patience bounds waits for what must happen; nothing is measured against it.
@@ -121,7 +123,7 @@ type live struct {
 	stop func() error
 }
 
-func (w *town) gateway(state string, follow bool) *live {
+func (w *town) gateway(state string, follow bool, also ...func(*Gateway)) *live {
 	w.t.Helper()
 	admin, err := net.Listen("tcp", "127.0.0.1:0")
 	w.ok(err)
@@ -129,6 +131,9 @@ func (w *town) gateway(state string, follow bool) *live {
 	g.Control = away{}
 	if follow {
 		g.Control = w.control
+	}
+	for _, f := range also {
+		f(g)
 	}
 	l := newLoop(g)
 	ctx, cancel := context.WithCancel(w.t.Context())
@@ -233,6 +238,35 @@ func TestLastGoodSnapshotBootsAGateway(t *testing.T) {
 		if s, why := second.share(x); s < 0 {
 			t.Errorf("%s is unknown after the restart (%s)", x.instance.Name, why)
 		}
+	}
+}
+
+// A gateway with an address of its own serves every port there, beside another one that serves where control says; what
+// it keeps is what control said.
+func TestServesAtItsOwnAddress(t *testing.T) {
+	w := newTown(t, 0)
+	_, port, err := net.SplitHostPort(w.desired.Listeners[0].Address)
+	w.ok(err)
+	a := newApp(t, "a")
+	w.run(a)
+	first := w.gateway("", true)
+	first.wait("a answers", func() bool { return first.get() == "a" })
+	state := t.TempDir()
+	second := w.gateway(state, true, func(g *Gateway) { g.ID, g.Address = "gateway-2", netip.MustParseAddr("127.0.0.9") })
+	own := "127.0.0.9:" + port
+	second.url = "http://" + own
+	second.wait("a answers there", func() bool { return second.get() == "a" })
+	if got := second.loop.world().View.Listeners[0].Address; got != own {
+		t.Errorf("its admin API shows a listener at %s, want %s", got, own)
+	}
+	if got := first.loop.world().View.Listeners[0].Address; got != "127.0.0.1:"+port {
+		t.Errorf("the other one's listener is at %s", got)
+	}
+	w.ok(second.stop())
+	kept, _, err := file.Load(filepath.Join(state, "gateway-2.json"), time.Now())
+	w.ok(err)
+	if got := kept.Listeners[0].Address; got != "127.0.0.1:"+port {
+		t.Errorf("kept a listener at %s, want what control said", got)
 	}
 }
 

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"net"
+	"net/netip"
+	"slices"
 	"time"
 
 	"crossfade.dev/internal/fleet"
@@ -104,11 +107,13 @@ func (l *loop) take(ctx context.Context, v fleet.View) {
 // apply puts a view in force: routes and balancers, listeners, and who is looked at. A view that does not compile
 // changes nothing.
 func (l *loop) apply(ctx context.Context, v fleet.View, now time.Time) error {
-	state, err := l.compile(v, now)
+	own := v
+	own.Snapshot = moved(v.Snapshot, l.Address)
+	state, err := l.compile(own, now)
 	if err != nil {
 		return err
 	}
-	l.view = v
+	l.view = own
 	l.bind(ctx, state, now)
 	if l.Control == nil {
 		return nil
@@ -127,6 +132,22 @@ func (l *loop) apply(ctx context.Context, v fleet.View, now time.Time) error {
 		l.saves <- v
 	}
 	return nil
+}
+
+// moved returns a snapshot whose listeners are at an address of this machine, unless that is the zero value.
+func moved(s *fleet.Snapshot, to netip.Addr) *fleet.Snapshot {
+	if !to.IsValid() {
+		return s
+	}
+	own := *s
+	own.Listeners = slices.Clone(s.Listeners)
+	for i := range own.Listeners {
+		l := &own.Listeners[i]
+		if _, port, err := net.SplitHostPort(l.Address); err == nil { // what is no address will not be bound, and that is told
+			l.Address = net.JoinHostPort(to.String(), port)
+		}
+	}
+	return &own
 }
 
 // bind serves the state's listeners. What cannot be served is told once, and tried again at every tick.
@@ -211,21 +232,25 @@ func (l *loop) mark(ctx context.Context, v health.Verdict, now time.Time) {
 	l.notice(ctx, event, now)
 }
 
-// find returns an incarnation's endpoint, and what it has reached on the way to its full share.
-func (l *loop) find(incarnation string, now time.Time) (*fleet.Endpoint, float64) {
+// find returns an incarnation's endpoint, and what it has reached on the way to its full share, in the pool where
+// that is least.
+func (l *loop) find(incarnation string, now time.Time) (found *fleet.Endpoint, least float64) {
 	if l.view.Snapshot == nil {
 		return nil, 0
 	}
+	least = 1
 	for i := range l.view.Services {
 		s := &l.view.Services[i]
-		for _, m := range s.Pools[0].Members {
-			if e := &s.Endpoints[m.Endpoint]; e.Incarnation == incarnation {
-				w := s.Pools[0].Policy.Warmup
-				return e, warmup.Reentry(w, warmup.Progress(w, m, l.view.Age(e, now)), l.overlay[incarnation], now)
+		for j := range s.Pools {
+			for _, m := range s.Pools[j].Members {
+				if e := &s.Endpoints[m.Endpoint]; e.Incarnation == incarnation {
+					found = e
+					least = min(least, warmup.Reached(s.Pools[j].Policy.Warmup, m, l.view.Age(e, now), l.overlay[incarnation], now))
+				}
 			}
 		}
 	}
-	return nil, 0
+	return found, least
 }
 
 // prune forgets what was noted about incarnations that are no more.

@@ -147,3 +147,25 @@ func TestAnEjectionIsForgottenWithItsIncarnation(t *testing.T) {
 		t.Errorf("got %v, want nothing", r.loop.overlay)
 	}
 }
+
+// Who is in several pools goes back by the one in which it had come least far.
+func TestAnEjectionNotesTheLeastProgress(t *testing.T) {
+	r := newRamp(t)
+	r.control(0, fleet.Warming)
+	view := r.loop.view
+	service := view.Services[0]
+	service.Name, service.Host = "early:80", "early"
+	first := service.Pools[0]
+	first.Policy.Warmup = fleet.Warmup{} // here everybody has arrived
+	subset := first
+	subset.Subset, subset.Policy.Warmup = "slow", fleet.Warmup{Window: 200 * time.Second}
+	service.Pools = []fleet.Pool{first, subset}
+	view.Snapshot = &fleet.Snapshot{Services: []fleet.Service{service, view.Services[0]}}
+	if err := r.loop.apply(r.Context(), view, r.at(0)); err != nil {
+		t.Fatal(err)
+	}
+	r.check(60, false)
+	if got := r.loop.overlay["new#1"].Progress; got != 0.3 {
+		t.Errorf("ejected at 60 s: noted %v, want 0.3 of the longest window", got)
+	}
+}

@@ -2,6 +2,7 @@ package health
 
 import (
 	"context"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -177,5 +178,33 @@ func TestNoAnswerInTime(t *testing.T) {
 	defer p.close()
 	if reason, ok := p.look(t.Context()); ok || reason != "no answer in time" {
 		t.Errorf("look = %v, %q, want no answer in time", ok, reason)
+	}
+}
+
+// A check over TLS asks whether the endpoint answers, not who it is. One in plaintext is no check of it.
+func TestLookOverTLS(t *testing.T) {
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.TLS == nil {
+			t.Error("the check came in plaintext")
+		}
+	}))
+	server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	server.StartTLS()
+	defer server.Close()
+	address := netip.MustParseAddrPort(server.Listener.Addr().String())
+	for _, c := range []struct {
+		check fleet.Check
+		want  string
+		ok    bool
+	}{
+		{fleet.Check{Path: "/", HTTPS: true}, "HTTP 200", true},
+		{fleet.Check{Path: "/"}, "HTTP 400", false},
+		{fleet.Check{}, "connected", true},
+	} {
+		p := newProbe(Target{Address: address, Check: c.check})
+		if reason, ok := p.look(t.Context()); reason != c.want || ok != c.ok {
+			t.Errorf("%+v: got %q, %v; want %q, %v", c.check, reason, ok, c.want, c.ok)
+		}
+		p.close()
 	}
 }

@@ -96,12 +96,28 @@ func (l *Lab) show(name string, shown bool) {
 
 // SetWeight changes an endpoint's weight.
 func (l *Lab) SetWeight(name string, weight uint32) {
-	l.change(name, func(e *life) { e.weight = weight })
+	l.weigh(name, func(e *life) { e.weight = weight })
 }
 
 // SetFactor changes what an endpoint's weight is multiplied by, as people do.
 func (l *Lab) SetFactor(name string, factor float64) {
-	l.change(name, func(e *life) { e.factor = &factor })
+	l.weigh(name, func(e *life) { e.factor = &factor })
+}
+
+// weigh changes an endpoint's weight. Who has none earns nothing, and comes back half way.
+func (l *Lab) weigh(name string, f func(*life)) {
+	l.change(name, func(e *life) {
+		f(e)
+		endpoint := l.world.endpoint(e, l.now)
+		switch none := endpoint.Full() == 0; {
+		case none == e.member.Drained:
+		case none:
+			e.member = warmup.Rest(e.member, l.world.policy.Warmup, endpoint.Age)
+		default:
+			e.member = warmup.Return(e.member, endpoint.Age)
+		}
+	})
+	l.At(l.now+l.world.policy.Warmup.Window, l.publish)
 }
 
 // SetLocality says where an endpoint is.

@@ -38,7 +38,7 @@ const (
 	Ready    Event = iota // its runner says so, and its checks pass
 	Unready               // its runner says that it cannot serve for now
 	Matured               // its warm-up is over in every pool
-	Rewarm                // somebody wants its warm-up to begin anew
+	Rewarm                // its warm-up begins anew: somebody wants that, or it has weight again
 	Leave                 // it was asked to stop
 	Drained               // every gateway stopped sending, and nothing is open
 	Vanished              // its process is gone, or nobody reports it any more

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -260,4 +261,24 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("URL %q is sent as %q: %v", text, wire, err)
 		}
 	})
+}
+
+// TestManyURLsAreFewLines holds that the head of the table does not push the account off the screen.
+func TestManyURLsAreFewLines(t *testing.T) {
+	for n, want := range map[int]string{
+		1:   "u0  at a0\n",
+		5:   "u0  at a0\nu1  at a1\nu2  at a2\nu3  at a3\nu4  at a4\n",
+		6:   "u0  at a0\nu1  at a1\nu2  at a2\nu3  at a3\nand 2 more URLs\n",
+		100: "u0  at a0\nu1  at a1\nu2  at a2\nu3  at a3\nand 96 more URLs\n",
+	} {
+		r := Report{Mode: "closed", Connections: 1}
+		for i := range n {
+			r.URLs, r.Addresses = append(r.URLs, fmt.Sprint("u", i)), append(r.Addresses, fmt.Sprint("a", i))
+		}
+		var got strings.Builder
+		r.writeHead(&got)
+		if want += "closed loop: 1 connections, one per request\n\n"; got.String() != want {
+			t.Errorf("%d URLs: got\n%s\nwant\n%s", n, got.String(), want)
+		}
+	}
 }

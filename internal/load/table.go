@@ -37,7 +37,12 @@ func (r *Report) writeHead(b *strings.Builder) {
 	if !r.KeepAlive {
 		keep = "one per request"
 	}
+	const most = 5 // URLs
 	for i, url := range r.URLs {
+		if i == most-1 && len(r.URLs) > most {
+			fmt.Fprintf(b, "and %d more URLs\n", len(r.URLs)-i)
+			break
+		}
 		fmt.Fprintf(b, "%s  at %s\n", url, r.Addresses[i])
 	}
 	if r.Mode == "open" {

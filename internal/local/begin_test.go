@@ -94,6 +94,22 @@ func TestWhoWasNeverReadyHearsWhereToListen(t *testing.T) {
 	}, web(1))
 
 	w := web(1)
+	w.Readiness.Interval, w.Readiness.Unhealthy = 5*time.Second, 3
+	play(t, func(s *theatre) {
+		s.boot = time.Hour
+		s.after(3 * time.Second)
+		got := s.told()
+		if want := "probe.failed: not ready yet; connection refused"; got[len(got)-1] != want {
+			s.t.Errorf("got %q last, want %q: it may only be slow", got[len(got)-1], want)
+		}
+		s.after(13 * time.Second)
+		got = s.told()
+		if want := "probe.failed: connection refused" + where; got[len(got)-1] != want {
+			s.t.Errorf("got %q last, want %q", got[len(got)-1], want)
+		}
+	}, w)
+
+	w = web(1)
 	w.Readiness = nil
 	play(t, func(s *theatre) {
 		s.boot = time.Hour

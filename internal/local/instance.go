@@ -180,6 +180,10 @@ func (in *instance) judge(v verdict) {
 		in.tell("probe.passed", "")
 		return
 	}
+	if v.early {
+		in.tell("probe.failed", "not ready yet; "+v.why)
+		return
+	}
 	in.tell("probe.failed", v.why+in.hint())
 }
 

@@ -19,6 +19,7 @@ var errNoAnswer = errors.New("no answer in time")
 type verdict struct {
 	passing bool
 	why     string // the last failure
+	early   bool   // an application that takes no longer than its probe allows may still pass
 }
 
 // A tally turns single probes into verdicts: so many passes or failures in a row.
@@ -59,20 +60,26 @@ func rules(p fleet.Probe) fleet.Probe {
 
 // watch probes an application until ctx ends and puts each new verdict into out. Between probes it waits for
 // the interval, but for no more than a second before the first pass where one is enough, for nobody gains
-// from waiting then.
+// from waiting then. The first failures thus come early: when they go on for as long as they would take at the
+// interval, that is a verdict of its own.
 func watch(ctx context.Context, p fleet.Probe, once func(context.Context) error, out latest[verdict]) {
 	p = rules(p)
 	count := tally{healthy: p.Healthy, unhealthy: p.Unhealthy}
+	late, never := time.Now().Add(p.InitialDelay+time.Duration(p.Unhealthy)*p.Interval), true
+	early := false // the latest verdict
 	for wait := p.InitialDelay; pause(ctx, wait); {
 		err := within(ctx, p.Timeout, once)
 		if ctx.Err() != nil {
 			return
 		}
-		if count.note(err == nil) {
+		due := early && err != nil && !time.Now().Before(late)
+		never = never && err != nil
+		if count.note(err == nil) || due {
 			v := verdict{passing: err == nil}
 			if err != nil {
-				v.why = err.Error()
+				v.why, v.early = err.Error(), never && time.Now().Before(late)
 			}
+			early = v.early
 			out.put(v)
 		}
 		wait = p.Interval

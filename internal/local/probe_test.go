@@ -76,6 +76,52 @@ func TestWatchKeepsTime(t *testing.T) {
 	})
 }
 
+// TestSlowStartIsNoFailureYet holds that a verdict after quick probes is early, and final after the probe's own time.
+func TestSlowStartIsNoFailureYet(t *testing.T) {
+	for name, tt := range map[string]struct {
+		boots time.Duration // until it passes
+		want  []verdict
+		at    []time.Duration
+	}{
+		"slow": {
+			5 * time.Second,
+			[]verdict{{why: "no", early: true}, {passing: true}},
+			[]time.Duration{2 * time.Second, 5 * time.Second},
+		},
+		"never": {
+			time.Hour,
+			[]verdict{{why: "no", early: true}, {why: "no"}},
+			[]time.Duration{2 * time.Second, 6 * time.Second},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				begun := time.Now()
+				p := fleet.Probe{Check: fleet.Check{Interval: 2 * time.Second, Unhealthy: 3}}
+				out := make(latest[verdict], 1)
+				ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+				defer cancel()
+				go watch(ctx, p, func(context.Context) error {
+					if time.Since(begun) < tt.boots {
+						return errors.New("no")
+					}
+					return nil
+				}, out)
+				for i, want := range tt.want {
+					if got := <-out; got != want || time.Since(begun) != tt.at[i] {
+						t.Errorf("got %+v at %v, want %+v at %v", got, time.Since(begun), want, tt.at[i])
+					}
+				}
+				select {
+				case v := <-out:
+					t.Errorf("got %+v as well, want nothing new", v)
+				case <-ctx.Done():
+				}
+			})
+		})
+	}
+}
+
 func TestTimeoutIsSaidInWords(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		err := within(t.Context(), time.Second, func(ctx context.Context) error {

@@ -277,8 +277,12 @@ func (r *runner) hire(ctx context.Context, w *fleet.Workload, now time.Time) boo
 		in.bind = place.public
 	}
 	r.records[in.key] = &record{instance: in, started: now}
+	wanted := fmt.Sprintf("for %d replicas of %s", w.Replicas, key)
+	if w.Replicas == 1 {
+		wanted = "for 1 replica of " + key
+	}
 	r.tell(ctx, fleet.Event{
-		Time: time.Now(), Kind: "instance.starting", Endpoint: in.name, From: reporter, Reason: fmt.Sprintf("for %d replicas of %s", w.Replicas, key),
+		Time: time.Now(), Kind: "instance.starting", Endpoint: in.name, From: reporter, Reason: wanted,
 	}, in)
 	r.others.Go(func() { in.run(ctx) })
 	return true

@@ -50,7 +50,9 @@ func (p *Pairs) Draw(random uint64, except int) (first, second int) {
 		}
 	}
 	random = Mix(^random)
-	second = p.all.DrawOther(random, first)
+	if second = p.all.Draw(random); second == first { // seldom, and then dearer
+		second = p.all.DrawOther(Mix(random), first)
+	}
 	if p.cold != nil && second >= 0 && p.cold[second/64]>>(second%64)&1 != 0 {
 		if random = Mix(^random); random >= p.stay[second] {
 			second = p.warm.DrawOther(Mix(^random), first)

@@ -16,6 +16,7 @@ type circle interface {
 	Seek(key uint64) int
 	Owner(place int) int
 	Width(place int) float64
+	Parts() []float64
 }
 
 var circles = map[string]func(ids []uint64, weights []float64, size int) circle{
@@ -65,6 +66,11 @@ func TestCircleRespectsWeights(t *testing.T) {
 			for place := range c.Len() {
 				widths[c.Owner(place)] += c.Width(place)
 				points[c.Owner(place)]++
+			}
+			for i, part := range c.Parts() {
+				if math.Abs(part-widths[i]) > 1e-9 {
+					t.Errorf("%s %v: %d has a part of %v, its places are %v wide", name, weights, i, part, widths[i])
+				}
 			}
 			if s := sum(widths); math.Abs(s-1) > 1e-9 {
 				t.Errorf("%s %v: widths sum to %v, want 1", name, weights, s)
@@ -293,4 +299,113 @@ func BenchmarkCircle(b *testing.B) {
 			})
 		}
 	}
+}
+
+// A ring that is made from another is the one that is made of nothing, point for point, whatever happened.
+func TestRingThatIsMadeFromAnother(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		all := manyIDs(60)
+		size := rapid.SampledFrom([]int{0, 1, 50}).Draw(t, "size")
+		pick := func(label string) (ids []uint64, weights []float64, names []int) {
+			names = rapid.Permutation(rapid.SliceOfNDistinct(rapid.IntRange(0, len(all)-1), 0, 60, rapid.ID).Draw(t, label)).Draw(t, label)
+			for _, name := range names {
+				ids = append(ids, all[name])
+				weights = append(weights, rapid.SampledFrom([]float64{1, 1, 1, 1, 0, 0.3, 100}).Draw(t, "weight"))
+			}
+			return ids, weights, names
+		}
+		ids, weights, names := pick("before")
+		ring := NewRing(ids, weights, size)
+		changed, from := slices.Clone(names), []int{}
+		switch {
+		case rapid.Bool().Draw(t, "all else"):
+			ids, weights, changed = pick("after")
+		case len(names) > 1:
+			ids, weights, changed = slices.Clone(ids[1:]), slices.Clone(weights[1:]), changed[1:]
+		}
+		for _, name := range changed {
+			from = append(from, slices.Index(names, name))
+		}
+		got, want := ring.Next(ids, weights, size, from), NewRing(ids, weights, size)
+		if !slices.Equal(got.points, want.points) || !slices.Equal(got.starts, want.starts) || got.shift != want.shift {
+			t.Fatalf("%d points of %d from %d, want %d", len(got.points), len(ids), len(ring.points), len(want.points))
+		}
+		if !slices.Equal(got.counts, want.counts) {
+			t.Fatalf("counts %v, want %v", got.counts, want.counts)
+		}
+	})
+}
+
+// Points at one place are in the order of their indices, which may turn round.
+func TestRingOfPointsThatMeet(t *testing.T) {
+	const one, other, second = 3 << indexBits, 9 << indexBits, 1
+	r := &Ring{ids: []uint64{1, 2}, counts: []uint32{1, 1}}
+	r.arrange([]uint64{one | second, other, other | second, one})
+	next := r.Next([]uint64{2, 1}, []float64{1, 1}, 1, []int{1, 0})
+	if !slices.IsSorted(next.points) {
+		t.Errorf("points are out of order: %x", next.points)
+	}
+}
+
+// A key's point is found without a walk: of a large ring at most a few points are looked at.
+func TestSeekLooksAtFewPoints(t *testing.T) {
+	r := NewRing(manyIDs(10_000), equals(10_000), 0)
+	most := uint32(0)
+	for part := range len(r.starts) - 1 {
+		most = max(most, r.starts[part+1]-r.starts[part])
+	}
+	if average := float64(r.Len()) / float64(len(r.starts)-1); average > 8 || most > 40 {
+		t.Errorf("a part of the ring has %.1f points on average and %d at most, want 8 and 40", average, most)
+	}
+}
+
+// Whatever part of the circle it is in, a key's place is that of the first point at or after it.
+func TestSeekFindsTheFirstPoint(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		n := rapid.IntRange(1, 40).Draw(t, "indices")
+		r := NewRing(manyIDs(n), equals(n), rapid.IntRange(1, 9).Draw(t, "size"))
+		key := rapid.OneOf(rapid.Uint64(), rapid.SampledFrom(r.points), rapid.Just(uint64(math.MaxUint64))).Draw(t, "key")
+		want := slices.IndexFunc(r.points, func(p uint64) bool { return p>>indexBits >= key>>indexBits })
+		if got := r.Seek(key); got != max(0, want) {
+			t.Fatalf("key %x: place %d, want %d", key, got, max(0, want))
+		}
+	})
+}
+
+// A table is filled as the paper says, turn by turn and place by place, however that is worked out.
+func TestMaglevIsFilledInTurns(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		n := rapid.IntRange(1, 60).Draw(t, "indices")
+		weights := make([]float64, n)
+		for i := range weights {
+			weights[i] = rapid.SampledFrom([]float64{1, 1, 0.01, 0.5}).Draw(t, "weight")
+		}
+		ids := manyIDs(n)
+		m := NewMaglev(ids, weights, rapid.IntRange(1, 3000).Draw(t, "size"))
+		places := uint64(m.Len())
+		want := slices.Repeat([]int32{-1}, m.Len())
+		order, credits, next := inOrder(ids), make([]float64, n), slices.Clone(ids)
+		for i, greatest := 0, slices.Max(weights); i < n; i++ {
+			weights[i] /= greatest
+		}
+		for left, first := m.Len(), true; left > 0; first = false {
+			for _, i := range order {
+				if credits[i] += weights[i]; first {
+					credits[i] = 1
+				}
+				if credits[i] < 1 || left == 0 {
+					continue
+				}
+				credits[i]--
+				for want[next[i]%places] >= 0 {
+					next[i] = next[i]%places + Mix(ids[i])%(places-1) + 1
+				}
+				want[next[i]%places] = i
+				left--
+			}
+		}
+		if !slices.Equal(m.owners, want) {
+			t.Fatalf("got %v, want %v", m.owners, want)
+		}
+	})
 }

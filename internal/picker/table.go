@@ -17,14 +17,23 @@ type Table struct {
 	sums  []float64 // sums[i] is the sum of the weights before i; one longer than slots
 }
 
-// A slot is hit as often as any other. It stands for itself while the rest of the draw is below keep, and for
-// other above.
-type slot struct {
-	keep  uint64
-	other uint32
+// A slot is hit as often as any other. It stands for itself while the rest of the draw is below what it keeps, in
+// its high 40 bits, and for another index, in the low 24, above. In one word, so that of a large table as much as
+// can be is near the processor.
+type slot uint64
+
+func newSlot(keep uint64, other uint32) slot {
+	const step = 1 << indexBits
+	if 0 < keep && keep < step {
+		keep = step // what is little is not nothing
+	}
+	return slot(keep&^(step-1) | uint64(other))
 }
 
-// NewTable returns a table for weights. Weights that are not above 0 are never drawn.
+func (s slot) keep() uint64 { return uint64(s) &^ (1<<indexBits - 1) }
+func (s slot) other() int   { return int(s & (1<<indexBits - 1)) }
+
+// NewTable returns a table for weights, 2^24 of them at most. Weights that are not above 0 are never drawn.
 func NewTable(weights []float64) *Table {
 	n := len(weights)
 	t := &Table{slots: make([]slot, n), sums: make([]float64, n+1)}
@@ -58,7 +67,7 @@ func (t *Table) fill(part []float64, queue []uint32, low, high int) {
 	for low > 0 && high < n {
 		low--
 		from, to := queue[high], queue[low]
-		t.slots[to] = slot{keep: Fraction(part[to]), other: from}
+		t.slots[to] = newSlot(Fraction(part[to]), from)
 		part[from] -= 1 - part[to]
 		if part[from] < 1 {
 			high++
@@ -67,15 +76,15 @@ func (t *Table) fill(part []float64, queue []uint32, low, high int) {
 		}
 	}
 	for ; high < n; high++ {
-		t.slots[queue[high]] = slot{keep: always, other: queue[high]}
+		t.slots[queue[high]] = newSlot(always, queue[high])
 	}
 	// Rounding leaves some with room and nobody to fill it: what misses is far below one in a million million.
 	// Those without a weight must not be drawn even then.
 	for _, i := range queue[:low] {
 		if t.weight(int(i)) > 0 {
-			t.slots[i] = slot{keep: always, other: i}
+			t.slots[i] = newSlot(always, i)
 		} else {
-			t.slots[i] = slot{other: largest}
+			t.slots[i] = newSlot(0, largest)
 		}
 	}
 }
@@ -90,8 +99,8 @@ func (t *Table) Draw(random uint64) int {
 	}
 	i, rest := bits.Mul64(random, uint64(len(t.slots)))
 	s := t.slots[i]
-	drawn := int(s.other)
-	if rest < s.keep { // no branch to predict: a conditional move
+	drawn := s.other()
+	if rest < s.keep() { // no branch to predict: a conditional move
 		drawn = int(i) //nolint:gosec // below len(t.slots)
 	}
 	return drawn

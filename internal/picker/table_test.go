@@ -12,9 +12,9 @@ import (
 func probabilities(t *Table) []float64 {
 	p := make([]float64, len(t.slots))
 	for i, s := range t.slots {
-		keep := math.Ldexp(float64(s.keep), -64)
+		keep := math.Ldexp(float64(s.keep()), -64)
 		p[i] += keep / float64(len(t.slots))
-		p[s.other] += (1 - keep) / float64(len(t.slots))
+		p[s.other()] += (1 - keep) / float64(len(t.slots))
 	}
 	return p
 }

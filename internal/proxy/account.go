@@ -8,7 +8,8 @@ import (
 
 // What happened to a request is counted in two places. Downstream, every request is counted once, where it
 // came in: Total = Active + the answers by status + Cut (the answer began and was not finished) + Aborted (the
-// client left). At endpoints, every attempt is counted: under the endpoint, its service and each of its subsets.
+// client left). At endpoints, every attempt is counted: under the endpoint, its service, and the subset that it was
+// routed to.
 
 // open counts the request downstream.
 func (x *exchange) open() {
@@ -25,7 +26,7 @@ func (x *exchange) settle(o *outcome) {
 	}
 	x.counted = false
 	traffic := x.c.traffic
-	took := time.Since(x.start)
+	took := x.ended().Sub(x.start)
 	status, end := o.status, "answered"
 	if o.verdict == whole {
 		status = x.resp.Status
@@ -48,6 +49,14 @@ func (x *exchange) settle(o *outcome) {
 	if o.reason != "" || status >= 500 || x.c.p.o.AccessLog {
 		x.log(o, status, end, took)
 	}
+}
+
+// ended is when the answer was whole, or now.
+func (x *exchange) ended() time.Time {
+	if x.end.IsZero() {
+		return time.Now()
+	}
+	return x.end
 }
 
 // abandon settles what a panic left open.
@@ -77,6 +86,9 @@ func (x *exchange) log(o *outcome, status int, end string, took time.Duration) {
 		r.service = x.pool.Service.Name
 	}
 	r.endpoint = x.failed
+	if o.reason != "" {
+		r.cause = x.cause
+	}
 	x.c.p.journal.put(r)
 }
 

@@ -6,21 +6,9 @@ import (
 	"os"
 	"sync/atomic"
 	"time"
+
+	"crossfade.dev/internal/upstream"
 )
-
-// An alarm is the deadline of one direction of a connection. Moving a deadline means moving a timer, which on a
-// busy connection is most of what there is to do; so it is moved only when less than half of the time is left or
-// when it lies too far out. It may ring early, never late: whoever hears it looks at the clock.
-type alarm struct{ at time.Time }
-
-// move says whether the deadline must be set to limit now; the caller then does so.
-func (a *alarm) move(now, limit time.Time) bool {
-	if !a.at.After(limit) && a.at.Sub(now) >= limit.Sub(now)/2 {
-		return false
-	}
-	a.at = limit
-	return true
-}
 
 // A patience is how long a write may take.
 type patience struct {
@@ -34,14 +22,14 @@ const grace = 250 * time.Millisecond
 
 // writeAll writes all of b to nc and returns how much of it was taken. It gives up with os.ErrDeadlineExceeded
 // when nothing was taken for p.stall, or for up to half as long again, at p.by, and a grace after p.hush.
-func writeAll(nc net.Conn, a *alarm, b []byte, p patience) (sent int, err error) {
+func writeAll(nc net.Conn, a *upstream.Alarm, b []byte, p patience) (sent int, err error) {
 	for sent < len(b) {
 		now := time.Now()
 		limit := now.Add(p.stall)
 		if !p.by.IsZero() && p.by.Before(limit) {
 			limit = p.by
 		}
-		if a.move(now, limit) {
+		if a.Move(now, limit) {
 			_ = nc.SetWriteDeadline(limit) // a closed connection says so when it is written to
 			if p.hushed() {                // looked at after the deadline was set: whoever hushes sets another one after
 				_ = nc.SetWriteDeadline(now.Add(grace))

@@ -17,11 +17,14 @@ func (x *exchange) passInterim() error {
 	return x.c.write(x.out)
 }
 
-// deliver passes the answer on, whose head has been read.
+// deliver passes the answer on, whose head has been read, or what is left of it.
 func (x *exchange) deliver() outcome {
-	x.frame()
-	x.out = http1.AppendResponse(x.out[:0], &x.resp, x.edits.answered(x))
-	x.feeder.answering.Store(true)
+	if x.step != delivering {
+		x.step = delivering
+		x.frame()
+		x.out = http1.AppendResponse(x.out[:0], &x.resp, x.edits.answered(x))
+		x.feeder.answering.Store(true)
+	}
 	for {
 		out, bad := x.answer.pass(&x.out, x.conn.Buffer)
 		if len(out) > 0 {
@@ -35,10 +38,14 @@ func (x *exchange) deliver() outcome {
 			x.endpoint.cut()
 			return outcome{verdict: cut, reason: "the endpoint's answer broke in the middle"}
 		case x.answer.done:
-			x.endpoint.answered(x.resp.Status, time.Since(x.sentAt))
+			x.end = time.Now()
+			x.endpoint.answered(x.resp.Status, x.end.Sub(x.sentAt))
 			return outcome{verdict: whole}
 		}
 		if err := x.fill(x.c.p.o.StreamTimeout, window); err != nil {
+			if errors.Is(err, errInside) {
+				return outcome{verdict: paused}
+			}
 			if errors.Is(err, io.EOF) && x.answer.close(&x.out) {
 				continue
 			}
@@ -59,7 +66,7 @@ func (x *exchange) frame() {
 		x.resp.Framing = http1.UntilClose
 		x.close = true
 	}
-	x.answer.start(from, x.resp.Framing, x.resp.ContentLength)
+	x.answer.start(from, x.resp.Framing, x.resp.ContentLength, x.resp.Nominates())
 }
 
 // broken is the outcome of an answer whose rest does not come.

@@ -11,32 +11,67 @@ import (
 	"crossfade.dev/internal/upstream"
 )
 
-// attempt picks an endpoint, sends it the request and passes its answer on.
+// attempt picks an endpoint, sends it the request and passes its answer on; or it goes on with that where it paused.
 func (x *exchange) attempt(ctx context.Context) outcome {
-	now := x.start
-	if x.attempts > 0 {
-		now = time.Now()
+	if x.endpoint == nil {
+		now := x.start
+		if x.attempts > 0 {
+			now = time.Now()
+		}
+		x.attempts++
+		if o := x.choose(now); o.verdict != whole {
+			return o
+		}
+		x.write()
+		x.sentAt = now
 	}
-	x.attempts++
-	if o := x.choose(now); o.verdict != whole {
+	if x.conn == nil {
+		if err := x.connect(ctx); errors.Is(err, errInside) {
+			return outcome{verdict: paused}
+		} else if err != nil {
+			o := x.unconnected(err)
+			x.release()
+			return o
+		}
+	}
+	o := x.talk()
+	if o.verdict == paused {
 		return o
 	}
-	defer x.release()
-	x.write()
-	x.sentAt = now
-	conn, err := x.endpoint.conns.Get(ctx, now, x.sooner(now.Add(x.c.p.o.WaitTimeout)), x.fresh)
-	if err != nil {
-		return x.unconnected(err)
-	}
-	x.conn = conn
-	x.read, x.wrote, x.heard = alarm{}, alarm{}, false
-	x.endpoint.sent(conn.Reused(), x.attempts > 1)
-	o := x.talk()
 	// A connection that had been idle failed: another of its age may too.
-	x.fresh = o.verdict == again && conn.Reused()
+	if x.fresh = o.verdict == again && x.conn.Reused(); x.fresh {
+		x.endpoint.connsOf(x.pool).Doubt(time.Now())
+	}
 	x.part(o.verdict)
+	x.release()
 	return o
 }
+
+// connect takes a connection to the endpoint. The error is errInside where none is idle and that is no place to wait
+// for one.
+func (x *exchange) connect(ctx context.Context) (err error) {
+	conns, conn := x.endpoint.connsOf(x.pool), (*upstream.Conn)(nil)
+	if !x.fresh {
+		conn = conns.Idle(x.sentAt, !x.repeatable())
+	}
+	switch {
+	case conn != nil:
+	case x.c.inside:
+		return errInside
+	default:
+		conn, err = conns.Get(ctx, x.sentAt, x.sooner(x.sentAt.Add(x.c.p.o.WaitTimeout)), x.fresh)
+		if err != nil {
+			return err
+		}
+	}
+	x.conn, x.step, x.asked = conn, sending, time.Time{}
+	x.heard, x.interims, x.closing = false, 0, false
+	x.endpoint.sent(conn.Reused(), x.attempts > 1)
+	return nil
+}
+
+// repeatable says whether the whole request may be sent again if its connection turns out to be dead.
+func (x *exchange) repeatable() bool { return x.idempotent() && x.feeder.untouched(x) }
 
 // choose finds the endpoint that the request goes to now and counts the request as open there. The outcome is
 // whole when there is one.
@@ -147,52 +182,86 @@ func (x *exchange) release() {
 	}
 }
 
-// unconnected is the outcome of an attempt that got no connection. Nothing was sent.
-func (x *exchange) unconnected(err error) outcome {
-	switch {
-	case errors.Is(err, upstream.ErrOverflow):
-		x.endpoint.overflowed()
-		return outcome{again, 503, "too many requests wait for the endpoint"}
-	case x.late(time.Now()):
-		x.endpoint.timedOut()
-		return outcome{refused, 504, "the endpoint took no connection in time"}
-	case errors.Is(err, upstream.ErrWait):
-		x.endpoint.timedOut()
-		return outcome{refused, 503, "no connection to the endpoint became free"}
-	default:
-		x.endpoint.unreachable()
-		return outcome{again, 503, "the endpoint took no connection"}
+// talk sends the request and passes the answer on, from the step on that it has come to.
+func (x *exchange) talk() outcome {
+	switch x.step {
+	case sending:
+		if o := x.send(); o.verdict != whole {
+			return o
+		}
+		x.step = hearing
+		return x.hear()
+	case hearing:
+		return x.hear()
+	case delivering:
 	}
+	return x.deliver()
 }
 
-// talk sends the request and passes the answer on.
-func (x *exchange) talk() outcome {
-	n, err := writeAll(x.conn, &x.wrote, x.head, patience{stall: x.c.p.o.StallTimeout, by: x.deadline})
+// send sends the request. The outcome is whole when an answer may come.
+func (x *exchange) send() outcome {
+	n, err := x.ask()
+	if errors.Is(err, upstream.ErrLater) {
+		var more int
+		more, err = writeAll(x.conn, &x.conn.Writing, x.head[n:], patience{stall: x.c.p.o.StallTimeout, by: x.deadline})
+		n += more
+	}
 	switch {
 	case err == nil:
 		x.feeder.sent.Store(x.feeder.whole.Load())
-	case errors.Is(err, os.ErrDeadlineExceeded):
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, upstream.ErrStalled):
 		x.endpoint.timedOut()
 		return outcome{refused, 504, "the endpoint did not take the request in time"}
 	case n == 0 || n <= x.headLen && x.idempotent() && x.conn.Reused():
 		x.endpoint.cut()
 		return outcome{again, 502, "the endpoint cut the connection"}
 	default:
-		return x.hear() // it may have answered before it stopped listening
+		return outcome{} // it may have answered before it stopped listening
 	}
 	if !x.feeder.whole.Load() {
 		x.feed()
 	}
-	return x.hear()
+	return outcome{}
+}
+
+// ask sends the request and waits for the first of its answer in one go, where the connection can do that; until a
+// feeder is due at the longest. It returns how much was sent, and ErrLater when the rest is still to be. What became
+// of the answer, [exchange.fill] hears.
+func (x *exchange) ask() (sent int, err error) {
+	if x.c.p.o.Plain || !x.conn.Asks() || !x.feeder.whole.Load() {
+		return 0, upstream.ErrLater
+	}
+	now := x.sentAt
+	if !x.conn.Reused() { // it took its time to be made
+		now = time.Now()
+	}
+	ring := x.sooner(now.Add(min(x.c.p.o.WatchAfter, x.c.p.o.AnswerTimeout)))
+	if x.conn.Reading.Move(now, ring) {
+		_ = x.conn.SetReadDeadline(ring) // a closed connection says so when it is read
+	}
+	sent, err = x.conn.Ask(x.head, x.c.p.o.MaxHead)
+	switch {
+	case sent == len(x.head):
+		x.asked, x.heard = now, len(x.conn.Buffer.Bytes()) > 0
+		return sent, nil
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return sent, upstream.ErrLater
+	default:
+		return sent, err
+	}
 }
 
 // hear waits for the answer, passing interim ones on.
 func (x *exchange) hear() outcome {
 	const most = 32 // interim answers
-	for range most {
-		if err := x.hearHead(); err != nil {
+	for ; x.interims < most; x.interims++ {
+		if err := x.hearHead(); errors.Is(err, errInside) {
+			return outcome{verdict: paused}
+		} else if err != nil {
 			return x.unheard(err)
 		}
+		x.closing = x.closing || x.resp.Close
+		x.resp.Close = x.closing // whichever of its heads says so
 		switch status := x.resp.Status; {
 		case status >= 200:
 			return x.deliver()
@@ -209,14 +278,18 @@ func (x *exchange) hear() outcome {
 
 // hearHead reads one head from the endpoint.
 func (x *exchange) hearHead() error {
+	var guard headGuard
 	for {
-		n, err := x.resp.Parse(x.conn.Buffer.Bytes(), x.method)
-		if err != nil {
-			return err
-		}
-		if n > 0 {
-			x.conn.Buffer.Skip(n)
-			return nil
+		b := x.conn.Buffer.Bytes()
+		if guard.due(b) {
+			n, err := x.resp.Parse(b, x.method)
+			if err != nil {
+				return err
+			}
+			if n > 0 {
+				x.conn.Buffer.Skip(n)
+				return nil
+			}
 		}
 		if err := x.fill(x.c.p.o.AnswerTimeout, x.c.p.o.MaxHead); err != nil {
 			return err
@@ -244,6 +317,7 @@ func (x *exchange) unheard(err error) outcome {
 		return outcome{refused, 504, "the endpoint did not answer in time"}
 	}
 	x.endpoint.cut()
+	x.cause = err
 	if !x.heard && x.conn.Reused() && x.idempotent() && x.feeder.untouched(x) {
 		return outcome{again, 502, "the endpoint cut the connection"}
 	}
@@ -251,18 +325,27 @@ func (x *exchange) unheard(err error) outcome {
 }
 
 // fill reads once from the endpoint, waiting no longer than wait after it or the client last did something. The
-// error is errTimeout, upstream.ErrTooLarge or the connection's. A client that waits long is watched meanwhile.
+// error is errTimeout, errInside, upstream.ErrTooLarge or the connection's. A client that waits long is watched
+// meanwhile.
 func (x *exchange) fill(wait time.Duration, most int) error {
-	began := time.Now()
+	now := time.Now()
+	began := now
+	if !x.asked.IsZero() {
+		began, x.asked = x.asked, time.Time{}
+	}
 	x.feeder.quiet.Store(began.UnixNano())
 	defer x.feeder.quiet.Store(0)
-	for now := began; ; now = time.Now() {
+	for ; ; now = time.Now() {
 		limit := x.sooner(x.feeder.latest(began).Add(wait))
 		if !now.Before(limit) {
 			return errTimeout
 		}
 		watch := began.Add(x.c.p.o.WatchAfter)
 		if !x.feeder.running && !now.Before(watch) {
+			if x.c.inside {
+				x.asked = began
+				return errInside
+			}
 			x.keep()
 			x.feed()
 		}
@@ -270,7 +353,7 @@ func (x *exchange) fill(wait time.Duration, most int) error {
 		if !x.feeder.running && watch.Before(limit) {
 			ring = watch
 		}
-		if x.read.move(now, ring) {
+		if x.conn.Reading.Move(now, ring) {
 			_ = x.conn.SetReadDeadline(ring) // a closed connection says so when it is read
 		}
 		n, err := x.conn.Buffer.Fill(x.conn, most)
@@ -295,5 +378,5 @@ func (x *exchange) part(v verdict) {
 	if reuse && !x.feeder.sent.Load() {
 		_ = conn.Close()
 	}
-	x.endpoint.conns.Put(conn, time.Now()) // one that is closed gives its buffer back
+	x.endpoint.connsOf(x.pool).Put(conn, x.ended()) // one that is closed gives its buffer back
 }

@@ -10,11 +10,12 @@ type body struct {
 	from, to http1.Framing
 	left     int64 // when from is Length
 	chunks   http1.Chunks
+	bare     bool // its trailers stay behind: its head nominated fields to drop, which they may be (RFC 9110 section 7.6.1)
 	done     bool // all of it, its end included, has been passed
 }
 
-func (t *body) start(from, to http1.Framing, length int64) {
-	t.from, t.to, t.left = from, to, length
+func (t *body) start(from, to http1.Framing, length int64, bare bool) {
+	t.from, t.to, t.left, t.bare = from, to, length, bare
 	t.chunks.Reset()
 	t.done = from == http1.NoBody || from == http1.Length && length == 0
 }
@@ -36,10 +37,12 @@ func (t *body) pass(scratch *[]byte, in *upstream.Buffer) ([]byte, error) {
 		t.left -= int64(len(b))
 		t.done = t.left == 0
 	}
-	in.Skip(len(b)) // what b holds stays until the next Fill
-	if t.to != http1.Chunked && len(*scratch) == 0 {
-		return b, nil
+	if t.to != http1.Chunked {
+		if piece, ok := in.Lead(*scratch, len(b)); ok {
+			return piece, nil
+		}
 	}
+	in.Skip(len(b)) // what b holds stays until the next Fill
 	*scratch = t.frame(*scratch, b)
 	return *scratch, nil
 }
@@ -55,8 +58,12 @@ func (t *body) passChunks(scratch *[]byte, in *upstream.Buffer) error {
 	}
 	if t.chunks.Done() {
 		t.done = true
+		trailers := t.chunks.Trailers()
+		if t.bare {
+			trailers = nil
+		}
 		if t.to == http1.Chunked {
-			*scratch = http1.AppendLastChunk(*scratch, t.chunks.Trailers())
+			*scratch = http1.AppendLastChunk(*scratch, trailers)
 		}
 	}
 	return nil

@@ -103,6 +103,7 @@ func (c *compiler) services() {
 		c.next.services = append(c.next.services, next)
 		for _, p := range next.Pools {
 			c.next.pools[destinationKey{next.Name, p.Subset}] = p
+			c.keepWay(p.tls)
 		}
 	}
 }
@@ -144,6 +145,7 @@ func (c *compiler) service(prev *Service, s *fleet.Service) *Service {
 func (c *compiler) endpoints(prev, next *Service) {
 	all := next.Service.Endpoints
 	known := heirs(prev, all)
+	next.ways = c.ways(next.Service)
 	if prev.traffic != nil && sameIncarnations(prev.Service.Endpoints, all) {
 		next.traffic = prev.traffic
 	} else {
@@ -154,22 +156,21 @@ func (c *compiler) endpoints(prev, next *Service) {
 		next.traffic = prev.traffic.Next(incarnations)
 	}
 	room := make([]Endpoint, len(all))
-	books := make([]*evidence.Traffic, 3*len(all)) // its own, its service's, a subset's; append makes room for more
+	books := make([]*evidence.Traffic, 2*len(all)) // its own, its service's
 	next.Endpoints = make([]*Endpoint, len(all))
 	for i := range all {
 		e := &all[i]
 		made := &room[i]
 		next.Endpoints[i] = made
 		made.Endpoint, made.Traffic = e, next.traffic[e.Incarnation]
-		made.books = append(books[3*i:3*i:3*i+3], made.Traffic)
-		switch old := known(i); {
-		case old == nil:
-			made.reveal, made.conns = []byte(e.Name), upstream.New(e.Address, c.o.Upstream, made.Traffic)
-		case old.Name == e.Name:
-			made.reveal, made.conns = old.reveal, old.conns
-		default:
-			made.reveal, made.conns = []byte(e.Name), old.conns
+		made.books = append(books[2*i:2*i:2*i+2], made.Traffic)
+		old := known(i)
+		if old != nil && old.Name == e.Name {
+			made.reveal = old.reveal
+		} else {
+			made.reveal = []byte(e.Name)
 		}
+		c.connect(made, old, next.ways)
 	}
 }
 
@@ -194,13 +195,13 @@ func heirs(prev *Service, endpoints []fleet.Endpoint) func(i int) *Endpoint {
 	}
 }
 
-// pool compiles the i-th pool of next. Pools[0] is the whole service, so that an endpoint's books list its
-// service before its subsets.
+// pool compiles the i-th pool of next. Pools[0] is the whole service, so that its endpoints' books are complete when
+// those of subsets are made from them.
 func (c *compiler) pool(prev, next *Service, i int) {
 	p := &next.Service.Pools[i]
 	pool := &Pool{
 		Pool: p, Service: next, Traffic: next.pools[p.Subset],
-		hash: hashOf(p), named: namedIn(p, next.Service.Endpoints),
+		hash: hashOf(p), named: namedIn(p, next.Service.Endpoints), tls: c.way(&p.Policy),
 	}
 	var before *balancer.Balancer
 	for _, known := range prev.Pools {
@@ -213,17 +214,34 @@ func (c *compiler) pool(prev, next *Service, i int) {
 		Traffic: next.traffic, Near: warmup.Near{Locality: c.o.Locality, Labels: c.o.Labels},
 		Position: c.position, Seed: c.o.Seed,
 	}, c.now)
+	pool.also = slices.Index(next.ways, pool.tls)
 	pool.books = []*evidence.Traffic{next.pools[next.Service.Pools[0].Subset]}
 	if i > 0 {
 		pool.books = append(pool.books, pool.Traffic)
 	}
 	pool.Endpoints = make([]*Endpoint, len(p.Members))
-	for j, m := range p.Members {
-		e := next.Endpoints[m.Endpoint]
-		e.books = append(e.books, pool.Traffic)
-		pool.Endpoints[j] = e
+	if i > 0 {
+		pool.within(next)
+	} else {
+		for j, m := range p.Members {
+			e := next.Endpoints[m.Endpoint]
+			e.books = append(e.books, pool.Traffic)
+			pool.Endpoints[j] = e
+		}
 	}
 	next.Pools = append(next.Pools, pool)
+}
+
+// within makes the endpoints of a subset: those of the service, with a book more. What is sent to them by another way
+// than the subset is not in it.
+func (p *Pool) within(s *Service) {
+	room, books := make([]Endpoint, len(p.Members)), make([]*evidence.Traffic, 3*len(p.Members))
+	for j, m := range p.Members {
+		e := &room[j]
+		*e = *s.Endpoints[m.Endpoint]
+		e.books = append(append(books[3*j:3*j:3*j+3], e.books...), p.Traffic)
+		p.Endpoints[j] = e
+	}
 }
 
 func (c *compiler) listener(l *fleet.Listener) error {

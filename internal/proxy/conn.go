@@ -6,7 +6,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
-	"net/netip"
 	"os"
 	"runtime/debug"
 	"sync/atomic"
@@ -56,13 +55,15 @@ type Conn struct {
 	cut    atomic.Bool
 
 	// Only Serve's goroutine, or the feeder that it waits for, touches what follows.
-	in          *upstream.Buffer
-	read, wrote alarm
+	in          *upstream.Buffer // nil while a parked connection has nothing unread
+	parking                      // zero for one that does not park
+	read, wrote upstream.Alarm
 	hush        atomic.Bool // whoever reads from the client is to stop
 	state       *State      // the newest that was looked at, and in it:
 	listener    *Listener
 	traffic     *evidence.Downstream
 	x           *exchange // the open request
+	rested      time.Time // when the last request ended
 	end         ending
 	lost        bool // a request, by Cut
 }
@@ -81,12 +82,13 @@ func (p *Proxy) NewConn(nc net.Conn, door *Door) *Conn {
 	c := &Conn{p: p, nc: nc, door: door}
 	_, c.secure = nc.(interface{ ConnectionState() tls.ConnectionState })
 	c.tls, _ = nc.(Secured)
-	if a, err := netip.ParseAddrPort(nc.RemoteAddr().String()); err == nil {
-		c.remote = a.Addr().Unmap().AppendTo(nil)
+	c.rested = time.Now()
+	if a, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
+		c.remote = a.AddrPort().Addr().Unmap().AppendTo(nil)
 	} else {
 		c.remote = []byte("unknown")
 	}
-	c.since.Store(time.Now().UnixNano())
+	c.since.Store(c.rested.UnixNano())
 	return c
 }
 
@@ -130,9 +132,14 @@ func (c *Conn) Serve(ctx context.Context) (lost bool) {
 	if c.tls != nil && !c.shake(ctx) {
 		return false
 	}
-	c.in = c.p.buffers.Get()
+	await := c.await
+	if c.parks(ctx) {
+		await = c.park
+	} else {
+		c.in = c.p.buffers.Get()
+	}
 	for again := true; again; {
-		again = c.await() && c.serveOne(ctx)
+		again = await() && c.serveOne(ctx)
 	}
 	return c.lost
 }
@@ -152,18 +159,26 @@ func (c *Conn) look(s *State) {
 	c.state = s
 }
 
+// serveOne serves one request, or goes on with the one that has paused. While c.x is left, it has.
 func (c *Conn) serveOne(ctx context.Context) (again bool) {
-	x, ok := c.p.exchanges.Get().(*exchange)
-	if !ok {
+	if c.x == nil {
+		x, ok := c.p.exchanges.Get().(*exchange)
+		if !ok {
+			return false
+		}
+		c.since.Store(0)
+		c.x, x.c = x, c
+	}
+	x := c.x
+	again, done := x.run(ctx)
+	if !done {
 		return false
 	}
-	c.since.Store(0)
-	c.x, x.c = x, c
-	again = x.run(ctx)
+	c.rested = x.ended()
 	c.x = nil
 	x.forget()
 	c.p.exchanges.Put(x)
-	c.since.Store(time.Now().UnixNano())
+	c.since.Store(c.rested.UnixNano())
 	return again
 }
 
@@ -193,12 +208,15 @@ var (
 	errHushed  = errors.New("told to stop reading")
 )
 
-// fill reads once from the client. The error is errTimeout after limit, errHushed, upstream.ErrTooLarge, or the
-// connection's.
+// fill reads once from the client. The error is errTimeout after limit, errHushed, errInside, upstream.ErrTooLarge, or
+// the connection's.
 func (c *Conn) fill(limit time.Time, most int) error {
+	if c.inside {
+		return errInside
+	}
 	for {
 		now := time.Now()
-		if c.read.move(now, limit) {
+		if c.read.Move(now, limit) {
 			_ = c.nc.SetReadDeadline(limit) // a closed connection says so when it is read
 		}
 		if c.hush.Load() { // looked at after the deadline was set: whoever hushes sets another one after
@@ -220,6 +238,13 @@ func (c *Conn) fill(limit time.Time, most int) error {
 
 // write writes all of b to the client, which must take some of it every StallTimeout.
 func (c *Conn) write(b []byte) error {
+	if c.inside && !c.cut.Load() {
+		n, err := upstream.Send(c.fd, b)
+		if !errors.Is(err, upstream.ErrLater) {
+			return err
+		}
+		b = b[n:]
+	}
 	_, err := writeAll(c.nc, &c.wrote, b, patience{stall: c.p.o.StallTimeout})
 	return err
 }
@@ -227,6 +252,7 @@ func (c *Conn) write(b []byte) error {
 // finish closes the connection as c.end says. It is deferred by Serve.
 func (c *Conn) finish(ctx context.Context, lost *bool) {
 	if v := recover(); v != nil {
+		c.inside = false
 		c.panicked(ctx, v)
 		*lost = c.lost
 	}
@@ -259,6 +285,9 @@ func (c *Conn) linger() {
 	half, ok := c.nc.(interface{ CloseWrite() error })
 	if !ok || half.CloseWrite() != nil {
 		return
+	}
+	if c.in == nil {
+		c.in = c.p.buffers.Get()
 	}
 	c.in.Skip(len(c.in.Bytes()))
 	for limit := time.Now().Add(c.p.o.LingerTimeout); c.fill(limit, window) == nil && time.Now().Before(limit); {

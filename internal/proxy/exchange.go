@@ -34,12 +34,15 @@ type exchange struct {
 	out     []byte        // of the answer: what is written next
 
 	start    time.Time
+	end      time.Time // when its answer was whole; zero before
 	deadline time.Time // of the whole request; zero for none
 	draw     uint64    // decides which of a route's destinations; the same in every attempt
 	attempts int
 	fresh    bool   // the next attempt wants a connection that never served
 	failed   string // incarnation that the last attempt failed on
+	cause    error  // why it did, in the words of whoever made the connection: for the log, not for clients
 	parsed   bool   // req can be used
+	ready    bool   // it is prepared: an endpoint can be asked
 	counted  bool   // as open, downstream
 	upgrade  bool   // the client may have the protocol that it asked for
 	reveal   bool   // the answer names its endpoint
@@ -54,14 +57,17 @@ type exchange struct {
 	written *lane // that head was written for
 
 	// Of the present attempt.
-	pool        *Pool
-	given       *fleet.HashCookie // the client gets this one with the answer; nil for none
-	endpoint    *Endpoint         // counted as open there
-	conn        *upstream.Conn
-	sentAt      time.Time
-	heard       bool // something of an answer has come
-	answer      body
-	read, wrote alarm // of conn
+	pool     *Pool
+	given    *fleet.HashCookie // the client gets this one with the answer; nil for none
+	endpoint *Endpoint         // counted as open there
+	conn     *upstream.Conn
+	sentAt   time.Time
+	step     step
+	asked    time.Time // since when the answer is waited for, where that is known; zero where it begins now
+	interims int       // answers that came before the final one
+	closing  bool      // one of them said that the connection ends
+	heard    bool      // something of an answer has come
+	answer   body
 }
 
 // A verdict is how an attempt ended.
@@ -73,6 +79,16 @@ const (
 	again                  // likewise, and the endpoint cannot have acted on the request
 	cut                    // the answer began and cannot be finished
 	gone                   // the client left
+	paused                 // nothing has ended: the exchange goes on where it stands once the client can be waited for
+)
+
+// A step is how far an attempt that has a connection has come.
+type step uint8
+
+const (
+	sending step = iota
+	hearing
+	delivering // the final answer, whose head has been read
 )
 
 // An outcome is a verdict with its reason; status is that of our own answer.
@@ -99,37 +115,51 @@ func (x *exchange) forget() {
 	x.c, x.pool, x.endpoint, x.conn = nil, nil, nil, nil
 	x.course, x.match, x.lane, x.written, x.prefix = nil, nil, nil, nil, 0
 	x.query, x.fresh, x.edits.place.Value = route.Request{}, false, x.edits.place.Value[:0]
-	x.deadline, x.attempts, x.failed = time.Time{}, 0, ""
-	x.parsed, x.upgrade, x.reveal, x.close = false, false, false, false
+	x.end, x.deadline, x.attempts, x.failed, x.cause = time.Time{}, time.Time{}, 0, "", nil
+	x.parsed, x.ready, x.upgrade, x.reveal, x.close = false, false, false, false, false
 	x.method, x.host, x.path, x.caller, x.from, x.given = nil, nil, nil, nil, nil, nil
 }
 
-// run carries one request and says whether the connection may carry another.
-func (x *exchange) run(ctx context.Context) (another bool) {
-	x.start = time.Now()
-	x.open()
-	if err := x.receive(); err != nil {
-		return x.conclude(x.misread(err))
+// run carries one request and says whether the connection may carry another. done is false when it has paused.
+func (x *exchange) run(ctx context.Context) (another, done bool) {
+	if !x.counted {
+		x.start = time.Now()
+		x.open()
 	}
-	if err := x.prepare(); err != nil {
-		return x.conclude(x.misread(err))
+	if !x.ready {
+		err := x.receive()
+		if err == nil {
+			err = x.prepare()
+		}
+		switch {
+		case errors.Is(err, errInside):
+			return false, false
+		case err != nil:
+			return x.conclude(x.misread(err)), true
+		}
+	}
+	if x.c.inside && (x.upgrade || !x.feeder.whole.Load()) { // the client will have to be read from
+		return false, false
 	}
 	for {
 		o := x.attempt(ctx)
-		if o.verdict != again || x.attempts > x.c.p.o.Retries || x.late(time.Now()) {
-			return x.conclude(o)
+		switch {
+		case o.verdict == paused:
+			return false, false
+		case o.verdict != again || x.attempts > x.c.p.o.Retries || x.late(time.Now()):
+			return x.conclude(o), true
 		}
 	}
 }
 
-// receive reads the request's head. The error is an *http1.Error, errTimeout or the connection's.
+// receive reads the request's head. The error is an *http1.Error, errTimeout, errInside or the connection's.
 func (x *exchange) receive() error {
 	c := x.c
 	limit := x.start.Add(c.p.o.HeaderTimeout)
-	parsed, seen := 0, 0
+	var guard headGuard
 	for {
 		b := c.in.Bytes()
-		if parsed == 0 || len(b) >= 2*parsed || endsHead(b[max(0, seen-3):]) {
+		if guard.due(b) {
 			n, err := x.req.Parse(b)
 			if err != nil {
 				return err
@@ -139,9 +169,7 @@ func (x *exchange) receive() error {
 				x.parsed = true
 				return nil
 			}
-			parsed = len(b)
 		}
-		seen = len(b)
 		err := c.fill(limit, c.p.o.MaxHead)
 		if errors.Is(err, upstream.ErrTooLarge) {
 			return http1.TooLarge(c.in.Bytes())
@@ -152,8 +180,21 @@ func (x *exchange) receive() error {
 	}
 }
 
-// endsHead says whether b may hold the end of a head. A head that trickles in is parsed only then and when it
-// has doubled: otherwise a slow sender of long heads would have us parse all day.
+// A headGuard says when a head that comes in pieces is worth parsing: when it may have ended, and when it has doubled.
+// Otherwise a slow sender of long heads would have us parse all day.
+type headGuard struct{ parsed, seen int }
+
+// due says whether b, which is what has come so far, is to be parsed now.
+func (g *headGuard) due(b []byte) bool {
+	due := g.parsed == 0 || len(b) >= 2*g.parsed || endsHead(b[max(0, g.seen-3):])
+	g.seen = len(b)
+	if due {
+		g.parsed = len(b)
+	}
+	return due
+}
+
+// endsHead says whether b may hold the end of a head.
 func endsHead(b []byte) bool {
 	return bytes.Contains(b, []byte("\n\r\n")) || bytes.Contains(b, []byte("\n\n"))
 }
@@ -194,11 +235,12 @@ func (x *exchange) prepare() error {
 	x.upgrade = r.Upgrade != nil
 	x.reveal = x.edits.ready(x)
 	f := &x.feeder
-	f.body.start(r.Framing, r.Framing, r.ContentLength)
+	f.body.start(r.Framing, r.Framing, r.ContentLength, r.Nominates())
 	x.piece = x.piece[:0]
 	piece, err := f.body.pass(&x.piece, x.c.in)
 	x.piece = append(x.piece[:0], piece...) // it may lie in the client's buffer
 	f.start()
+	x.ready = true
 	return err
 }
 
@@ -271,13 +313,19 @@ func (x *exchange) conclude(o outcome) (another bool) {
 		if x.answer.to == http1.UntilClose {
 			c.end = endReset // a plain close would be a clean end
 		}
-	case gone:
+	case gone, paused:
 	}
-	if x.close && (o.verdict == whole || o.verdict == refused) {
+	if x.close && (o.verdict == whole || o.verdict == refused) && !x.last() {
 		c.end = endLinger
 	}
 	x.settle(&o)
 	return another
+}
+
+// last says whether the client has said that it will send nothing after this request, and had nothing more to send for
+// it: nobody can still be writing.
+func (x *exchange) last() bool {
+	return x.parsed && x.req.Close && x.req.Framing == http1.NoBody && !x.c.pipelined()
 }
 
 // refuse answers for an endpoint that cannot, or that the route does not ask.

@@ -64,10 +64,10 @@ func (f *feeder) start() {
 // feed starts the feeder.
 func (x *exchange) feed() {
 	x.feeder.running = true
-	go x.feeder.run(x.c, x.conn, &x.wrote)
+	go x.feeder.run(x.c, x.conn)
 }
 
-func (f *feeder) run(c *Conn, conn *upstream.Conn, wrote *alarm) {
+func (f *feeder) run(c *Conn, conn *upstream.Conn) {
 	defer func() {
 		f.thrown = recover()
 		if f.thrown != nil || f.why != notStopped && f.why != endpointClosed {
@@ -76,7 +76,7 @@ func (f *feeder) run(c *Conn, conn *upstream.Conn, wrote *alarm) {
 		f.ended <- struct{}{}
 	}()
 	for !f.body.done {
-		if f.why = f.upload(c, conn, wrote); f.why != notStopped || c.hush.Load() {
+		if f.why = f.upload(c, conn); f.why != notStopped || c.hush.Load() {
 			return
 		}
 	}
@@ -84,7 +84,7 @@ func (f *feeder) run(c *Conn, conn *upstream.Conn, wrote *alarm) {
 }
 
 // upload reads and sends the next piece of the body.
-func (f *feeder) upload(c *Conn, conn *upstream.Conn, wrote *alarm) stop {
+func (f *feeder) upload(c *Conn, conn *upstream.Conn) stop {
 	switch err := c.fill(time.Now().Add(c.p.o.StallTimeout), window); {
 	case err == nil:
 	case errors.Is(err, errHushed):
@@ -105,7 +105,7 @@ func (f *feeder) upload(c *Conn, conn *upstream.Conn, wrote *alarm) stop {
 	if done {
 		f.whole.Store(true) // first: the answer to the last byte may come at once
 	}
-	if _, err := writeAll(conn, wrote, out, patience{stall: c.p.o.StallTimeout, hush: &c.hush}); err != nil {
+	if _, err := writeAll(conn, &conn.Writing, out, patience{stall: c.p.o.StallTimeout, hush: &c.hush}); err != nil {
 		return endpointClosed
 	}
 	f.progress.Store(time.Now().UnixNano())
@@ -177,7 +177,7 @@ func (f *feeder) halt(c *Conn, conn *upstream.Conn) {
 	default:
 	}
 	c.hush.Store(false)
-	c.read = alarm{}
+	c.read, conn.Writing = upstream.Alarm{}, upstream.Alarm{}
 	f.running = false
 }
 

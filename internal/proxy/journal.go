@@ -27,6 +27,7 @@ type record struct {
 	end                     string // "answered", "cut" or "aborted"
 	attempts                int
 	reason                  string // what went wrong, if anything did
+	cause                   error  // why the connection to the endpoint failed, where that was what went wrong
 }
 
 func newJournal() journal { return journal{records: make(chan record, 1024)} }
@@ -56,12 +57,17 @@ func (j *journal) write(ctx context.Context, log *slog.Logger, r *record) {
 	if r.reason != "" {
 		level = slog.LevelWarn
 	}
-	log.Log(ctx, level, "request",
-		"start", r.when, "took_ms", float64(r.took.Microseconds())/1000,
+	fields := []any{
+		"start", r.when, "took_ms", float64(r.took.Microseconds()) / 1000,
 		"listener", r.listener, "remote", r.remote,
 		"method", r.method, "authority", r.authority, "path", r.path, "request_id", r.id,
 		"route", r.route, "service", r.service, "endpoint", r.endpoint, "attempts", r.attempts,
-		"status", r.status, "end", r.end, "reason", r.reason)
+		"status", r.status, "end", r.end, "reason", r.reason,
+	}
+	if r.cause != nil {
+		fields = append(fields, "cause", r.cause)
+	}
+	log.Log(ctx, level, "request", fields...)
 	if n := j.dropped.Swap(0); n > 0 {
 		log.WarnContext(ctx, "the access log was too slow", "dropped", n)
 	}

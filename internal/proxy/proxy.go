@@ -55,6 +55,7 @@ type Options struct {
 	Name      string // what Via and Server call us; "crossfade"
 	Reveal    Reveal
 	AccessLog bool         // log every request, not only those that failed
+	Plain     bool         // serve plaintext as TLS is served, by Read and Write alone; see parked.go
 	Log       *slog.Logger // nil: nothing is logged
 
 	Labels   map[string]string // of this gateway: what SourceLabels are held against outside the mesh
@@ -145,18 +146,20 @@ func (s *Service) leave(next *Service) {
 	for i, e := range s.Endpoints {
 		switch {
 		case next == nil:
-			e.conns.Close()
+			e.each((*upstream.Pool).Close)
 			continue
-		case i < len(next.Endpoints) && next.Endpoints[i].conns == e.conns:
+		case i < len(next.Endpoints) && next.Endpoints[i].sameConns(e):
 			continue
 		case len(kept) == 0:
 			for _, after := range next.Endpoints {
-				kept[after.conns] = true
+				after.each(func(p *upstream.Pool) { kept[p] = true })
 			}
 		}
-		if !kept[e.conns] {
-			e.conns.Close()
-		}
+		e.each(func(p *upstream.Pool) {
+			if !kept[p] {
+				p.Close()
+			}
+		})
 	}
 }
 

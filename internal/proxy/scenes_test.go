@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"crossfade.dev/internal/evidence"
 )
 
 func TestEarlyAnswer(t *testing.T) {
@@ -206,8 +208,35 @@ func TestAnotherEndpointIsTried(t *testing.T) {
 	}
 	c.say("GET /odd HTTP/1.1\r\nHost: app\r\n\r\n") // the subset that holds the living one
 	c.wantAnswer("GET", 200, "GET /odd ")
-	if odd := s.Pools[1].Traffic; odd.Total.Load() != s.Endpoints[1].Traffic.Total.Load() {
-		t.Errorf("got %d under the subset, want all %d of the endpoint in it", odd.Total.Load(), s.Endpoints[1].Traffic.Total.Load())
+	w.wantConserved()
+}
+
+// TestSubsetCountsWhatIsRoutedToIt sends to the same endpoint by way of its service, and of a subset that holds it.
+func TestSubsetCountsWhatIsRoutedToIt(t *testing.T) {
+	w := newWorld(t, Options{}, handle(t, echo), handle(t, echo))
+	c := w.dial()
+	for range 50 {
+		c.say("GET / HTTP/1.1\r\nHost: app\r\n\r\n")
+		c.wantAnswer("GET", 200, "GET / ")
+	}
+	s := w.p.State().services[0]
+	whole, odd := s.Pools[0].Traffic, s.Pools[1].Traffic
+	counts := func(t *evidence.Traffic) [2]uint64 { c := t.Counts(); return [2]uint64{c.Total, c.Class(2)} }
+	if got := counts(odd); got != [2]uint64{} {
+		t.Errorf("got %d sent and %d answered under the subset, want none: no route led to it", got[0], got[1])
+	}
+	for range 7 {
+		c.say("GET /odd HTTP/1.1\r\nHost: app\r\n\r\n")
+		c.wantAnswer("GET", 200, "GET /odd ")
+	}
+	if got := counts(odd); got != [2]uint64{7, 7} {
+		t.Errorf("got %d sent and %d answered under the subset, want the 7 that were routed to it", got[0], got[1])
+	}
+	if got := counts(whole); got != [2]uint64{57, 57} {
+		t.Errorf("got %d sent and %d answered under the service, want all 57", got[0], got[1])
+	}
+	if got := s.Endpoints[0].Traffic.Total.Load() + s.Endpoints[1].Traffic.Total.Load(); got != 57 {
+		t.Errorf("got %d at the endpoints, want all 57", got)
 	}
 	w.wantConserved()
 }

@@ -29,7 +29,8 @@ func (c *Conn) shake(ctx context.Context) (ok bool) {
 		return false
 	}
 	c.traffic.Handshakes.Inc()
-	c.since.Store(time.Now().UnixNano())
+	c.rested = time.Now()
+	c.since.Store(c.rested.UnixNano())
 	return true
 }
 

@@ -20,15 +20,17 @@ type State struct {
 	pools     map[destinationKey]*Pool
 	callers   map[string]*caller // the instances that may call, by name
 	buffers   *upstream.Buffers  // of all connections to endpoints
+	tls       outward            // how endpoints of TLS are spoken to
 }
 
 // A Service is one service with its pools: the whole first, then its subsets, as in fleet.Service.Pools.
 type Service struct {
 	*fleet.Service
 	Pools     []*Pool
-	Endpoints []*Endpoint   // parallel to fleet.Service.Endpoints
-	traffic   evidence.Book // of endpoints, by incarnation
-	pools     evidence.Book // of pools, by subset
+	Endpoints []*Endpoint     // parallel to fleet.Service.Endpoints
+	ways      []*upstream.TLS // in which its endpoints are spoken to, nil in plaintext: Endpoint.conns first, then Endpoint.also
+	traffic   evidence.Book   // of endpoints, by incarnation
+	pools     evidence.Book   // of pools, by subset
 }
 
 // A Pool is a service or one of its subsets, ready to be picked from.
@@ -41,6 +43,8 @@ type Pool struct {
 	books     []*evidence.Traffic       // where a request that is routed here is counted before an endpoint is picked
 	hash      *fleet.Hash               // what a request's key is made of; nil where keys make no difference
 	named     map[string]netip.AddrPort // by authority: what a request may name; nil where that makes no difference
+	tls       *upstream.TLS             // how its endpoints are spoken to; nil: in plaintext
+	also      int                       // which of an endpoint's connections it takes: see Endpoint.also; 0: conns
 }
 
 // An Endpoint is one endpoint with the connections to it.
@@ -48,8 +52,9 @@ type Endpoint struct {
 	*fleet.Endpoint
 	Traffic *evidence.Traffic
 	conns   *upstream.Pool
+	also    []*upstream.Pool    // where subsets speak to it in other ways than the service does: by Pool.also − 1
 	reveal  []byte              // its name, for X-Crossfade-Endpoint
-	books   []*evidence.Traffic // its own, that of its service, those of the subsets that hold it
+	books   []*evidence.Traffic // its own, that of its service, and that of the subset whose pool it is in
 }
 
 // endpointKey is what makes an endpoint of a service the same over all states.
@@ -162,7 +167,7 @@ func (s *State) Warming() bool {
 func (s *State) sweep(now time.Time) {
 	for _, service := range s.services {
 		for _, e := range service.Endpoints {
-			e.conns.Sweep(now)
+			e.each(func(p *upstream.Pool) { p.Sweep(now) })
 		}
 	}
 }

@@ -64,7 +64,7 @@ func (t *tunnel) run(a, b side) {
 
 // carry passes on what from says until it ends, then closes that half of to. When either breaks, both do.
 func (t *tunnel) carry(from, to side) {
-	var read, wrote alarm
+	var read, wrote upstream.Alarm
 	ended := false
 	defer func() {
 		if !ended {
@@ -87,14 +87,14 @@ func (t *tunnel) carry(from, to side) {
 }
 
 // listen reads once from s.
-func (t *tunnel) listen(s side, read *alarm) error {
+func (t *tunnel) listen(s side, read *upstream.Alarm) error {
 	for {
 		now := time.Now()
 		limit := time.Unix(0, t.heard.Load()).Add(t.idle)
 		if !now.Before(limit) {
 			return errTimeout
 		}
-		if read.move(now, limit) {
+		if read.Move(now, limit) {
 			_ = s.SetReadDeadline(limit) // a closed connection says so when it is read
 		}
 		n, err := s.buffer.Fill(s.Conn, window)

@@ -41,6 +41,7 @@ func newWorld(t testing.TB, o Options, addresses ...string) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
+	o.Plain = o.Plain || onlyPlain
 	w := &world{t: t, o: o, p: New(o), door: NewDoor("test"), addr: nl.Addr().String(), nl: nl, live: map[*Conn]bool{}}
 	w.apply(w.view(addresses...))
 	ctx, cancel := context.WithCancel(context.Background())

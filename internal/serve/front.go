@@ -97,7 +97,7 @@ func (f *front) trouble(all bool) error {
 	}
 	var errs []error
 	for _, t := range f.every {
-		if err := t.trouble(); err != nil && (all || !errors.Is(err, ErrNotReloaded)) {
+		if err := t.Err(); err != nil && (all || !errors.Is(err, ErrNotReloaded)) {
 			errs = append(errs, fmt.Errorf("listener %s: TLS for %s: %w", t.listener, strings.Join(t.names, ", "), err))
 		}
 	}

@@ -1,6 +1,8 @@
 package serve
 
 import (
+	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -89,5 +91,24 @@ func TestServesAllocatesNothing(t *testing.T) {
 		}
 	}); got != 0 {
 		t.Errorf("got %v allocations, want 0", got)
+	}
+}
+
+// With a hundred times as many names, finding one takes as long: BenchmarkFind/10 beside BenchmarkFind/1000.
+func BenchmarkFind(b *testing.B) {
+	for _, n := range []int{10, 1000} {
+		f, ring := &fleet.Listener{Name: "a"}, newKeyring()
+		for i := range n {
+			f.TLS = append(f.TLS, fleet.ServerTLS{Hosts: []string{fmt.Sprintf("shop-%d.example.com", i)}, Certificate: strconv.Itoa(i)})
+		}
+		front, name := newFront(f, ring), fmt.Appendf(nil, "shop-%d.example.com", n-1)
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if front.find(name) == nil {
+					b.Fatal("not found")
+				}
+			}
+		})
 	}
 }

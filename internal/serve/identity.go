@@ -2,214 +2,137 @@ package serve
 
 import (
 	"cmp"
+	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"maps"
-	"net"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"crossfade.dev/internal/fleet"
+	"crossfade.dev/internal/secure"
 )
 
-// ErrNotReloaded says that a server of TLS goes on with what it read before, because what its files hold now
-// cannot be used.
-var ErrNotReloaded = errors.New("what was read before is still served")
+// ErrNotReloaded says that a server of TLS, or who speaks TLS to endpoints, goes on with what it read before, because
+// what its files hold now cannot be used.
+var ErrNotReloaded = secure.ErrNotReloaded
 
-var (
-	errClientName = errors.New("the client's certificate carries none of the names that are let in")
-	errNoPEM      = errors.New("no certificate in PEM form")
-)
+var errClientName = errors.New("the client's certificate carries none of the names that are let in")
 
 // An identity is what a gateway shows to TLS clients, and what it wants to see of them. It is shared by all
 // servers, and by all connections, that go by the same files and settings.
 type identity struct {
-	spec   fleet.ServerTLS // but for Hosts and Origin
-	demand string          // what a client must prove: the same text for the same demand, "" for nothing
-
-	config atomic.Pointer[tls.Config] // of the last files that could be used; nil before there were any
-	failed atomic.Pointer[error]      // why those that are there now cannot; nil if they can
-
-	// The keyring's lock guards what follows.
-	certificate, key, clientCA pemFile
-	tickets                    *tls.Config         // only its keys are used: they outlive certificates, and Go rotates them
-	watched                    []*x509.Certificate // in force, and
-	lapses                     int                 // how many of them were found to have lapsed
+	*secure.Credential
+	spec    fleet.ServerTLS // but for Hosts and Origin
+	demand  string          // what a client must prove: the same text for the same demand, "" for nothing
+	tickets atomic.Pointer[tickets]
 }
 
 func newIdentity(spec fleet.ServerTLS) *identity {
-	id := &identity{
-		spec:        spec,
-		certificate: pemFile{path: spec.Certificate}, key: pemFile{path: spec.Key}, clientCA: pemFile{path: spec.ClientCA},
-	}
+	id := &identity{spec: spec}
+	id.Credential = secure.NewCredential(secure.Files{
+		Certificate: spec.Certificate, Key: spec.Key, CA: spec.ClientCA, Side: "client",
+	}, id.build)
 	if spec.ClientCA != "" {
 		id.demand = fmt.Sprintf("%q %q", spec.ClientCA, spec.ClientNames)
 	}
 	return id
 }
 
-func (id *identity) trouble() error {
-	err := id.failed.Load()
-	switch {
-	case err == nil:
-		return nil
-	case id.config.Load() != nil:
-		return fmt.Errorf("%w; %w", *err, ErrNotReloaded)
-	default:
-		return *err
-	}
-}
-
-// A change is what came of looking at an identity's files.
-type change struct {
-	*identity
-	loaded  bool     // new files are in force
-	err     error    // they cannot be used, for another reason than before
-	notices []string // of certificates that are in force and have lapsed
-}
-
-// refresh looks at the files, and puts them in force if they have changed and fit each other. Two files that are
-// replaced one after the other do not fit until the second is; what was read before stays in force meanwhile.
-func (id *identity) refresh(now time.Time) change {
-	c := change{identity: id}
-	err := id.load(now, &c)
-	before := id.failed.Load()
-	switch {
-	case err == nil:
-		id.failed.Store(nil)
-	case before == nil || (*before).Error() != err.Error():
-		id.failed.Store(&err)
-		c.err = err
-	}
-	if lapses := lapsed(now, id.watched); len(lapses) > id.lapses || c.loaded {
-		id.lapses, c.notices = len(lapses), lapses
-	}
-	return c
-}
-
-func (id *identity) load(now time.Time, c *change) error {
-	files := []*pemFile{&id.certificate, &id.key, &id.clientCA}
-	fresh, again := false, id.failed.Load() != nil
-	var errs []error
-	for _, f := range files {
-		errs = append(errs, f.refresh(now))
-		fresh = fresh || f.fresh
-	}
-	if err := errors.Join(errs...); err != nil || !fresh && !again {
-		return err
-	}
-	config, watched, err := id.build()
-	if err != nil {
-		return err
-	}
-	id.config.Store(config)
-	id.watched = watched
-	for _, f := range files {
-		f.fresh = false
-	}
-	c.loaded = fresh
-	return nil
-}
-
-// build makes the configuration that the files' contents ask for, and returns it with the certificates whose
-// dates somebody should watch.
-func (id *identity) build() (*tls.Config, []*x509.Certificate, error) {
-	pair, err := tls.X509KeyPair(id.certificate.data, id.key.data)
-	if err != nil {
-		return nil, nil, fmt.Errorf("certificate %s and key %s: %w", id.spec.Certificate, id.spec.Key, err)
-	}
+// build makes the configuration that the files' contents ask for.
+func (id *identity) build(m secure.Material) *tls.Config {
 	config := &tls.Config{
-		Certificates: []tls.Certificate{pair},
+		Certificates: []tls.Certificate{*m.Pair},
 		MinVersion:   cmp.Or(id.spec.MinVersion, tls.VersionTLS12),
 		MaxVersion:   id.spec.MaxVersion,
 		CipherSuites: id.spec.Ciphers,
 		NextProtos:   []string{"http/1.1"},
+		// An answer of 10 KB is one record and one system call, not nine: clients that read it byte by byte over slow
+		// lines wait for its end in any case.
+		DynamicRecordSizingDisabled: true,
 	}
-	watched := []*x509.Certificate{pair.Leaf}
-	if id.spec.ClientCA != "" {
-		authorities, err := certificates(id.clientCA.data)
-		if err != nil {
-			return nil, nil, fmt.Errorf("client CA %s: %w", id.spec.ClientCA, err)
-		}
-		config.ClientAuth, config.ClientCAs = tls.RequireAndVerifyClientCert, x509.NewCertPool()
-		for _, c := range authorities {
-			config.ClientCAs.AddCert(c)
-		}
-		watched = append(watched, authorities...)
+	if m.Authorities != nil {
+		config.ClientAuth, config.ClientCAs = tls.RequireAndVerifyClientCert, m.Authorities
 	}
 	if len(id.spec.ClientNames) > 0 {
 		config.VerifyConnection = id.admit
 	}
-	if id.tickets == nil || id.clientCA.fresh { // who was let in by other authorities shall not come in by a ticket
-		id.tickets = &tls.Config{MinVersion: tls.VersionTLS12}
+	if m.CAChanged { // who was let in by other authorities shall not come in by a ticket
+		id.tickets.Store(newTickets())
 	}
-	config.WrapSession, config.UnwrapSession = id.tickets.EncryptTicket, id.tickets.DecryptTicket
-	return config, watched, nil
+	keys := id.tickets.Load()
+	config.WrapSession, config.UnwrapSession = keys.wrap, keys.unwrap
+	return config
 }
 
 // admit lets clients in whose certificate, which has been verified, carries one of the names. It is asked for
 // resumed sessions too.
 func (id *identity) admit(cs tls.ConnectionState) error {
-	if len(cs.PeerCertificates) == 0 || !slices.ContainsFunc(id.spec.ClientNames, func(name string) bool { return carries(cs.PeerCertificates[0], name) }) {
+	if len(cs.PeerCertificates) == 0 || !secure.Carries(cs.PeerCertificates[0], id.spec.ClientNames) {
 		return errClientName
 	}
 	return nil
 }
 
-// carries says whether a certificate has a subject alternative name: a URI, a DNS name or an IP address.
-func carries(c *x509.Certificate, name string) bool {
-	for _, u := range c.URIs {
-		if u.String() == name {
-			return true
-		}
-	}
-	for _, n := range c.DNSNames {
-		if strings.EqualFold(n, name) {
-			return true
-		}
-	}
-	ip := net.ParseIP(name)
-	return ip != nil && slices.ContainsFunc(c.IPAddresses, ip.Equal)
+// Tickets are the keys under which clients keep their sessions. They outlive certificates. A key seals tickets for
+// ticketTurn and opens them for twice as long again; then nobody can read what was said under it any more.
+type tickets struct {
+	mu     sync.Mutex
+	keys   [][32]byte // newest first
+	since  time.Time  // when the newest was first looked at
+	config *tls.Config
 }
 
-// certificates reads all certificates of a PEM file.
-func certificates(data []byte) ([]*x509.Certificate, error) {
-	var all []*x509.Certificate
-	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
-		if block.Type != "CERTIFICATE" {
-			continue
-		}
-		c, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, c)
-	}
-	if len(all) == 0 {
-		return nil, errNoPEM
-	}
-	return all, nil
+const (
+	ticketTurn = 12 * time.Hour
+	ticketKeys = 3
+)
+
+func newTickets() *tickets {
+	t := &tickets{config: &tls.Config{MinVersion: tls.VersionTLS12}}
+	t.add()
+	return t
 }
 
-// lapsed names certificates whose time is over or still to come. They are used all the same: whether a
-// certificate is believed is for whoever sees it to decide.
-func lapsed(now time.Time, list []*x509.Certificate) []string {
-	var notices []string
-	for _, c := range list {
-		switch {
-		case now.After(c.NotAfter):
-			notices = append(notices, fmt.Sprintf("%s expired at %s", c.Subject, c.NotAfter.Format(time.RFC3339)))
-		case now.Before(c.NotBefore):
-			notices = append(notices, fmt.Sprintf("%s does not hold before %s", c.Subject, c.NotBefore.Format(time.RFC3339)))
-		}
+// add puts a new key in force, and forgets the oldest.
+func (t *tickets) add() {
+	var key [32]byte
+	_, _ = rand.Read(key[:]) // it never fails
+	t.keys = append([][32]byte{key}, t.keys[:min(len(t.keys), ticketKeys-1)]...)
+	t.config.SetSessionTicketKeys(t.keys)
+}
+
+// turn adds a key when it is time.
+func (t *tickets) turn(now time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case t.since.IsZero():
+		t.since = now
+	case now.Sub(t.since) >= ticketTurn:
+		t.since = now
+		t.add()
 	}
-	return notices
+}
+
+func (t *tickets) wrap(cs tls.ConnectionState, ss *tls.SessionState) ([]byte, error) {
+	return t.config.EncryptTicket(cs, ss)
+}
+
+func (t *tickets) unwrap(ticket []byte, cs tls.ConnectionState) (*tls.SessionState, error) {
+	return t.config.DecryptTicket(ticket, cs)
+}
+
+// refresh looks at the files and turns the keys.
+func (id *identity) refresh(now time.Time) secure.Change {
+	c := id.Refresh(now)
+	if keys := id.tickets.Load(); keys != nil {
+		keys.turn(now)
+	}
+	return c
 }
 
 // A keyring keeps the identities that listeners go by.
@@ -245,16 +168,11 @@ func (r *keyring) keep() {
 	clear(r.asked)
 }
 
-// refresh looks at every identity's files and returns what is new.
-func (r *keyring) refresh(now time.Time) []change {
+// all returns the identities in the order of their certificates.
+func (r *keyring) all() []*identity {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	var changes []change
-	for _, id := range r.ids {
-		if c := id.refresh(now); c.loaded || c.err != nil || c.notices != nil {
-			changes = append(changes, c)
-		}
-	}
-	slices.SortFunc(changes, func(a, b change) int { return cmp.Compare(a.spec.Certificate, b.spec.Certificate) })
-	return changes
+	list := slices.Collect(maps.Values(r.ids))
+	slices.SortFunc(list, func(a, b *identity) int { return cmp.Compare(a.spec.Certificate, b.spec.Certificate) })
+	return list
 }

@@ -11,17 +11,17 @@ import (
 	"time"
 
 	"crossfade.dev/internal/http1"
+	"crossfade.dev/internal/secure"
 )
 
 var (
 	errUnready   = errors.New("no certificate could be read for this name")
 	errPlaintext = errors.New("the listener speaks plaintext now")
-	errStalled   = errors.New("the client took nothing in time")
 )
 
 // A secured is a client's connection that speaks TLS; it is a proxy.Secured.
 type secured struct {
-	*tls.Conn
+	secure.Conn
 	k     *socket
 	raw   net.Conn
 	place *list.Element // among k's handshakes; k's lock guards it
@@ -42,7 +42,7 @@ type wire struct {
 // secure makes nc speak TLS. Its handshake begins with Shake, off the accept loop.
 func (k *socket) secure(nc net.Conn) *secured {
 	c := &secured{k: k, raw: nc}
-	c.Conn = tls.Server(&wire{nc, c}, k.tls)
+	c.Conn = secure.Conn{Conn: tls.Server(&wire{nc, c}, k.tls)}
 	return c
 }
 
@@ -73,7 +73,7 @@ func (c *secured) choose(name string) (*tls.Config, error) {
 	if s == nil {
 		return &tls.Config{MinVersion: tls.VersionTLS12}, nil
 	}
-	config := s.config.Load()
+	config := s.Config()
 	if config == nil {
 		return nil, errUnready
 	}
@@ -135,24 +135,6 @@ func (c *secured) Abort() {
 		_ = tcp.SetLinger(0)
 	}
 	_ = c.raw.Close()
-}
-
-// SetWriteDeadline sets a deadline that rings half as late again. Whoever hears one from TCP may look at the
-// clock and go on; TLS cannot, so it must not ring early.
-func (c *secured) SetWriteDeadline(t time.Time) error {
-	if left := time.Until(t); !t.IsZero() && left > 0 {
-		t = t.Add(left / 2)
-	}
-	return c.Conn.SetWriteDeadline(t)
-}
-
-// Write does not return os.ErrDeadlineExceeded: nothing can be written after it.
-func (c *secured) Write(b []byte) (int, error) {
-	n, err := c.Conn.Write(b)
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		err = errStalled
-	}
-	return n, err
 }
 
 // shaking notes that a handshake begins. When there are too many, the oldest is ended: somebody who is in

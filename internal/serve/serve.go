@@ -19,6 +19,13 @@
 // Connections are not: idle ones are still read, and a request that arrives is served. They end when their
 // clients have been told, when nobody has sent a request for the quiet time, or at the drain timeout, whichever
 // comes first. Only what is still open then is cut, and counted.
+//
+// # Who is refused
+//
+// A client beyond the bound of its socket gets a 503, or an alert where it speaks TLS, and is closed. So does one from
+// outside when a quarter of the process's descriptors or less is free, and a caller in the mesh at an eighth: the
+// rest is for connections to endpoints, for people at the admin API and for files. A client that took the last one
+// could not be served, and nobody would hear of it.
 package serve
 
 import (
@@ -28,6 +35,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"math"
 	"net"
 	"slices"
 	"strconv"
@@ -36,11 +44,14 @@ import (
 	"time"
 
 	"crossfade.dev/internal/proxy"
+	"crossfade.dev/internal/secure"
+	"crossfade.dev/internal/upstream"
 )
 
 // Options bound a Server. A zero value means the default that stands beside it.
 type Options struct {
 	MaxConns     int           // per socket; more are refused; 20,000
+	Descriptors  int           // that the process may have open: clients are refused before they are used up; RLIMIT_NOFILE
 	DrainTimeout time.Duration // from the start of a drain to its forced end; 30 s
 	QuietTime    time.Duration // without a request, after which idle connections are closed; 5 s
 
@@ -54,6 +65,7 @@ type Options struct {
 
 func (o Options) withDefaults() Options {
 	o.MaxConns = cmp.Or(o.MaxConns, 20_000)
+	o.Descriptors = cmp.Or(o.Descriptors, descriptors(), math.MaxInt32)
 	o.DrainTimeout = cmp.Or(o.DrainTimeout, 30*time.Second)
 	o.QuietTime = cmp.Or(o.QuietTime, 5*time.Second)
 	o.MaxHandshakes = cmp.Or(o.MaxHandshakes, max(1, o.MaxConns/10))
@@ -63,7 +75,7 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Listen == nil {
 		o.Listen = func(ctx context.Context, address string) (net.Listener, error) {
-			var lc net.ListenConfig
+			lc := listenConfig()
 			lc.SetMultipathTCP(false) // Go's default; it costs, and takes none of the options that a drain sets
 			return lc.Listen(ctx, "tcp", address)
 		}
@@ -89,6 +101,8 @@ type Server struct {
 	cut  atomic.Int64  // requests, over all sockets
 	bell chan struct{} // rung when fresh or retired is not empty
 	ring *keyring
+
+	outward atomic.Pointer[[]*upstream.TLS] // for speaking to endpoints, of the last state that was applied
 
 	mu      sync.Mutex
 	sockets map[string]*socket // in service, by the address that configuration names
@@ -161,23 +175,36 @@ func (s *Server) fronts(ctx context.Context, state *proxy.State) []*front {
 		fronts = append(fronts, newFront(l.Listener, s.ring))
 	}
 	s.ring.keep()
+	outward := state.TLS()
+	s.outward.Store(&outward)
 	s.look(ctx, time.Now())
 	return fronts
 }
 
 // look reads the files of TLS that have changed.
 func (s *Server) look(ctx context.Context, now time.Time) {
-	for _, c := range s.ring.refresh(now) {
-		log := s.o.Log.With("certificate", c.spec.Certificate)
-		if c.loaded {
-			log.InfoContext(ctx, "TLS files are in force")
+	for _, id := range s.ring.all() {
+		s.note(ctx, id.Credential, id.refresh(now))
+	}
+	if list := s.outward.Load(); list != nil {
+		for _, t := range *list {
+			s.note(ctx, t.Credential, t.Refresh(now))
 		}
-		for _, notice := range c.notices {
-			log.WarnContext(ctx, "a TLS certificate has lapsed and is used all the same", "which", notice)
-		}
-		if c.err != nil {
-			log.ErrorContext(ctx, "TLS files cannot be used", "error", c.trouble())
-		}
+	}
+}
+
+// note logs what came of a look.
+func (s *Server) note(ctx context.Context, of *secure.Credential, c secure.Change) {
+	files := of.Files()
+	log := s.o.Log.With("certificate", files.Certificate, "ca", files.CA)
+	if c.Loaded && files != (secure.Files{Side: files.Side}) {
+		log.InfoContext(ctx, "TLS files are in force")
+	}
+	for _, notice := range c.Notices {
+		log.WarnContext(ctx, "a TLS certificate has lapsed and is used all the same", "which", notice)
+	}
+	if c.Failed {
+		log.ErrorContext(ctx, "TLS files cannot be used", "error", of.Err())
 	}
 }
 
@@ -202,6 +229,24 @@ func (s *Server) err(all bool) error {
 	errs := []error{s.unbound}
 	for _, address := range slices.Sorted(maps.Keys(s.sockets)) {
 		errs = append(errs, s.sockets[address].front.Load().trouble(all))
+	}
+	if all {
+		errs = append(errs, s.troubleOutward())
+	}
+	return errors.Join(errs...)
+}
+
+// troubleOutward says which files for speaking to endpoints cannot be used.
+func (s *Server) troubleOutward() error {
+	list := s.outward.Load()
+	if list == nil {
+		return nil
+	}
+	var errs []error
+	for _, t := range *list {
+		if err := t.Err(); err != nil {
+			errs = append(errs, fmt.Errorf("TLS to endpoints: %w", err))
+		}
 	}
 	return errors.Join(errs...)
 }

@@ -18,6 +18,7 @@ type socket struct {
 	s       *Server
 	nl      net.Listener
 	mesh    bool // it is for calls between services
+	room    int  // new connections with a descriptor beyond it are refused
 	door    *proxy.Door
 	leaving chan struct{} // closed when the socket is to be left
 	left    chan struct{} // closed when nothing is accepted any more
@@ -25,6 +26,9 @@ type socket struct {
 
 	front atomic.Pointer[front] // nil serves plaintext
 	tls   *tls.Config           // what handshakes begin with
+
+	free   chan *proxy.Conn // to goroutines whose connection has ended
+	idlers atomic.Int64     // those goroutines
 
 	mu         sync.Mutex
 	conns      map[*proxy.Conn]struct{}
@@ -35,10 +39,20 @@ type socket struct {
 func newSocket(s *Server, nl net.Listener, l *proxy.Listener) *socket {
 	return &socket{
 		s: s, nl: nl, mesh: l.Mesh, door: proxy.NewDoor(l.Name),
+		room:    roomOf(s.o.Descriptors, l.Mesh),
 		leaving: make(chan struct{}), left: make(chan struct{}),
 		tls:   newTLS(),
+		free:  make(chan *proxy.Conn),
 		conns: map[*proxy.Conn]struct{}{},
 	}
+}
+
+// roomOf is how many of the process's descriptors there may be before a socket refuses connections.
+func roomOf(descriptors int, mesh bool) int {
+	if mesh {
+		return descriptors - descriptors/8
+	}
+	return descriptors - descriptors/4
 }
 
 // serve has new connections speak TLS as f says, or plaintext if it is nil.
@@ -119,6 +133,7 @@ func (k *socket) acceptAll(work context.Context) {
 // admit serves nc, unless there are too many already. It counts as open from here on, whatever its handshake
 // takes.
 func (k *socket) admit(work context.Context, nc net.Conn) {
+	short := descriptor(nc) >= k.room
 	var secured *secured
 	if k.front.Load() != nil {
 		secured = k.secure(nc)
@@ -126,7 +141,7 @@ func (k *socket) admit(work context.Context, nc net.Conn) {
 	}
 	c := k.s.p.NewConn(nc, k.door)
 	k.mu.Lock()
-	full := len(k.conns) >= k.s.o.MaxConns
+	full := short || len(k.conns) >= k.s.o.MaxConns
 	if !full {
 		k.conns[c] = struct{}{}
 	}
@@ -138,14 +153,41 @@ func (k *socket) admit(work context.Context, nc net.Conn) {
 	if secured != nil {
 		k.shaking(secured)
 	}
-	k.gone.Go(func() {
-		if c.Serve(work) {
-			k.s.cut.Add(1)
+	k.gone.Add(1)
+	select {
+	case k.free <- c:
+	default:
+		go k.tend(work, c)
+	}
+}
+
+// tend serves c, and then whatever other connection comes: the stack of a goroutine that has served one has grown,
+// which costs as much as a request. There are never more than a few that wait for one.
+func (k *socket) tend(work context.Context, c *proxy.Conn) {
+	const few = 16
+	defer k.idlers.Add(-1)
+	for {
+		k.serveOne(work, c)
+		if k.idlers.Add(1) > few {
+			return
 		}
-		k.mu.Lock()
-		delete(k.conns, c)
-		k.mu.Unlock()
-	})
+		select {
+		case c = <-k.free:
+			k.idlers.Add(-1)
+		case <-k.left:
+			return
+		}
+	}
+}
+
+func (k *socket) serveOne(work context.Context, c *proxy.Conn) {
+	defer k.gone.Done()
+	if c.Serve(work) {
+		k.s.cut.Add(1)
+	}
+	k.mu.Lock()
+	delete(k.conns, c)
+	k.mu.Unlock()
 }
 
 func (k *socket) isLeaving() bool {

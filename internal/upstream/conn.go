@@ -13,22 +13,33 @@ type Conn struct {
 	net.Conn
 	Buffer *Buffer // what was read and not yet used
 
-	pool    *Pool
-	raw     syscall.RawConn // nil: no way to look at the socket
-	look    func(fd uintptr)
-	quiet   bool      // what look found
-	born    time.Time // when it was opened
-	since   time.Time // when it was last put back
-	served  int
-	ended   atomic.Bool
-	scratch [1]byte
+	Reading, Writing Alarm // the deadlines: those who set one otherwise leave the zero Alarm
+
+	pool     *Pool
+	wire     *wire           // what TLS runs over; nil: plaintext
+	raw      syscall.RawConn // nil: no way to look at the socket
+	look     func(fd uintptr)
+	converse func(fd uintptr) bool
+	question question
+	quiet    bool      // what look found
+	born     time.Time // when it was opened
+	since    time.Time // when it was last put back
+	served   int
+	unsure   bool // there may be more to read than what was read
+	ended    atomic.Bool
+	scratch  [1]byte
 }
 
-func newConn(p *Pool, inner net.Conn, now time.Time) *Conn {
-	c := &Conn{Conn: inner, Buffer: p.o.Buffers.Get(), pool: p, born: now, since: now}
-	if s, ok := inner.(syscall.Conn); ok {
+// newConn returns the connection that speaks by inner over w, nil where inner is the socket itself.
+func newConn(p *Pool, inner net.Conn, w *wire, now time.Time) *Conn {
+	c := &Conn{Conn: inner, Buffer: p.o.Buffers.Get(), pool: p, wire: w, born: now, since: now}
+	socket := inner
+	if w != nil {
+		socket = w.Conn
+	}
+	if s, ok := socket.(syscall.Conn); ok {
 		if raw, err := s.SyscallConn(); err == nil {
-			c.raw, c.look = raw, c.peek // the method value is made once: it allocates
+			c.raw, c.look, c.converse = raw, c.peek, c.turn // method values are made once: they allocate
 		}
 	}
 	return c
@@ -40,15 +51,32 @@ func (c *Conn) Reused() bool { return c.served > 0 }
 // Served counts the requests that it served before this one.
 func (c *Conn) Served() int { return c.served }
 
-// Close ends the connection. Only the first call does anything.
+// Close ends the connection. Only the first call does anything. Over TLS it takes no leave, so that what was sent
+// does not look whole.
 func (c *Conn) Close() error {
+	if c.wire != nil {
+		return c.end(c.wire.Conn)
+	}
+	return c.end(c.Conn)
+}
+
+// retire is Close for a connection that has nothing under way.
+func (c *Conn) retire() { _ = c.end(c.Conn) }
+
+func (c *Conn) end(at net.Conn) error {
 	if c.ended.Swap(true) {
 		return nil
 	}
-	err := c.Conn.Close()
+	err := at.Close()
 	c.pool.traffic.ActiveConnects.Add(-1)
 	c.pool.leave()
 	return err
+}
+
+// clear takes the deadlines back.
+func (c *Conn) clear() error {
+	c.Reading, c.Writing = Alarm{}, Alarm{}
+	return c.SetDeadline(time.Time{})
 }
 
 // alive looks, without waiting, whether an idle connection still is one: an endpoint that has closed it, or
@@ -57,12 +85,14 @@ func (c *Conn) alive() bool {
 	if c.ended.Load() {
 		return false
 	}
-	if c.raw == nil {
-		return true
+	if c.raw != nil {
+		c.quiet = false
+		err := c.raw.Control(c.look) // not Read: that waits for, and obeys, the deadline
+		if err != nil || !c.quiet {
+			return false
+		}
 	}
-	c.quiet = false
-	err := c.raw.Control(c.look) // not Read: that waits for, and obeys, the deadline
-	return err == nil && c.quiet
+	return c.wire == nil || c.wire.drained(c)
 }
 
 // peek reads without taking: only "nothing yet" is quiet.

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"crossfade.dev/internal/evidence"
@@ -22,6 +23,9 @@ type Pool struct {
 	waiters []*waiter // the first one has waited longest; empty unless open == MaxConns and idle is empty
 	open    int       // places taken: connections in use, idle, and being made
 	closed  bool
+	doubted time.Time // until then nothing is believed to be alive that was not looked at
+
+	sessions atomic.Pointer[sessions] // of TLS
 }
 
 // A waiter is a request that waits for a place. It is answered once: with a connection, or with nil for a
@@ -33,6 +37,9 @@ type waiter struct {
 
 // Addr returns the endpoint's address.
 func (p *Pool) Addr() netip.AddrPort { return p.addr }
+
+// TLS returns how the endpoint is spoken to; nil is plaintext.
+func (p *Pool) TLS() *TLS { return p.o.TLS }
 
 // Get returns a live connection: the last one put back, else a new one, else one waited for. fresh asks for one
 // that never served. Connecting and waiting end at deadline (if not zero) or with ctx. The caller gives it back
@@ -56,6 +63,44 @@ func (p *Pool) Get(ctx context.Context, now, deadline time.Time, fresh bool) (*C
 			return c, nil
 		}
 		_ = c.Close()
+	}
+}
+
+// trusted is for how long a connection is believed to be alive after it was put back. Endpoints close connections
+// that have been idle for seconds.
+const trusted = 10 * time.Millisecond
+
+// wary is for how long an endpoint is not trusted that closed a connection unsaid.
+const wary = time.Minute
+
+// Doubt says that a connection which was in use a moment ago was dead: the endpoint may be one that closes after its
+// answers without saying so. For a while every connection to it is looked at before it is used.
+func (p *Pool) Doubt(now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.doubted = now.Add(wary)
+}
+
+// Idle returns the connection that was put back last, nil if none can be had without waiting. It is looked at, as in
+// Get, when it was put back longer ago than a moment, or when sure says that the request may not be sent twice.
+func (p *Pool) Idle(now time.Time, sure bool) *Conn {
+	for {
+		p.mu.Lock()
+		last := len(p.idle) - 1
+		if last < 0 || now.Sub(p.idle[last].since) >= p.o.IdleTimeout || p.tooOld(p.idle[last], now) {
+			p.mu.Unlock()
+			return nil
+		}
+		c := p.idle[last]
+		p.idle = p.idle[:last]
+		known := !sure && !now.Before(p.doubted)
+		p.mu.Unlock()
+		known = known && !c.unsure && now.Sub(c.since) < trusted && !c.ended.Load()
+		if known || c.alive() {
+			c.Buffer = p.o.Buffers.Get()
+			return c
+		}
+		c.retire()
 	}
 }
 
@@ -131,28 +176,41 @@ func (p *Pool) connect(ctx context.Context, deadline time.Time) (*Conn, error) {
 	defer cancel()
 	raw, err := p.o.Dial(dialing, p.addr)
 	if err != nil {
-		p.leave()
-		if ctx.Err() == nil { // a caller that went away says nothing about the endpoint
-			p.traffic.ConnectFail.Inc()
+		return nil, p.unconnected(ctx, err)
+	}
+	inner, w := raw, (*wire)(nil)
+	if p.o.TLS != nil {
+		if inner, w, err = p.shake(dialing, raw); err != nil {
+			_ = raw.Close()
+			return nil, p.unconnected(ctx, err)
 		}
-		return nil, fmt.Errorf("%w: %w", ErrConnect, err)
 	}
 	p.traffic.Connects.Inc()
 	p.traffic.ActiveConnects.Add(1)
-	return newConn(p, raw, time.Now()), nil
+	return newConn(p, inner, w, time.Now()), nil
 }
 
-// Put gives back a connection whose last response has been read whole, and only such a one. It clears the
-// deadlines. With unread bytes in its buffer, past its lifetime, or after Pool.Close it is closed instead. A
+// unconnected gives the place of a connection back that could not be made.
+func (p *Pool) unconnected(ctx context.Context, err error) error {
+	p.leave()
+	if ctx.Err() == nil { // a caller that went away says nothing about the endpoint
+		p.traffic.ConnectFail.Inc()
+	}
+	return fmt.Errorf("%w: %w", ErrConnect, err)
+}
+
+// Put gives back a connection whose last response has been read whole, and only such a one. Its deadlines stay, for the
+// next user to move; over TLS they are cleared. With unread bytes in its buffer, past its lifetime, or after Pool.Close it is closed instead. A
 // connection that was closed already may be put back too: that saves its buffer.
 func (p *Pool) Put(c *Conn, now time.Time) {
 	whole := len(c.Buffer.Bytes()) == 0
+	c.unsure = c.Buffer.Full()
 	p.o.Buffers.Put(c.Buffer)
 	c.Buffer = nil
 	c.served++
 	c.since = now
-	if !whole || p.tooOld(c, now) || c.SetDeadline(time.Time{}) != nil {
-		_ = c.Close()
+	if !whole || p.tooOld(c, now) || c.wire != nil && c.clear() != nil {
+		c.retire()
 		return
 	}
 	p.mu.Lock()
@@ -240,6 +298,6 @@ func (p *Pool) tooOld(c *Conn, now time.Time) bool {
 
 func closeAll(conns []*Conn) {
 	for _, c := range conns {
-		_ = c.Close()
+		c.retire()
 	}
 }

@@ -160,22 +160,36 @@ func TestDeadConnectionIsNotReused(t *testing.T) {
 			}
 		},
 	} {
-		t.Run(name, func(t *testing.T) {
-			e, now := listen(t), time.Now()
-			p := New(e.addr, Options{}, new(evidence.Traffic))
-			defer p.Close()
-			a := get(t, p, now)
-			theirs := <-e.conns
-			defer theirs.Close()
-			kill(t, a, theirs)
-			p.Put(a, now)
-			b := get(t, p, now)
-			if b == a || b.Reused() {
-				t.Error("got the dead connection")
-			}
-			_ = b.Close()
-			wantOpen(t, p, 0, 0, 0)
-		})
+		for how, take := range map[string]func(p *Pool, now time.Time) *Conn{
+			"get":            func(p *Pool, now time.Time) *Conn { return get(t, p, now) },
+			"not sent twice": func(p *Pool, now time.Time) *Conn { return p.Idle(now, true) },
+			"to one who does it unsaid": func(p *Pool, now time.Time) *Conn {
+				p.Doubt(now)
+				return p.Idle(now, false)
+			},
+			"not used lately": func(p *Pool, now time.Time) *Conn {
+				return p.Idle(now.Add(trusted), false)
+			},
+		} {
+			t.Run(name+", "+how, func(t *testing.T) {
+				e, now := listen(t), time.Now()
+				p := New(e.addr, Options{}, new(evidence.Traffic))
+				defer p.Close()
+				a := get(t, p, now)
+				theirs := <-e.conns
+				defer theirs.Close()
+				kill(t, a, theirs)
+				p.Put(a, now)
+				b := take(p, now)
+				if b == a || b != nil && b.Reused() {
+					t.Error("got the dead connection")
+				}
+				if b != nil {
+					_ = b.Close()
+				}
+				wantOpen(t, p, 0, 0, 0)
+			})
+		}
 	}
 }
 
@@ -206,20 +220,30 @@ func TestPutClosesWhatIsNotClean(t *testing.T) {
 	wantOpen(t, p, 0, 0, 0)
 }
 
-func TestPutClearsDeadlines(t *testing.T) {
+// What deadlines the user before has left does not matter to one who asks the alarms.
+func TestNextUserMovesTheDeadlines(t *testing.T) {
 	e, now := listen(t), time.Now()
 	p := New(e.addr, Options{}, new(evidence.Traffic))
 	defer p.Close()
 	c := get(t, p, now)
-	if err := c.SetDeadline(now.Add(-time.Hour)); err != nil {
-		t.Fatal(err)
+	past := now.Add(-time.Second)
+	if !c.Reading.Move(past.Add(-time.Hour), past) || c.SetReadDeadline(past) != nil {
+		t.Fatal("the deadline was not set")
 	}
 	p.Put(c, now)
-	if got := get(t, p, now); got != c {
+	if got := p.Idle(now, false); got != c {
 		t.Fatal("got another connection")
 	}
-	if _, err := c.Write([]byte("x")); err != nil {
-		t.Error(err)
+	theirs := <-e.conns
+	defer theirs.Close()
+	if limit := now.Add(time.Minute); !c.Reading.Move(now, limit) || c.SetReadDeadline(limit) != nil {
+		t.Fatal("the deadline was not moved")
+	}
+	if _, err := theirs.Write([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := c.Buffer.Fill(c, 10); n != 1 || err != nil {
+		t.Errorf("got %d, %v, want a byte", n, err)
 	}
 	_ = c.Close()
 }

@@ -17,7 +17,7 @@ import (
 
 // Why a Pool gives no connection. In every case nothing has been sent: the request may go elsewhere.
 var (
-	ErrConnect  = errors.New("no connection")             // the endpoint did not take it; wraps the cause
+	ErrConnect  = errors.New("no connection")             // the endpoint did not take it, or is not who it should be; wraps the cause
 	ErrOverflow = errors.New("too many requests wait")    // MaxConns are open and MaxPending wait
 	ErrWait     = errors.New("no connection became free") // the deadline passed, or the context ended first
 )
@@ -31,7 +31,8 @@ type Options struct {
 	MaxLifetime    time.Duration // no reuse after it; 0: for ever
 	ConnectTimeout time.Duration // 5 s
 	Buffers        *Buffers      // where read buffers come from; nil: the pool's own
-	// Dial opens a connection; nil: TCP.
+	TLS            *TLS          // how the endpoint is spoken to; nil: in plaintext
+	// Dial opens a connection, under TLS the one below it; nil: TCP.
 	Dial func(ctx context.Context, addr netip.AddrPort) (net.Conn, error)
 }
 

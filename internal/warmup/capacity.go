@@ -23,10 +23,20 @@ const Lookback = 10 * time.Second
 // The capacity in force is the greatest that stood before anyone who now warms. Somebody whose warm-up is paused
 // holds on to what stood before it for as long as the pause lasts, but never to more than the greatest full weight
 // of the last Lookback.
+//
+// Weights are in units that people may change: when those of everybody are multiplied, so is what is remembered.
 type Capacity struct {
 	whole     record
 	places    map[fleet.Locality]*record // where the policy has a Locality
 	newcomers map[string]load            // by incarnation: what stood before it, until it is warm or gone
+	measured  []weighed                  // everybody, in units of whom the above is
+}
+
+// Weighed is what somebody weighed when it was warm.
+type weighed struct {
+	incarnation string
+	place       fleet.Locality
+	weight      float64
 }
 
 // A load is the weight of a pool and, where the policy has a Locality, of each of its places.
@@ -79,6 +89,7 @@ func (c *Capacity) notePlaces(effective, full load, p *fleet.Pool, now time.Time
 // Measure sets the Capacity and Places of p, a pool of s that is to be published at now: what is in force, and 0
 // where nobody warms. Those who warm for the first time are newcomers.
 func (c *Capacity) Measure(s *fleet.Service, p *fleet.Pool, now time.Time) {
+	c.weigh(s, p)
 	before := c.before()
 	known := c.newcomers
 	c.newcomers = map[string]load{}
@@ -86,8 +97,8 @@ func (c *Capacity) Measure(s *fleet.Service, p *fleet.Pool, now time.Time) {
 	for _, m := range p.Members {
 		e := &s.Endpoints[m.Endpoint]
 		n, noted := known[e.Incarnation]
-		warms := e.Stage.Offered() && e.Full() > 0
-		if Progress(p.Policy.Warmup, m, e.Age) >= 1 || !noted && !warms {
+		offered := e.Stage.Offered()
+		if Progress(p.Policy.Warmup, m, e.Age) >= 1 || !(e.Full() > 0) || !noted && !offered {
 			continue
 		}
 		if !noted {
@@ -97,7 +108,7 @@ func (c *Capacity) Measure(s *fleet.Service, p *fleet.Pool, now time.Time) {
 			n = c.bounded(n)
 		}
 		c.newcomers[e.Incarnation] = n
-		if warms {
+		if offered {
 			force.raise(n)
 		}
 	}
@@ -118,7 +129,73 @@ func (c *Capacity) Resume(s *fleet.Service, p *fleet.Pool, since time.Duration, 
 			c.newcomers[e.Incarnation] = published(p)
 		}
 	}
+	c.weigh(s, p)
 	c.Stood(s, p, since, now)
+}
+
+// Weigh takes over the units in which p's members are weighed now.
+func (c *Capacity) weigh(s *fleet.Service, p *fleet.Pool) {
+	last := c.measured
+	c.measured = make([]weighed, len(p.Members))
+	same := len(last) == len(p.Members)
+	for k, m := range p.Members {
+		e := &s.Endpoints[m.Endpoint]
+		c.measured[k] = weighed{e.Incarnation, e.Locality, e.Full()}
+		same = same && last[k] == c.measured[k]
+	}
+	if !same {
+		c.rescale(s, p, last)
+	}
+}
+
+// Rescale multiplies what is remembered by what the weight of those has become who are still here and warm: it is of
+// their kind. Where nobody is warm, everybody's counts; for a place without any, that of the whole pool. Who has or
+// had no weight says nothing of units: it came or went.
+func (c *Capacity) rescale(s *fleet.Service, p *fleet.Pool, last []weighed) {
+	known := make(map[string]float64, len(last))
+	for _, one := range last {
+		known[one.incarnation] = one.weight
+	}
+	var was, is [2]load // of everybody, and of the warm
+	for k, m := range p.Members {
+		one := c.measured[k]
+		weight := known[one.incarnation]
+		if !(weight > 0) || !(one.weight > 0) {
+			continue
+		}
+		was[0].add(p, one.place, weight)
+		is[0].add(p, one.place, one.weight)
+		if Progress(p.Policy.Warmup, m, s.Endpoints[m.Endpoint].Age) >= 1 {
+			was[1].add(p, one.place, weight)
+			is[1].add(p, one.place, one.weight)
+		}
+	}
+	from, to := was[1], is[1]
+	if from.whole == 0 {
+		from, to = was[0], is[0]
+	}
+	if from.whole > 0 {
+		c.multiply(func(place fleet.Locality) float64 {
+			if weight := from.places[place]; weight > 0 {
+				return to.places[place] / weight
+			}
+			return to.whole / from.whole
+		}, to.whole/from.whole)
+	}
+}
+
+func (c *Capacity) multiply(factor func(fleet.Locality) float64, whole float64) {
+	c.whole.multiply(whole)
+	for place, r := range c.places {
+		r.multiply(factor(place))
+	}
+	for incarnation, n := range c.newcomers {
+		scaled := load{whole: n.whole * whole} // those who came at once have their places in common
+		for place, value := range n.places {
+			scaled.put(place, value*factor(place))
+		}
+		c.newcomers[incarnation] = scaled
+	}
 }
 
 // Forget makes an incarnation, should it warm again, a newcomer.
@@ -199,6 +276,14 @@ func (r *record) note(effective, full, force float64, now time.Time) {
 	r.effective.note(effective, now)
 	r.full.note(full, now)
 	r.force.note(force, now)
+}
+
+func (r *record) multiply(by float64) {
+	for _, p := range []peak{r.effective, r.full, r.force} {
+		for i := range p {
+			p[i].value *= by
+		}
+	}
 }
 
 func (r *record) before() float64 {

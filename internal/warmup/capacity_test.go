@@ -2,6 +2,7 @@ package warmup_test
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"testing"
 	"time"
@@ -367,5 +368,101 @@ func TestCapacityByPlace(t *testing.T) {
 	c.change(func() { c.pool().Policy.Locality = nil })
 	if c.pool().Places != nil || c.pool().Capacity != 10 {
 		t.Errorf("without a locality policy: got %v and %v, want 10 and no places", c.pool().Capacity, c.pool().Places)
+	}
+}
+
+// Weights are relative: whoever multiplies all of them by the same changes nobody's share, whatever happens before and
+// after.
+func TestMultipliedWeightsChangeNothing(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		policy := ramping(rapid.SampledFrom([]float64{1.3, 2}).Draw(t, "lambda"))
+		if rapid.Bool().Draw(t, "by place") {
+			policy.Locality = &fleet.LocalityPolicy{}
+		}
+		n := rapid.IntRange(0, 8).Draw(t, "warm")
+		plain, scaled := newCrowd(n, policy), newCrowd(n, policy)
+		unit := 1.0
+		weigh := func(c *crowd, by float64) {
+			for i := range c.service.Endpoints {
+				factor := by
+				c.service.Endpoints[i].Factor = &factor
+			}
+		}
+		for range rapid.IntRange(1, 20).Draw(t, "changes") {
+			d := time.Duration(rapid.IntRange(0, 40_000).Draw(t, "ms")) * time.Millisecond
+			come, left := rapid.IntRange(0, 4).Draw(t, "come"), rapid.IntRange(0, 4).Draw(t, "left")
+			where := rapid.SampledFrom(places).Draw(t, "where")
+			if left < len(plain.service.Endpoints) && rapid.Bool().Draw(t, "multiply") { // somebody is here to tell the unit
+				unit = rapid.SampledFrom([]float64{0.01, 0.5, 1, 3, 100}).Draw(t, "by")
+			}
+			for _, c := range []*crowd{plain, scaled} {
+				c.after(d)
+				c.change(func() {
+					c.service.Endpoints = slices.Delete(c.service.Endpoints, 0, min(left, len(c.service.Endpoints)))
+					for range come {
+						c.service.Endpoints = append(c.service.Endpoints, c.endpoint(0, where))
+					}
+					if c == scaled {
+						weigh(c, unit)
+					}
+				})
+			}
+			a, b := plain.decide(), scaled.decide()
+			for i := range a.Outcomes {
+				if x, y := a.Outcomes[i].Share, b.Outcomes[i].Share; math.Abs(x-y) > 1e-9 {
+					t.Fatalf("all weights × %v: the share of %d is %v, want %v as without", unit, i, y, x)
+				}
+			}
+			for k := range a.Groups {
+				if x, y := a.Groups[k].Part, b.Groups[k].Part; math.Abs(x-y) > 1e-9 {
+					t.Fatalf("all weights × %v: the part of %q is %v, want %v as without", unit, a.Groups[k].Level, y, x)
+				}
+			}
+		}
+	})
+}
+
+// What stood before a newcomer is weighed as those weigh now who stood there.
+func TestEditedWeightsMoveTheCapacity(t *testing.T) {
+	weigh := func(c *crowd, weights ...uint32) {
+		c.change(func() {
+			for i, weight := range weights {
+				c.service.Endpoints[i].Weight = weight
+			}
+		})
+	}
+	for _, tt := range []struct {
+		name     string
+		do       func(*crowd)
+		capacity float64
+		newcomer float64 // share
+	}{
+		{"100 → 1, with a newcomer on its way", func(c *crowd) { c.join(1); weigh(c, 100, 100, 100); weigh(c, 1, 1, 1) }, 2, 0.1},
+		{"1 → 100, likewise", func(c *crowd) { c.join(1); weigh(c, 100, 100, 100) }, 200, 0.1},
+		{"100 → 1, and then one comes", func(c *crowd) { weigh(c, 100, 100); weigh(c, 1, 1); c.join(1) }, 2, 0.1},
+		{"one for a moment", func(c *crowd) { weigh(c, 10); c.after(time.Second); weigh(c, 1); c.join(1) }, 2, 0.1},
+		{"one has left, the other is edited", func(c *crowd) {
+			c.change(func() { c.service.Endpoints = c.service.Endpoints[1:] })
+			weigh(c, 100)
+			c.join(1)
+			c.after(linear.Window / 10)
+		}, 200, 0.1}, // the other is half of it, and λ is 2
+		{"all but one are replaced, and all edited", func(c *crowd) {
+			c.join(4)
+			c.after(linear.Window)
+			c.replace(5)
+			weigh(c, 10, 10, 10, 10, 10, 10)
+		}, 60, 0.4},
+	} {
+		c := newCrowd(2, ramping(2))
+		c.after(time.Minute)
+		tt.do(c)
+		outcomes := c.decide().Outcomes
+		if got := c.pool().Capacity; math.Abs(got-tt.capacity) > 1e-9 {
+			t.Errorf("%s: capacity = %v, want %v", tt.name, got, tt.capacity)
+		}
+		if got := outcomes[len(outcomes)-1].Share; math.Abs(got-tt.newcomer) > 1e-9 {
+			t.Errorf("%s: the newcomer has a share of %v, want %v", tt.name, got, tt.newcomer)
+		}
 	}
 }

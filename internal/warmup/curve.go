@@ -8,9 +8,9 @@ import (
 )
 
 // Progress returns how far an endpoint of this age has come on its pool's curve, 0 to 1, as control sees it.
-// Without a window everybody has arrived; who is paused stays where it was when it was paused.
+// Without a window everybody has arrived; who is paused, or drained, stays where it was then.
 func Progress(w fleet.Warmup, m fleet.Member, age time.Duration) float64 {
-	if m.Paused {
+	if m.Paused || m.Drained {
 		age = m.At
 	}
 	return curve.Progress(m.Base, age, m.At, w.Window)
@@ -32,6 +32,32 @@ func Reentry(w fleet.Warmup, published float64, mark fleet.Mark, now time.Time) 
 	}
 	half := curve.Unit(mark.Progress) / 2
 	return min(published, curve.Progress(half, now.Sub(mark.Returned), 0, w.Window))
+}
+
+// Reached returns how far member m of this age has come in a data plane that has noted mark: as Reentry says, unless
+// somebody has skipped or restarted the warm-up since it was taken back.
+func Reached(w fleet.Warmup, m fleet.Member, age time.Duration, mark fleet.Mark, now time.Time) float64 {
+	published := Progress(w, m, age)
+	if m.Moved > 0 && now.Sub(mark.Returned) >= age-m.Moved {
+		return published
+	}
+	return Reentry(w, published, mark, now)
+}
+
+// Rest returns the place of an endpoint of this age whose weight has become 0. It stays where it is: whoever gets no
+// requests warms nothing.
+func Rest(m fleet.Member, w fleet.Warmup, age time.Duration) fleet.Member {
+	m.Base, m.At, m.Drained = Progress(w, m, age), age, true
+	return m
+}
+
+// Return returns the place of an endpoint of this age that has rested and has weight again: as in Reentry, half of
+// what it had reached. Who had reached nothing begins its ramp now.
+func Return(m fleet.Member, age time.Duration) fleet.Member {
+	m.Base, m.At, m.Drained = curve.Unit(m.Base)/2, age, false
+	m.Recovered = m.Base > 0
+	m.Manual = m.Manual && m.Paused
+	return m
 }
 
 // Rebase returns the place of an endpoint of this age on the curve of next, so that its share is the same as it

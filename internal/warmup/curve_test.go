@@ -129,6 +129,69 @@ func TestReentry(t *testing.T) {
 	}
 }
 
+// What a data plane noted before somebody skipped or restarted the warm-up no longer counts; a pause changes nothing.
+func TestReachedSinceSomebodyMovedIt(t *testing.T) {
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	const age = 10 * time.Minute
+	mark := fleet.Mark{Progress: 1, Returned: now.Add(-12 * time.Second)} // 0.6 by now
+	whole := fleet.Member{Base: 1}
+	for _, tt := range []struct {
+		name   string
+		member fleet.Member
+		want   float64
+	}{
+		{"nobody", whole, 0.6},
+		{"skipped since", warmup.Skip.Apply(whole, linear, age-5*time.Second), 1},
+		{"skipped before", warmup.Skip.Apply(whole, linear, age-20*time.Second), 0.6},
+		{"restarted since", warmup.Restart.Apply(whole, linear, age-6*time.Second), 0.05},
+		{"restarted before", warmup.Restart.Apply(whole, linear, age-60*time.Second), 0.5}, // never ahead of control
+		{"paused since", warmup.Pause.Apply(fleet.Member{}, linear, age-5*time.Second), 0.6},
+		{"skipped before, paused since", warmup.Pause.Apply(warmup.Skip.Apply(whole, linear, age-20*time.Second), linear, age), 0.6},
+	} {
+		if got := warmup.Reached(linear, tt.member, age, mark, now); math.Abs(got-tt.want) > 1e-9 {
+			t.Errorf("%s: got %v, want %v", tt.name, got, tt.want)
+		}
+	}
+	skipped := warmup.Skip.Apply(whole, linear, age)
+	if got := warmup.Reached(linear, skipped, age, fleet.Mark{}, now); got != 1 {
+		t.Errorf("without a mark: got %v, want 1", got)
+	}
+}
+
+// Nothing is earned at weight 0, and who comes back begins with half of what it had reached.
+func TestRestAndReturn(t *testing.T) {
+	for _, tt := range []struct {
+		name            string
+		member          fleet.Member
+		age             time.Duration // at weight 0; it is so for an hour
+		resting         float64
+		returns, passed float64 // at once, and a quarter of the window later
+		reason          warmup.Reason
+	}{
+		{"warm", fleet.Member{}, old, 1, 0.5, 0.75, warmup.Recovered},
+		{"on its way", fleet.Member{}, 96 * time.Second, 0.8, 0.4, 0.65, warmup.Recovered},
+		{"never had a request", fleet.Member{}, 0, 0, 0, 0.25, warmup.New},
+		{"skipped", fleet.Member{Base: 1, At: young, Manual: true, Moved: young}, 2 * young, 1, 0.5, 0.75, warmup.Recovered},
+		{"paused", fleet.Member{Base: 0.6, At: young, Manual: true, Paused: true}, old, 0.6, 0.3, 0.3, warmup.Manual},
+	} {
+		rests := warmup.Rest(tt.member, linear, tt.age)
+		if got := warmup.Progress(linear, rests, tt.age+time.Hour); math.Abs(got-tt.resting) > 1e-9 {
+			t.Errorf("%s: at weight 0 for an hour: got %v, want %v", tt.name, got, tt.resting)
+		}
+		back := warmup.Return(rests, tt.age+time.Hour)
+		for after, want := range map[time.Duration]float64{0: tt.returns, linear.Window / 4: tt.passed} {
+			if got := warmup.Progress(linear, back, tt.age+time.Hour+after); math.Abs(got-want) > 1e-9 {
+				t.Errorf("%s: %v after its return: got %v, want %v", tt.name, after, got, want)
+			}
+		}
+		p := newPool(linear, old, tt.age+time.Hour)
+		p.members = map[int]fleet.Member{1: back}
+		if got := p.decide(0).Outcomes[1].Reason; got != tt.reason {
+			t.Errorf("%s: the reason is %q, want %q", tt.name, got, tt.reason)
+		}
+	}
+}
+
 func TestTick(t *testing.T) {
 	for _, tt := range []struct{ window, want time.Duration }{
 		{0, 0},

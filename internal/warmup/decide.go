@@ -74,8 +74,8 @@ type Decision struct {
 // A member is left out when its stage is not offered to requests, its weight is 0, the policy sends nothing to
 // where it is, or this data plane has ejected it. If that leaves nobody, ejection is overruled and those who are
 // offered get their full weight: a request that may be answered is better than one that cannot be. If it leaves
-// less than the part of them that is the policy's panic threshold, the ejected get what their curve gives them:
-// those that are left could not bear it all.
+// less of them than the part that is the policy's panic threshold, and all groups together could not take everything
+// even if they were warm, the ejected get what their curve gives them: those that are left could not bear it all.
 //
 // Where the policy has a Locality the members fall into groups, each with its part of the requests; see [Group].
 // All that follows is decided in each group for itself.
@@ -98,9 +98,13 @@ func Decide(v fleet.View, s *fleet.Service, p *fleet.Pool, o fleet.Overlay, near
 		}
 	}
 	strained := deal(d.groups)
+	panics := short(d.groups)
 	out := Decision{Outcomes: d.outcomes, Groups: make([]Group, len(d.groups))}
 	for k := range d.groups {
 		g := &d.groups[k]
+		if panics && g.included > 0 && float64(g.included) < d.policy.Panic*float64(g.included+g.ejected) {
+			d.recall(g)
+		}
 		d.settle(g, strained)
 		out.Groups[k] = g.Group
 	}
@@ -111,10 +115,12 @@ func Decide(v fleet.View, s *fleet.Service, p *fleet.Pool, o fleet.Overlay, near
 func (d *decision) place(g *group, i int, m fleet.Member, e *fleet.Endpoint, age time.Duration, mark fleet.Mark, now time.Time) {
 	out, w := &d.outcomes[i], d.policy.Warmup
 	published := Progress(w, m, age)
-	out.Progress = Reentry(w, published, mark, now)
+	out.Progress = Reached(w, m, age, mark, now)
 	out.Curve = Share(w, out.Progress)
 	d.weights[i] = e.Full()
 	switch {
+	case e.Stage == fleet.Starting && e.Age > 0:
+		out.Reason = NotReady
 	case e.Stage == fleet.Starting:
 		out.Reason = New
 	case !e.Stage.Offered() || d.weights[i] == 0:
@@ -130,7 +136,9 @@ func (d *decision) place(g *group, i int, m fleet.Member, e *fleet.Endpoint, age
 		g.there += d.weights[i]
 		g.effective += d.weights[i] * out.Curve
 		g.warmest = max(g.warmest, out.Curve)
-		out.Reason = why(w, m, out, published, age)
+		if out.Reason = why(w, m, out, published, age); out.Reason == Full && d.weights[i] != float64(e.Weight) {
+			out.Reason = Weighed
+		}
 		out.Growing = out.Warming && (!m.Paused || out.Progress < published)
 	}
 }
@@ -138,9 +146,6 @@ func (d *decision) place(g *group, i int, m fleet.Member, e *fleet.Endpoint, age
 // Settle decides what the members of a group get among themselves. The pool is strained when there is nobody who
 // could take what is too much for those who warm up.
 func (d *decision) settle(g *group, strained bool) {
-	if g.included > 0 && float64(g.included) < d.policy.Panic*float64(g.included+g.ejected) {
-		d.recall(g)
-	}
 	switch {
 	case g.included > 0:
 		d.relate(g, strained)
@@ -157,6 +162,8 @@ func why(w fleet.Warmup, m fleet.Member, out *Outcome, published float64, age ti
 		return Recovered
 	case out.Curve < 1 && (m.Manual || m.Paused):
 		return Manual
+	case out.Curve < 1 && m.Recovered:
+		return Recovered
 	case out.Curve < 1:
 		return New
 	case w.Window > 0 && age < w.Window && !m.Manual:

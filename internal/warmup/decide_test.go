@@ -103,6 +103,30 @@ func TestReasons(t *testing.T) {
 			[]float64{1, 0.1},
 		},
 		{
+			"one that waits to be offered", func(p *pool) { p.endpoints[1].Stage = fleet.Starting },
+			[]time.Duration{old, 0},
+			[]warmup.Reason{warmup.Full, warmup.New},
+			[]float64{1, 0},
+		},
+		{
+			"one that lost readiness", func(p *pool) { p.endpoints[1].Stage = fleet.Starting },
+			[]time.Duration{old, young},
+			[]warmup.Reason{warmup.Full, warmup.NotReady},
+			[]float64{1, 0},
+		},
+		{
+			"one whose weight is multiplied", func(p *pool) { p.endpoints[0].Factor, p.endpoints[1].Factor = new(0.5), new(0.5) },
+			[]time.Duration{old, young},
+			[]warmup.Reason{warmup.Weighed, warmup.New},
+			[]float64{1, 0.25},
+		},
+		{
+			"one whose weight is multiplied by 1", func(p *pool) { p.endpoints[0].Factor = new(1.0) },
+			[]time.Duration{old},
+			[]warmup.Reason{warmup.Full},
+			[]float64{1},
+		},
+		{
 			"one alone", func(*pool) {},
 			[]time.Duration{some},
 			[]warmup.Reason{warmup.BypassSingle},

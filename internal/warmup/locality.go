@@ -37,15 +37,15 @@ type group struct {
 // groups that requests are spread over get their weight times what they are able to take. Whatever that leaves
 // is shared out in the same proportions.
 func deal(groups []group) (strained bool) {
-	left, able := 1.0, 0.0
+	left, taken := 1.0, 0.0
 	for k := range groups {
 		g := &groups[k]
 		g.Able = g.able()
-		able += g.Able
 		if g.Part = g.steady * g.Able; !g.spread {
 			g.Part = min(left, g.Able)
 			left -= g.Part
 		}
+		taken += g.Part
 	}
 	// Nobody is able to take anything: any request is better sent to those in service, else to the ejected.
 	for _, weight := range []func(*group) float64{nil, (*group).inService, (*group).offered} {
@@ -63,8 +63,30 @@ func deal(groups []group) (strained bool) {
 			break
 		}
 	}
-	return able < 1 || len(groups) == 1
+	const rounding = 1e-9 // steady parts sum to 1 but for that
+	return taken < 1-rounding || len(groups) == 1
 }
+
+// Short says whether the groups together cannot take everything by who is in service, however warm. Only then the
+// ejected of one of them are worth asking: Envoy, too, disregards panic thresholds while its total health is whole.
+func short(groups []group) bool {
+	var sum float64
+	for k := range groups {
+		sum += groups[k].healthy()
+	}
+	return sum < 1
+}
+
+// Healthy returns the part of all requests that a group could take if everybody in it were warm.
+func (g *group) healthy() float64 {
+	if !(g.there > 0) || g.closed {
+		return 0
+	}
+	return min(1, overprovisioned*g.present())
+}
+
+// Present is the part of a group that is in service, by full weight.
+func (g *group) present() float64 { return g.there / (g.there + g.away) }
 
 func (g *group) inService() float64 { return g.by(g.there) }
 func (g *group) offered() float64   { return g.by(g.away) }
@@ -84,15 +106,15 @@ func (g *group) by(weight float64) float64 {
 // back. And they are as warm as what is there of the weight that stood before the newcomers came, so that a group
 // that merely grows keeps its requests, and one that is replaced lets go of what it cannot bear.
 func (g *group) able() float64 {
-	if !(g.there > 0) || g.closed {
+	healthy := g.healthy()
+	if healthy == 0 {
 		return 0
 	}
-	present := g.there / (g.there + g.away)
 	warm := g.warmest
-	if stood := min(g.capacity*present, g.there); stood > 0 {
+	if stood := min(g.capacity*g.present(), g.there); stood > 0 {
 		warm = min(warm, g.effective/stood)
 	}
-	return min(1, overprovisioned*present) * warm
+	return healthy * warm
 }
 
 // Divide returns the groups into which the policy divides the members of p for a data plane at near, the nearest

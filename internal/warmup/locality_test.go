@@ -3,6 +3,7 @@ package warmup_test
 import (
 	"fmt"
 	"math"
+	"slices"
 	"testing"
 	"time"
 
@@ -39,11 +40,10 @@ func (p *pool) at(t *testing.T, places ...string) *pool {
 	return p
 }
 
-func (p *pool) eject(incarnations ...string) *pool {
+func (p *pool) eject(incarnations ...string) {
 	for _, i := range incarnations {
 		p.overlay[i] = fleet.Mark{Ejected: true, Progress: 1}
 	}
-	return p
 }
 
 func stood(place string, capacity float64) fleet.Place {
@@ -207,14 +207,47 @@ func TestReasonsInGroups(t *testing.T) {
 	}
 }
 
-// Panic is a matter of each group.
+// Panic is a matter of each group, but of none while the groups together could take everything: somebody who fails is
+// not asked where others are well.
 func TestPanicInOneGroup(t *testing.T) {
-	p := newPool(linear).at(t, "eu/a", "eu/a", "eu/a", "eu/b", "eu/b").eject("i0", "i1", "i3")
-	p.policy.Locality, p.near.Locality = &fleet.LocalityPolicy{}, fleet.Locality{Region: "eu", Zone: "a"}
-	p.policy.Panic = 0.5
-	want := []warmup.Reason{warmup.Panic, warmup.Panic, "", warmup.Ejected, ""}
-	if diff := cmp.Diff(want, reasons(p.decide(0))); diff != "" {
-		t.Errorf("reasons (-want +got):\n%s", diff)
+	for _, tt := range []struct {
+		near, far       int // endpoints
+		nearOut, farOut int // of them ejected
+		nearPanics      bool
+		farPanics       bool
+	}{
+		{3, 3, 2, 0, false, false}, // 47 % and all
+		{3, 2, 2, 1, false, false}, // 47 % and 70 %
+		{5, 6, 4, 3, true, false},  // 28 % and 70 %; the far are at the threshold
+		{3, 4, 2, 3, true, true},   // 47 % and 35 %
+		{3, 3, 2, 3, true, false},  // nobody is left afar to be panicked about
+	} {
+		for name, policy := range map[string]*fleet.LocalityPolicy{"failover": {}, "distribute": spread(map[string]uint32{"eu/a": 60, "eu/b": 40})} {
+			p := newPool(linear).at(t, slices.Concat(slices.Repeat([]string{"eu/a"}, tt.near), slices.Repeat([]string{"eu/b"}, tt.far))...)
+			p.policy.Locality, p.near.Locality, p.policy.Panic = policy, fleet.Locality{Region: "eu", Zone: "a"}, 0.5
+			for i := range tt.nearOut {
+				p.eject(fmt.Sprint("i", i))
+			}
+			for i := range tt.farOut {
+				p.eject(fmt.Sprint("i", tt.near+i))
+			}
+			got := reasons(p.decide(0))
+			near, far := got[0] == warmup.Panic, got[tt.near] == warmup.Panic
+			if near != tt.nearPanics || far != tt.farPanics {
+				t.Errorf("%s, %d of %d near and %d of %d far are ejected: panic is %v and %v, want %v and %v",
+					name, tt.nearOut, tt.near, tt.farOut, tt.far, near, far, tt.nearPanics, tt.farPanics)
+			}
+		}
+	}
+}
+
+// A place that is whole has no part to give to those that get more than they can take.
+func TestWhoGetsMoreThanItsWarmthAllowsIsBypassed(t *testing.T) {
+	p := newPool(linear).at(t, "eu/a", "eu/b@12s")
+	p.policy.Locality, p.near.Locality = spread(map[string]uint32{"eu/a": 1, "eu/b": 99}), fleet.Locality{Region: "eu", Zone: "a"}
+	d := p.decide(0)
+	if diff := cmp.Diff([]warmup.Reason{"", warmup.BypassSingle}, reasons(d)); diff != "" {
+		t.Errorf("%.3f of the requests go to a place that is warm enough for a tenth (-want +got):\n%s", d.Groups[1].Part, diff)
 	}
 }
 

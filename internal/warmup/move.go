@@ -44,12 +44,14 @@ func (m *Move) UnmarshalText(b []byte) error {
 // Apply returns the place of an endpoint of this age after the move. Its share jumps only where it is meant to:
 // when its ramp is skipped or begins anew.
 func (m Move) Apply(at fleet.Member, w fleet.Warmup, age time.Duration) fleet.Member {
-	next := fleet.Member{Endpoint: at.Endpoint, Base: Progress(w, at, age), At: age, Manual: true}
+	next := fleet.Member{Endpoint: at.Endpoint, Base: Progress(w, at, age), At: age, Manual: true, Moved: at.Moved}
 	switch m {
 	case Skip:
 		next.Base = 1
+		next.Moved = age
 	case Restart:
 		next.Base = 0
+		next.Moved = age
 	case Pause:
 		next.Paused = true
 	case Resume:

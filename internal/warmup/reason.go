@@ -8,14 +8,16 @@ type Reason string
 // The reasons. The empty reason is an ordinary full share.
 const (
 	Full          Reason = ""
-	New           Reason = "new"             // on its first ramp
-	Recovered     Reason = "recovered"       // back after a failed check, on a shortened ramp
+	New           Reason = "new"             // on its first ramp, or waits for it
+	NotReady      Reason = "not-ready"       // was in service before, and does not pass its checks now
+	Recovered     Reason = "recovered"       // back after a failed check or a weight of 0, on a shortened ramp
 	Baseline      Reason = "baseline"        // was there before warm-up was switched on: mature
 	Budget        Reason = "budget"          // raised so that warm endpoints carry at most λ times what they did
 	Probe         Reason = "probe"           // got a guaranteed probe
 	BypassSingle  Reason = "bypass-single"   // nobody else to send to, here or elsewhere
 	BypassAllCold Reason = "bypass-all-cold" // everybody warms: shares are relative to the warmest
-	Manual        Reason = "manual"          // somebody, or the endpoint's own label, moved or paused its warm-up
+	Manual        Reason = "manual"          // somebody moved or paused its warm-up
+	Weighed       Reason = "weight"          // a full share, of a weight that somebody multiplied
 	Ejected       Reason = "ejected"         // left out by this data plane
 	Panic         Reason = "panic"           // ejected, and sent to all the same: too few are in service
 	Drained       Reason = "drained"         // weight 0, or leaving

@@ -15,7 +15,12 @@ import (
 // root is the project's directory; binaries are in its bin.
 const root = "../.."
 
-func TestMain(m *testing.M) { os.Exit(buildAndRun(m)) }
+func TestMain(m *testing.M) {
+	if order := os.Getenv(siegeOrder); order != "" {
+		os.Exit(besiege(order))
+	}
+	os.Exit(buildAndRun(m))
+}
 
 func buildAndRun(m *testing.M) int {
 	if err := becomeSubreaper(); err != nil {

@@ -74,16 +74,22 @@ func acts() []act {
 			func(_, _, last endpoint) bool { return last.Ramp.Share == 1 }, "its full share",
 		},
 		{
-			"weight %s 0", func(e endpoint) bool { return e.factor() == 0 },
-			func(_, _, last endpoint) bool { return last.factor() == 0 }, "nothing",
-		},
-		{
 			"weight %s 0.5", func(e endpoint) bool { return e.factor() == 0.5 },
 			func(_, _, last endpoint) bool { return last.factor() == 0.5 && last.Ramp.Share == 1 }, "half of its weight",
 		},
 		{
 			"weight %s 1", func(e endpoint) bool { return e.factor() == 1 },
 			func(_, _, last endpoint) bool { return last.factor() == 1 && last.Ramp.Share == 1 }, "all of its weight",
+		},
+		{
+			"weight %s 0", func(e endpoint) bool { return e.factor() == 0 },
+			func(_, _, last endpoint) bool { return last.factor() == 0 }, "nothing",
+		},
+		{
+			"weight %s 1", func(e endpoint) bool { return e.factor() == 1 && e.Ramp.Share > 0 },
+			func(_, first, last endpoint) bool {
+				return first.Ramp.Share > 0.4 && first.Ramp.Share < 1 && last.Ramp.Share > first.Ramp.Share
+			}, "about half of its share, and more with time: it comes back from maintenance",
 		},
 		{
 			"warmup restart %s", func(e endpoint) bool { return e.Ramp.Share < 1 },

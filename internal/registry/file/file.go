@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -49,7 +50,8 @@ func Save(path string, v fleet.View, now time.Time) error {
 // Load reads what Save wrote and adds the time since then to every age, so that nobody ramps again because a
 // program was restarted. Time is taken from the kernel's boot-time clock within one boot, which nobody can
 // set; across boots from the wall clock, and a wall clock that went back adds nothing. The second result is
-// how long ago the snapshot was saved. The error wraps ErrNone when there is no file.
+// how long ago the snapshot was saved. The error wraps ErrNone when there is no file. What does not hold together, as
+// nothing that Save wrote does, is refused.
 func Load(path string, now time.Time) (fleet.View, time.Duration, error) {
 	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -64,6 +66,9 @@ func Load(path string, now time.Time) (fleet.View, time.Duration, error) {
 	}
 	if s.Format != format || s.Snapshot == nil {
 		return fleet.View{}, 0, fmt.Errorf("load %s: format %d, this program reads %d", path, s.Format, format)
+	}
+	if err := check(s.Snapshot); err != nil {
+		return fleet.View{}, 0, fmt.Errorf("load %s: %w", path, err)
 	}
 	away := max(0, now.Sub(s.Wall))
 	if boot, uptime := bootClock(); boot != "" && boot == s.Boot {
@@ -82,12 +87,38 @@ func aged(services []fleet.Service, d time.Duration) []fleet.Service {
 		copy(endpoints, out[i].Endpoints)
 		for j := range endpoints {
 			if endpoints[j].Stage != fleet.Starting || endpoints[j].Age > 0 { // it was offered before
-				endpoints[j].Age += max(0, d)
+				endpoints[j].Age = later(endpoints[j].Age, max(0, d))
 			}
 		}
 		out[i].Endpoints = endpoints
 	}
 	return out
+}
+
+// later is age and d, at most the greatest duration.
+func later(age, d time.Duration) time.Duration {
+	if sum := max(0, age) + d; sum >= 0 {
+		return sum
+	}
+	return math.MaxInt64
+}
+
+// check says what a snapshot refers to that is not there.
+func check(s *fleet.Snapshot) error {
+	for i := range s.Services {
+		service := &s.Services[i]
+		if len(service.Pools) == 0 {
+			return fmt.Errorf("service %q has no pool", service.Name)
+		}
+		for j := range service.Pools {
+			for _, m := range service.Pools[j].Members {
+				if m.Endpoint < 0 || m.Endpoint >= len(service.Endpoints) {
+					return fmt.Errorf("service %q, subset %q: a member is endpoint %d of %d", service.Name, service.Pools[j].Subset, m.Endpoint, len(service.Endpoints))
+				}
+			}
+		}
+	}
+	return nil
 }
 
 // replace writes data beside path and renames it over, so that a reader never sees half of it.

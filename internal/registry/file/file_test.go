@@ -13,7 +13,7 @@ import (
 
 func view(age time.Duration, taken time.Time) fleet.View {
 	return fleet.View{Taken: taken, Snapshot: &fleet.Snapshot{Number: 7, Services: []fleet.Service{{
-		Name: "reviews:9080", Endpoints: []fleet.Endpoint{
+		Name: "reviews:9080", Pools: []fleet.Pool{{}}, Endpoints: []fleet.Endpoint{
 			{Incarnation: "warm", Stage: fleet.Warming, Age: age},
 			{Incarnation: "new", Stage: fleet.Starting},
 		},
@@ -84,7 +84,12 @@ func TestLoadRefuses(t *testing.T) {
 	if _, _, err := Load(path, time.Now()); !errors.Is(err, ErrNone) {
 		t.Errorf("no file: %v, want ErrNone", err)
 	}
-	for _, bad := range []string{"", "{", `{"format":1}`, `{"format":9,"snapshot":{}}`} {
+	for _, bad := range []string{
+		"", "{", `{"format":1}`, `{"format":9,"snapshot":{}}`,
+		`{"format":1,"snapshot":{"services":[{"name":"web:80"}]}}`,
+		`{"format":1,"snapshot":{"services":[{"name":"web:80","pools":[{"members":[{"endpoint":1}]}],"endpoints":[{}]}]}}`,
+		`{"format":1,"snapshot":{"services":[{"name":"web:80","pools":[{"members":[{"endpoint":-1}]}],"endpoints":[{}]}]}}`,
+	} {
 		if err := os.WriteFile(path, []byte(bad), 0o600); err != nil {
 			t.Fatal(err)
 		}

@@ -1,4 +1,4 @@
-package serve
+package secure
 
 import (
 	"bytes"

@@ -1,0 +1,45 @@
+package fleet
+
+import (
+	"maps"
+	"testing"
+	"time"
+)
+
+// TestUnawaited: of all warm-ups that an instance goes through the longest counts, if a rolling update is done before.
+func TestUnawaited(t *testing.T) {
+	warm := func(window time.Duration, labels map[string]string) Pool {
+		return Pool{Labels: labels, Policy: Policy{Warmup: Warmup{Window: window}}}
+	}
+	services := []Service{
+		{Name: "all", Namespace: "shop", Pools: []Pool{warm(900*time.Second, nil)}}, // it selects nobody
+		{Name: "a", Namespace: "shop", Selector: map[string]string{"app": "a"}, Pools: []Pool{warm(30*time.Second, nil), warm(60*time.Second, map[string]string{"version": "slow"})}},
+		{Name: "a-too", Namespace: "shop", Selector: map[string]string{"app": "a"}, Pools: []Pool{warm(20*time.Second, nil)}},
+		{Name: "b", Namespace: "shop", Selector: map[string]string{"app": "b"}, Pools: []Pool{warm(0, nil)}},
+		{Name: "elsewhere", Namespace: "bank", Selector: map[string]string{"app": "a"}, Pools: []Pool{warm(500*time.Second, nil)}},
+	}
+	for _, tt := range []struct {
+		app, version string
+		more         map[string]string
+		w            Workload
+		window       time.Duration
+		service      string
+	}{
+		{app: "a", version: "v1", window: 30 * time.Second, service: "a"},
+		{app: "a", version: "slow", window: 60 * time.Second, service: "a"},
+		{app: "a", version: "v1", w: Workload{MinReady: 29 * time.Second}, window: 30 * time.Second, service: "a"},
+		{app: "a", version: "v1", w: Workload{MinReady: 30 * time.Second}},
+		{app: "a", version: "v1", w: Workload{Recreate: true}},
+		{app: "a", version: "v1", more: map[string]string{WarmupLabel: "off"}},
+		{app: "a", version: "v1", more: map[string]string{WarmupLabel: "on"}, window: 30 * time.Second, service: "a"},
+		{app: "b", version: "v1"},
+		{app: "c", version: "v1"},
+	} {
+		w := tt.w
+		w.Namespace, w.Labels = "shop", map[string]string{"app": tt.app, "version": tt.version}
+		maps.Copy(w.Labels, tt.more)
+		if window, service := w.Unawaited(services); window != tt.window || service != tt.service {
+			t.Errorf("%s %s %+v: got %v of %q, want %v of %q", tt.app, tt.version, w, window, service, tt.window, tt.service)
+		}
+	}
+}
