@@ -148,7 +148,7 @@ func (c *collector) pool(out exposition, world World, p Pool, now time.Time) {
 	}
 	labels := []string{name, strconv.FormatUint(uint64(p.Service.Port), 10), p.Pool.Subset}
 	if p.Traffic != nil {
-		counts := p.Traffic.Counts()
+		counts := p.counts()
 		send(out, c.service, trafficTable, &counts, labels...)
 		out.answers(c.service, &counts, true, labels...)
 	}

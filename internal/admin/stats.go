@@ -179,7 +179,7 @@ func (l *statList) add(name string, k kind, value int64) {
 // service would only repeat it.
 func (l *statList) pool(p Pool, overlay fleet.Overlay) {
 	prefix := "cluster." + statName(p.envoyName()) + "."
-	counts := p.Traffic.Counts()
+	counts := p.counts()
 	l.traffic(prefix, &counts, true)
 	var healthy int64
 	members := p.members()

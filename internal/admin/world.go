@@ -36,6 +36,19 @@ type Pool struct {
 	Groups    []warmup.Group    // likewise
 }
 
+// counts returns what the pool counted. Connections are its endpoints': whichever pool a request came by, it may use
+// any that is open.
+func (p Pool) counts() evidence.Counts {
+	c := p.Traffic.Counts()
+	c.ActiveConnects = 0
+	for _, e := range p.members() {
+		if t := p.Endpoints[e.Incarnation]; t != nil {
+			c.ActiveConnects += t.ActiveConnects.Load()
+		}
+	}
+	return c
+}
+
 // normal returns the world with nothing nil where others would trip: a program that has no snapshot yet, or
 // no pools.
 func (w World) normal() World {

@@ -21,11 +21,14 @@ type patience struct {
 const grace = 250 * time.Millisecond
 
 // writeAll writes all of b to nc and returns how much of it was taken. It gives up with os.ErrDeadlineExceeded
-// when nothing was taken for p.stall, or for up to half as long again, at p.by, and a grace after p.hush.
+// when nothing was taken for p.stall, at p.by, and a grace after p.hush.
 func writeAll(nc net.Conn, a *upstream.Alarm, b []byte, p patience) (sent int, err error) {
+	var limit time.Time // until something more must have been taken; zero: something has just been
 	for sent < len(b) {
 		now := time.Now()
-		limit := now.Add(p.stall)
+		if limit.IsZero() {
+			limit = now.Add(p.stall)
+		}
 		if !p.by.IsZero() && p.by.Before(limit) {
 			limit = p.by
 		}
@@ -37,11 +40,15 @@ func writeAll(nc net.Conn, a *upstream.Alarm, b []byte, p patience) (sent int, e
 		}
 		n, err := nc.Write(b[sent:])
 		sent += n
-		if err == nil {
-			continue
-		}
-		if !errors.Is(err, os.ErrDeadlineExceeded) || p.hushed() || !time.Now().Before(limit) {
+		switch {
+		case err == nil:
+		case !errors.Is(err, os.ErrDeadlineExceeded) || p.hushed():
 			return sent, err
+		case n == 0 && !time.Now().Before(limit):
+			return sent, err
+		}
+		if n > 0 {
+			limit = time.Time{}
 		}
 	}
 	return sent, nil

@@ -246,6 +246,9 @@ func (c *Conn) write(b []byte) error {
 		b = b[n:]
 	}
 	_, err := writeAll(c.nc, &c.wrote, b, patience{stall: c.p.o.StallTimeout})
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		c.end = endReset // it reads nothing: what waits for it in the socket would stay there
+	}
 	return err
 }
 
