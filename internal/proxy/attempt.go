@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"errors"
+	"net"
 	"net/http"
 	"os"
 	"time"
@@ -15,7 +16,7 @@ import (
 func (x *exchange) attempt(ctx context.Context) outcome {
 	if x.endpoint == nil {
 		now := x.start
-		if x.attempts > 0 {
+		if x.attempts > 0 || x.waited {
 			now = time.Now()
 		}
 		x.attempts++
@@ -39,9 +40,7 @@ func (x *exchange) attempt(ctx context.Context) outcome {
 		return o
 	}
 	// A connection that had been idle failed: another of its age may too.
-	if x.fresh = o.verdict == again && x.conn.Reused(); x.fresh {
-		x.endpoint.connsOf(x.pool).Doubt(time.Now())
-	}
+	x.fresh = o.verdict == again && x.conn.Reused()
 	x.part(o.verdict)
 	x.release()
 	return o
@@ -52,7 +51,7 @@ func (x *exchange) attempt(ctx context.Context) outcome {
 func (x *exchange) connect(ctx context.Context) (err error) {
 	conns, conn := x.endpoint.connsOf(x.pool), (*upstream.Conn)(nil)
 	if !x.fresh {
-		conn = conns.Idle(x.sentAt, !x.repeatable())
+		conn = conns.Idle(x.sentAt)
 	}
 	switch {
 	case conn != nil:
@@ -69,9 +68,6 @@ func (x *exchange) connect(ctx context.Context) (err error) {
 	x.endpoint.sent(conn.Reused(), x.attempts > 1)
 	return nil
 }
-
-// repeatable says whether the whole request may be sent again if its connection turns out to be dead.
-func (x *exchange) repeatable() bool { return x.idempotent() && x.feeder.untouched(x) }
 
 // choose finds the endpoint that the request goes to now and counts the request as open there. The outcome is
 // whole when there is one.
@@ -276,9 +272,10 @@ func (x *exchange) hear() outcome {
 	return x.unheard(&http1.Error{Status: 502, Reason: "too many interim answers"})
 }
 
-// hearHead reads one head from the endpoint.
+// hearHead reads one head from the endpoint. Its time begins once, however many pieces it comes in.
 func (x *exchange) hearHead() error {
 	var guard headGuard
+	var began time.Time
 	for {
 		b := x.conn.Buffer.Bytes()
 		if guard.due(b) {
@@ -291,6 +288,12 @@ func (x *exchange) hearHead() error {
 				return nil
 			}
 		}
+		if !x.asked.IsZero() {
+			began = x.asked
+		} else if began.IsZero() {
+			began = time.Now()
+		}
+		x.asked = began
 		if err := x.fill(x.c.p.o.AnswerTimeout, x.c.p.o.MaxHead); err != nil {
 			return err
 		}
@@ -306,6 +309,8 @@ func (x *exchange) unheard(err error) outcome {
 	}
 	var bad *http1.Error
 	switch {
+	case x.c.cut.Load():
+		return outcome{verdict: gone, reason: "the connection was cut before its answer"}
 	case errors.As(err, &bad):
 		x.endpoint.cut()
 		return outcome{refused, 502, "the endpoint answered badly: " + bad.Reason}
@@ -336,6 +341,9 @@ func (x *exchange) fill(wait time.Duration, most int) error {
 	x.feeder.quiet.Store(began.UnixNano())
 	defer x.feeder.quiet.Store(0)
 	for ; ; now = time.Now() {
+		if x.c.cut.Load() {
+			return net.ErrClosed
+		}
 		limit := x.sooner(x.feeder.latest(began).Add(wait))
 		if !now.Before(limit) {
 			return errTimeout

@@ -37,6 +37,7 @@ type exchange struct {
 	end      time.Time // when its answer was whole; zero before
 	deadline time.Time // of the whole request; zero for none
 	draw     uint64    // decides which of a route's destinations; the same in every attempt
+	waited   bool      // the head came in pieces: the start is long ago
 	attempts int
 	fresh    bool   // the next attempt wants a connection that never served
 	failed   string // incarnation that the last attempt failed on
@@ -115,7 +116,7 @@ func (x *exchange) forget() {
 	x.c, x.pool, x.endpoint, x.conn = nil, nil, nil, nil
 	x.course, x.match, x.lane, x.written, x.prefix = nil, nil, nil, nil, 0
 	x.query, x.fresh, x.edits.place.Value = route.Request{}, false, x.edits.place.Value[:0]
-	x.end, x.deadline, x.attempts, x.failed, x.cause = time.Time{}, time.Time{}, 0, "", nil
+	x.end, x.deadline, x.attempts, x.waited, x.failed, x.cause = time.Time{}, time.Time{}, 0, false, "", nil
 	x.parsed, x.ready, x.upgrade, x.reveal, x.close = false, false, false, false, false
 	x.method, x.host, x.path, x.caller, x.from, x.given = nil, nil, nil, nil, nil, nil
 }
@@ -170,6 +171,7 @@ func (x *exchange) receive() error {
 				return nil
 			}
 		}
+		x.waited = true
 		err := c.fill(limit, c.p.o.MaxHead)
 		if errors.Is(err, upstream.ErrTooLarge) {
 			return http1.TooLarge(c.in.Bytes())
@@ -315,17 +317,11 @@ func (x *exchange) conclude(o outcome) (another bool) {
 		}
 	case gone, paused:
 	}
-	if x.close && (o.verdict == whole || o.verdict == refused) && !x.last() {
+	if x.close && (o.verdict == whole || o.verdict == refused) {
 		c.end = endLinger
 	}
 	x.settle(&o)
 	return another
-}
-
-// last says whether the client has said that it will send nothing after this request, and had nothing more to send for
-// it: nobody can still be writing.
-func (x *exchange) last() bool {
-	return x.parsed && x.req.Close && x.req.Framing == http1.NoBody && !x.c.pipelined()
 }
 
 // refuse answers for an endpoint that cannot, or that the route does not ask.

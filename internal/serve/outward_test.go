@@ -49,6 +49,7 @@ func over(v fleet.View, spec, other *fleet.ClientTLS) fleet.View {
 	return v
 }
 
+// ask returns when the connection to the endpoint has been put back, which is after the client has its answer.
 func (g *gateway) ask(listener string) (int, string) {
 	g.t.Helper()
 	c := mustDial(g.t, g.addr(listener))
@@ -57,6 +58,7 @@ func (g *gateway) ask(listener string) (int, string) {
 	if err != nil {
 		g.t.Fatal(err)
 	}
+	eventually(g.t, "no request is open", func() bool { return len(g.s.Proxy().State().Open()) == 0 })
 	return status, body
 }
 

@@ -25,7 +25,6 @@ type Conn struct {
 	born     time.Time // when it was opened
 	since    time.Time // when it was last put back
 	served   int
-	unsure   bool // there may be more to read than what was read
 	ended    atomic.Bool
 	scratch  [1]byte
 }
@@ -96,12 +95,4 @@ func (c *Conn) alive() bool {
 }
 
 // peek reads without taking: only "nothing yet" is quiet.
-func (c *Conn) peek(fd uintptr) {
-	for {
-		_, _, err := syscall.Recvfrom(int(fd), c.scratch[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-		if err != syscall.EINTR {
-			c.quiet = err == syscall.EAGAIN
-			return
-		}
-	}
-}
+func (c *Conn) peek(fd uintptr) { c.quiet = silent(fd, c.scratch[:]) }

@@ -23,7 +23,6 @@ type Pool struct {
 	waiters []*waiter // the first one has waited longest; empty unless open == MaxConns and idle is empty
 	open    int       // places taken: connections in use, idle, and being made
 	closed  bool
-	doubted time.Time // until then nothing is believed to be alive that was not looked at
 
 	sessions atomic.Pointer[sessions] // of TLS
 }
@@ -66,24 +65,9 @@ func (p *Pool) Get(ctx context.Context, now, deadline time.Time, fresh bool) (*C
 	}
 }
 
-// trusted is for how long a connection is believed to be alive after it was put back. Endpoints close connections
-// that have been idle for seconds.
-const trusted = 10 * time.Millisecond
-
-// wary is for how long an endpoint is not trusted that closed a connection unsaid.
-const wary = time.Minute
-
-// Doubt says that a connection which was in use a moment ago was dead: the endpoint may be one that closes after its
-// answers without saying so. For a while every connection to it is looked at before it is used.
-func (p *Pool) Doubt(now time.Time) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.doubted = now.Add(wary)
-}
-
 // Idle returns the connection that was put back last, nil if none can be had without waiting. It is looked at, as in
-// Get, when it was put back longer ago than a moment, or when sure says that the request may not be sent twice.
-func (p *Pool) Idle(now time.Time, sure bool) *Conn {
+// Get: what an endpoint sent after its answer would be the answer to the next request.
+func (p *Pool) Idle(now time.Time) *Conn {
 	for {
 		p.mu.Lock()
 		last := len(p.idle) - 1
@@ -93,10 +77,8 @@ func (p *Pool) Idle(now time.Time, sure bool) *Conn {
 		}
 		c := p.idle[last]
 		p.idle = p.idle[:last]
-		known := !sure && !now.Before(p.doubted)
 		p.mu.Unlock()
-		known = known && !c.unsure && now.Sub(c.since) < trusted && !c.ended.Load()
-		if known || c.alive() {
+		if c.alive() {
 			c.Buffer = p.o.Buffers.Get()
 			return c
 		}
@@ -204,7 +186,6 @@ func (p *Pool) unconnected(ctx context.Context, err error) error {
 // connection that was closed already may be put back too: that saves its buffer.
 func (p *Pool) Put(c *Conn, now time.Time) {
 	whole := len(c.Buffer.Bytes()) == 0
-	c.unsure = c.Buffer.Full()
 	p.o.Buffers.Put(c.Buffer)
 	c.Buffer = nil
 	c.served++

@@ -161,15 +161,8 @@ func TestDeadConnectionIsNotReused(t *testing.T) {
 		},
 	} {
 		for how, take := range map[string]func(p *Pool, now time.Time) *Conn{
-			"get":            func(p *Pool, now time.Time) *Conn { return get(t, p, now) },
-			"not sent twice": func(p *Pool, now time.Time) *Conn { return p.Idle(now, true) },
-			"to one who does it unsaid": func(p *Pool, now time.Time) *Conn {
-				p.Doubt(now)
-				return p.Idle(now, false)
-			},
-			"not used lately": func(p *Pool, now time.Time) *Conn {
-				return p.Idle(now.Add(trusted), false)
-			},
+			"get":  func(p *Pool, now time.Time) *Conn { return get(t, p, now) },
+			"idle": func(p *Pool, now time.Time) *Conn { return p.Idle(now) },
 		} {
 			t.Run(name+", "+how, func(t *testing.T) {
 				e, now := listen(t), time.Now()
@@ -231,7 +224,7 @@ func TestNextUserMovesTheDeadlines(t *testing.T) {
 		t.Fatal("the deadline was not set")
 	}
 	p.Put(c, now)
-	if got := p.Idle(now, false); got != c {
+	if got := p.Idle(now); got != c {
 		t.Fatal("got another connection")
 	}
 	theirs := <-e.conns

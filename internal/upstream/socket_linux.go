@@ -31,3 +31,16 @@ func Send(fd uintptr, b []byte) (n int, err error) {
 		return taken(int(got), len(b), errno)
 	}
 }
+
+// silent says whether a socket that does not block has nothing to be read: no byte, no end and no error. b is room
+// for one byte.
+func silent(fd uintptr, b []byte) bool {
+	for {
+		//nolint:gosec // likewise
+		_, _, errno := syscall.RawSyscall6(syscall.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)),
+			syscall.MSG_PEEK|syscall.MSG_DONTWAIT, 0, 0)
+		if errno != syscall.EINTR {
+			return errno == syscall.EAGAIN
+		}
+	}
+}

@@ -26,3 +26,14 @@ func Send(fd uintptr, b []byte) (n int, err error) {
 		return taken(n, len(b), errno)
 	}
 }
+
+// silent says whether a socket that does not block has nothing to be read: no byte, no end and no error. b is room
+// for one byte.
+func silent(fd uintptr, b []byte) bool {
+	for {
+		_, _, err := syscall.Recvfrom(int(fd), b, syscall.MSG_PEEK)
+		if err != syscall.EINTR {
+			return err == syscall.EAGAIN
+		}
+	}
+}

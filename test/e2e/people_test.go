@@ -92,7 +92,7 @@ func acts() []act {
 			}, "about half of its share, and more with time: it comes back from maintenance",
 		},
 		{
-			"warmup restart %s", func(e endpoint) bool { return e.Ramp.Share < 1 },
+			"warmup restart %s", func(e endpoint) bool { return e.Ramp.Reason == "manual" },
 			func(_, first, last endpoint) bool {
 				return last.Ramp.Share > first.Ramp.Share
 			}, "a share that grows from the minimum",
