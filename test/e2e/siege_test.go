@@ -91,8 +91,11 @@ func TestSiege(t *testing.T) {
 		s.smallSize()
 	}
 	account, shots := load.stop(t)
-	if n := len(lost(shots)); n > 0 || account.Unsent > 0 {
-		t.Errorf("of the others' %d requests %d were lost and %d not sent, want none", account.Sent, n, account.Unsent)
+	if n := len(lost(shots)); n > 0 {
+		t.Errorf("of the others' %d requests %d were lost, want none", account.Sent, n)
+	}
+	if account.Unsent > account.Sent/20 { // besiegers and load share the machine
+		t.Errorf("invalid run: %d of the others' requests were not sent beside %d that were", account.Unsent, account.Sent)
 	}
 	s.others(load, shots)
 }
