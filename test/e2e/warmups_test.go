@@ -60,7 +60,7 @@ func TestWarmups(t *testing.T) {
 	}
 	t.Run("policies", func(t *testing.T) { policies(t, m, windowOf(20*time.Second)) })
 	if !t.Failed() { // what goes on starts from a fleet that is warm
-		t.Run("gateways", func(t *testing.T) { gateways(t, m, windowOf(10*time.Second)) })
+		t.Run("gateways", func(t *testing.T) { gateways(t, m, windowOf(20*time.Second)/2) })
 	}
 }
 
