@@ -10,8 +10,9 @@
 // previous one, so that connections, counts and the balancers' positions outlive every change.
 //
 // What a client may rely on: an answer that began and could not be finished is cut, never ended cleanly; a
-// request is sent a second time only when the endpoint cannot have acted on it; answers to pipelined requests
-// come in order; what an endpoint writes is passed on when it is read, not when a buffer is full.
+// request is sent a second time only when the endpoint cannot have acted on it, or when its method makes twice the
+// same as once and a connection used before broke without a word; answers to pipelined requests come in order; what
+// an endpoint writes is passed on when it is read, not when a buffer is full.
 package proxy
 
 import (
