@@ -29,6 +29,7 @@ func TestSubsetsKeepToThemselves(t *testing.T) {
 			s.Pools = append(s.Pools, pool)
 		}
 		balancers := make([]*balancer.Balancer, len(s.Pools))
+		alone := make([]*balancer.Balancer, len(s.Pools)) // the same pools, with the same past, which nobody asks
 		counts := make([]map[string]uint64, len(s.Pools))
 		for round := range 3 {
 			now := epoch.Add(time.Duration(round) * 10 * time.Second)
@@ -52,13 +53,14 @@ func TestSubsetsKeepToThemselves(t *testing.T) {
 				}
 			}
 			for k := range s.Pools {
-				alone := balancer.Compile(nil, balancer.Input{View: in.View, Service: s, Pool: &s.Pools[k], Traffic: in.Traffic}, now).Shares(now)
+				alone[k] = balancer.Compile(alone[k], balancer.Input{View: in.View, Service: s, Pool: &s.Pools[k], Traffic: in.Traffic}, now)
+				want := alone[k].Shares(now)
 				for i, share := range balancers[k].Shares(now) {
 					if share.Actual != counts[k][share.Endpoint.Name] {
 						t.Fatalf("%q counts %d picks of %s, want %d", s.Pools[k].Subset, share.Actual, share.Endpoint.Name, counts[k][share.Endpoint.Name])
 					}
-					if share.Share != alone[i].Share || share.Fraction != alone[i].Fraction {
-						t.Fatalf("%q: %s has a share of %v, alone %v", s.Pools[k].Subset, share.Endpoint.Name, share.Share, alone[i].Share)
+					if share.Share != want[i].Share || share.Fraction != want[i].Fraction {
+						t.Fatalf("%q: %s has a share of %v and %v of the requests, alone %v and %v", s.Pools[k].Subset, share.Endpoint.Name, share.Share, share.Fraction, want[i].Share, want[i].Fraction)
 					}
 				}
 			}
