@@ -49,7 +49,7 @@ type Service struct {
 	Port      uint32            `json:"port"`
 	PortName  string            `json:"port_name,omitempty"`
 	Target    string            `json:"target,omitempty"`   // port of the instances: a number or a port's name; empty means Port
-	Protocol  string            `json:"protocol,omitempty"` // "http" or "tcp"
+	Protocol  string            `json:"protocol,omitempty"` // "http", "http2", "grpc" or "tcp"; in which version its endpoints are spoken to, Policy.HTTP says
 	Inbound   bool              `json:"inbound,omitempty"`  // the one instance that a sidecar stands before: Name is "inbound:9080", Host is empty
 	Names     []string          `json:"names,omitempty"`    // every host name it answers to between services
 	Selector  map[string]string `json:"selector,omitempty"` // labels of the instances that belong to it; nil selects none
@@ -133,9 +133,11 @@ type Locality struct {
 
 // A Check says how to see from outside that an endpoint can serve.
 type Check struct {
-	Path         string        `json:"path,omitempty"`  // an HTTP GET that must answer 200–399; empty means a TCP connection suffices
-	HTTPS        bool          `json:"https,omitempty"` // the GET is sent over TLS, whatever certificate is shown
-	Port         uint32        `json:"port,omitempty"`  // 0 means the endpoint's own
+	Path         string        `json:"path,omitempty"`    // an HTTP GET that must answer 200–399; empty means a TCP connection suffices
+	HTTPS        bool          `json:"https,omitempty"`   // the GET is sent over TLS, whatever certificate is shown
+	GRPC         bool          `json:"grpc,omitempty"`    // a call of grpc.health.v1.Health/Check over plaintext HTTP/2 must answer SERVING; Path is then not used
+	Service      string        `json:"service,omitempty"` // the service that GRPC asks about; "" is the server as a whole
+	Port         uint32        `json:"port,omitempty"`    // 0 means the endpoint's own
 	InitialDelay time.Duration `json:"initial_delay_ns,omitempty"`
 	Interval     time.Duration `json:"interval_ns"`
 	Timeout      time.Duration `json:"timeout_ns"`

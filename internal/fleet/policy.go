@@ -52,6 +52,55 @@ type Policy struct {
 	Panic       float64         `json:"panic,omitempty"`        // below this part of endpoints in service, those that are left out get requests too, 0..1; 0 means never
 	Locality    *LocalityPolicy `json:"locality,omitempty"`     // nil: where endpoints are makes no difference
 	TLS         *ClientTLS      `json:"tls,omitempty"`          // nil: endpoints are spoken to in plaintext
+	HTTP        HTTP            `json:"http,omitzero"`          // which version of HTTP endpoints are spoken to in
+	Connections *Connections    `json:"connections,omitempty"`  // what the pool's connections and requests may come to; nil: the data plane's own bounds
+}
+
+// HTTP is the version of HTTP that endpoints are spoken to in.
+type HTTP uint8
+
+// The versions.
+const (
+	HTTP1    HTTP = iota
+	HTTP2         // in plaintext by prior knowledge, over TLS by ALPN
+	HTTPSame      // that in which the request came
+)
+
+var httpNames = [...]string{"HTTP/1.1", "HTTP/2", "same"}
+
+func (h HTTP) String() string {
+	if int(h) < len(httpNames) {
+		return httpNames[h]
+	}
+	return fmt.Sprintf("HTTP(%d)", uint8(h))
+}
+
+// MarshalText writes the version's name.
+func (h HTTP) MarshalText() ([]byte, error) { return []byte(h.String()), nil }
+
+// UnmarshalText reads a version's name.
+func (h *HTTP) UnmarshalText(b []byte) error {
+	for i, name := range httpNames {
+		if name == string(b) {
+			*h = HTTP(i)
+			return nil
+		}
+	}
+	return fmt.Errorf("unknown version of HTTP %q", b)
+}
+
+// Connections bound what one data plane has open to the endpoints of a pool, all of them together. A zero value is
+// the data plane's own bound.
+type Connections struct {
+	Max            int           `json:"max,omitempty"`            // connections at once
+	Pending        int           `json:"pending,omitempty"`        // requests that wait for a connection
+	Requests       int           `json:"requests,omitempty"`       // requests at once
+	Retries        int           `json:"retries,omitempty"`        // requests at once that are sent a second time
+	PerConnection  int           `json:"per_connection,omitempty"` // requests that one connection carries in its life
+	Streams        int           `json:"streams,omitempty"`        // requests at once on one connection of HTTP/2
+	ConnectTimeout time.Duration `json:"connect_timeout_ns,omitempty"`
+	IdleTimeout    time.Duration `json:"idle_timeout_ns,omitempty"` // of a connection without a request
+	MaxLifetime    time.Duration `json:"max_lifetime_ns,omitempty"` // no other request after it
 }
 
 // A LocalityPolicy keeps requests near to who sends them, or spreads them over places. A zero value keeps them
