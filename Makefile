@@ -21,10 +21,11 @@ help: ## Show this list.
 run: build ## Start Bookinfo behind the gateway; Ctrl-C stops all of it.
 	bin/crossfade up -f examples/bookinfo
 
-build: ## Build bin/crossfade and bin/bookinfo.
+build: ## Build bin/crossfade, and the examples' bin/bookinfo and bin/grpc-echo.
 	@mkdir -p bin
 	go build -ldflags '$(LDFLAGS)' -o bin/crossfade ./cmd/crossfade
 	go build -o bin/bookinfo ./examples/bookinfo/app
+	go build -o bin/grpc-echo ./examples/grpc/app
 
 check: fmt-check vet lint unit ## Format, vet, lint, unit tests: fast; no network once the lint tool is built.
 

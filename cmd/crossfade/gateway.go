@@ -129,7 +129,10 @@ func inbound(pairs []string) (*fleet.Snapshot, error) {
 		name := fmt.Sprintf("inbound:%d", at.Port())
 		s.Services = append(s.Services, fleet.Service{
 			Name: name, Port: uint32(at.Port()), Protocol: "http", Inbound: true,
-			Pools:     []fleet.Pool{{Members: []fleet.Member{{Endpoint: 0, Base: 1}}}},
+			Pools: []fleet.Pool{{
+				Policy:  fleet.Policy{HTTP: fleet.HTTPSame}, // whoever calls knows what the application speaks
+				Members: []fleet.Member{{Endpoint: 0, Base: 1}},
+			}},
 			Endpoints: []fleet.Endpoint{{Name: "app", Incarnation: "app", Address: to, Weight: 1, Stage: fleet.Serving}},
 		})
 		s.Listeners = append(s.Listeners, fleet.Listener{

@@ -225,7 +225,7 @@ func serviceView(wide bool) view[admin.ServiceList, admin.ServiceStatus] {
 		head: func([]admin.ServiceStatus) []string {
 			head := []string{"SERVICE", "SUBSET", "ALGORITHM", "WARM-UP", "ENDPOINTS", "WARMING", "DRAINING", "REQUESTS", "FAILED"}
 			if wide {
-				head = append(head, "P50", "P99", "ACTIVE", "ORIGIN")
+				head = append(head, "P50", "P99", "ACTIVE", "PROTOCOL", "ENDPOINTS SPEAK", "ORIGIN")
 			}
 			return head
 		},
@@ -236,23 +236,23 @@ func serviceView(wide bool) view[admin.ServiceList, admin.ServiceStatus] {
 				return [][]string{{s.Name, "", "", "", "removed"}}
 			}
 			for _, p := range s.Pools {
-				rows = append(rows, poolRow(s.Name, p, wide))
+				rows = append(rows, poolRow(&s, p, wide))
 			}
 			return rows
 		},
 	}
 }
 
-func poolRow(service string, p admin.PoolStatus, wide bool) []string {
+func poolRow(s *admin.ServiceStatus, p admin.PoolStatus, wide bool) []string {
 	row := []string{
-		service, p.Subset, p.AlgorithmText(), p.WarmupText(),
+		s.Name, p.Subset, p.AlgorithmText(), p.WarmupText(),
 		admin.Count(p.Endpoints), admin.Count(p.Stages.Warming), admin.Count(p.Stages.Draining), "", "",
 	}
 	if t := p.Traffic; t != nil {
 		row[7], row[8] = admin.Count(t.Requests), admin.Count(t.Failed)
 	}
 	if wide {
-		more := []string{"", "", "", origin(p.Origin)}
+		more := []string{"", "", "", s.Protocol, p.HTTPText(), origin(p.Origin)}
 		if t := p.Traffic; t != nil {
 			more[0], more[1] = latencies(t)
 			more[2] = admin.Count(t.Active)

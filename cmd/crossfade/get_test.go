@@ -37,7 +37,7 @@ func reviews(share float64) admin.World {
 					Members: []fleet.Member{{Endpoint: 0}, {Endpoint: 1}},
 					Origin:  fleet.Origin{File: "bookinfo.yaml", Line: 41, Kind: "DestinationRule", Name: "default/reviews"},
 				},
-				{Subset: "v2", Members: []fleet.Member{{Endpoint: 1}}},
+				{Subset: "v2", Members: []fleet.Member{{Endpoint: 1}}, Policy: fleet.Policy{HTTP: fleet.HTTP2}},
 			},
 			Endpoints: []fleet.Endpoint{
 				{Name: "reviews-v1-1", Incarnation: "i-1", Address: netip.MustParseAddrPort("127.1.0.3:9080"), Weight: 1, Stage: fleet.Serving, Age: 3 * time.Hour},
@@ -90,6 +90,11 @@ SERVICE        SUBSET   ALGORITHM       WARM-UP         ENDPOINTS   WARMING   DR
 reviews:9080   -        ROUND_ROBIN     2 m from 10 %   2           1         0          340        0
 reviews:9080   v2       LEAST_REQUEST   off             1           1         0          -          -
 `},
+		{"get services -o wide", `
+SERVICE        SUBSET   ALGORITHM       WARM-UP         ENDPOINTS   WARMING   DRAINING   REQUESTS   FAILED   P50    P99      ACTIVE   PROTOCOL   ENDPOINTS SPEAK   ORIGIN
+reviews:9080   -        ROUND_ROBIN     2 m from 10 %   2           1         0          340        0        2 ms   2.1 ms   0        http       HTTP/1.1          bookinfo.yaml:41
+reviews:9080   v2       LEAST_REQUEST   off             1           1         0          -          -        -      -        -        http       HTTP/2            -
+`},
 		{"get endpoints reviews", `
 SERVICE        ENDPOINT       ADDRESS          STAGE     AGE      SHARE    TRAFFIC   DUE     GOT   REASON
 reviews:9080   reviews-v1-1   127.1.0.3:9080   Serving   3 h      100 %    90.7 %    308.4   309   -
@@ -112,6 +117,7 @@ Warm-up takes 2 m: 10 % for the first 12 s, then in a straight line with time to
 
 reviews:9080, subset v2: LEAST_REQUEST over 1 endpoint: 1 warming.
 Warm-up is off: a new endpoint gets its full share at once (by default).
+Endpoints are spoken to in HTTP/2: each request is balanced by itself, on whatever connection it comes.
   • reviews-v2-1 (127.1.0.4:9080) is Warming: 12.3 s old. Its share is 10.2 %, so it should get 9.3 % of the requests now. Since it joined 31.6 were due to it; it got 31 (98.1 %). Reason: new: it is on its first way up.
 `},
 	} {

@@ -91,7 +91,7 @@ func TestLoadInterrupted(t *testing.T) {
 }
 
 func TestLoadMisuse(t *testing.T) {
-	for _, line := range []string{"load", "load --what http://127.0.0.1:1/", "load --rate x http://127.0.0.1:1/", "load https://a/", "load --max-loss x http://127.0.0.1:1/"} {
+	for _, line := range []string{"load", "load --what http://127.0.0.1:1/", "load --rate x http://127.0.0.1:1/", "load ftp://a/", "load --max-loss x http://127.0.0.1:1/"} {
 		if code, _, _ := runHere(t.Context(), strings.Fields(line)...); code != 2 {
 			t.Errorf("crossfade %s: got exit code %d, want 2", line, code)
 		}

@@ -36,6 +36,9 @@ func (a *api) clusters(w http.ResponseWriter, r *http.Request) {
 		if key := keyText(p.Pool.Policy); key != "" {
 			fmt.Fprintf(&text, "%s::hash_key::%s\n", name, key)
 		}
+		for _, b := range boundsOf(p.Pool.Policy.Connections) {
+			fmt.Fprintf(&text, "%s::default_priority::%s::%d\n", name, b.envoy, b.n)
+		}
 		for _, g := range p.groups() {
 			fmt.Fprintf(&text, "%s::group::%s::%.4f\n", name, g.Level, g.Part)
 		}

@@ -19,6 +19,7 @@ var trafficTable = []field[evidence.Counts]{
 	{envoy: "upstream_rq_completed", help: "Whole answers received.", value: func(c *evidence.Counts) int64 { return int64(c.Answered()) }},
 	{envoy: "upstream_rq_active", prom: "requests_active", help: "Requests in flight.", gauge: true, value: func(c *evidence.Counts) int64 { return c.Active }},
 	{envoy: "upstream_rq_retry", prom: "retries_total", help: "Requests sent again because nothing had been sent.", value: func(c *evidence.Counts) int64 { return int64(c.Retry) }},
+	{envoy: "upstream_rq_retry_overflow", prom: "retry_overflows_total", help: "Requests not sent again because too many were being sent again.", whole: true, value: func(c *evidence.Counts) int64 { return int64(c.RetryOverflow) }},
 	{envoy: "upstream_rq_timeout", prom: "timeouts_total", help: "Requests without an answer in time.", value: func(c *evidence.Counts) int64 { return int64(c.Timeout) }},
 	{envoy: "upstream_rq_rx_reset", prom: "cuts_total", help: "Answers cut off by the endpoint.", value: func(c *evidence.Counts) int64 { return int64(c.Cut) }},
 	{envoy: "upstream_rq_pending_overflow", prom: "overflows_total", help: "Requests refused because too many were waiting.", value: func(c *evidence.Counts) int64 { return int64(c.Overflow) }},
@@ -32,6 +33,7 @@ var trafficTable = []field[evidence.Counts]{
 var listenerTable = []field[evidence.Downstream]{
 	{envoy: "downstream_cx_total", prom: "connections_total", help: "Connections accepted.", value: func(d *evidence.Downstream) int64 { return int64(d.Connects.Load()) }},
 	{envoy: "downstream_cx_active", prom: "connections_active", help: "Connections open.", gauge: true, value: func(d *evidence.Downstream) int64 { return d.ActiveConnects.Load() }},
+	{envoy: "downstream_cx_http2_total", prom: "http2_connections_total", help: "Connections that spoke HTTP/2.", value: func(d *evidence.Downstream) int64 { return int64(d.HTTP2.Load()) }},
 	{envoy: "downstream_cx_overload_reject", prom: "connections_refused_total", help: "Connections refused at the limit.", value: func(d *evidence.Downstream) int64 { return int64(d.Overflow.Load()) }},
 	{envoy: "downstream_cx_protocol_error", prom: "malformed_total", help: "Requests refused because they were malformed.", value: func(d *evidence.Downstream) int64 { return int64(d.Malformed.Load()) }},
 	{envoy: "downstream_cx_panic", prom: "panics_total", help: "Connections lost to a panic.", value: func(d *evidence.Downstream) int64 { return int64(d.Panics.Load()) }},

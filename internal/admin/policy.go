@@ -87,6 +87,28 @@ func warmupSentence(p fleet.Policy, from fleet.Origin) string {
 	return fmt.Sprintf("Warm-up takes %s: %s for the first %s, then %s to 100 %%%s.", Span(w.Window), Percent(w.Minimum), Span(flat), line, where)
 }
 
+// HTTPText says what the pool's endpoints are spoken to in: "HTTP/1.1", "HTTP/2 over TLS", "same", which is that of
+// each request.
+func (p PoolStatus) HTTPText() string {
+	text := p.Policy.HTTP.String()
+	if p.Policy.TLS != nil {
+		text += " over TLS"
+	}
+	return text
+}
+
+// httpSentence says which version of HTTP endpoints are spoken to in, where it is not HTTP/1.1.
+func httpSentence(p fleet.Policy) string {
+	switch p.HTTP {
+	case fleet.HTTP2:
+		return "Endpoints are spoken to in HTTP/2: each request is balanced by itself, on whatever connection it comes."
+	case fleet.HTTPSame:
+		return "Endpoints are spoken to in the version of HTTP in which the request came."
+	case fleet.HTTP1:
+	}
+	return ""
+}
+
 // policySentences say what decides besides weights: keys, addresses, where endpoints are, how few are left. The
 // program stands in from, nil where it does not balance.
 func policySentences(p PoolStatus, from *fleet.Locality) []string {
@@ -99,6 +121,11 @@ func policySentences(p PoolStatus, from *fleet.Locality) []string {
 	}
 	if p.Policy.Locality != nil {
 		list = append(list, localitySentence(p, from))
+	}
+	for _, text := range []string{httpSentence(p.Policy), boundsSentence(p.Policy.Connections)} {
+		if text != "" {
+			list = append(list, text)
+		}
 	}
 	if p.Policy.Panic > 0 {
 		list = append(list, fmt.Sprintf("If this program has ejected so many that fewer than %s of the offered endpoints are left, "+

@@ -52,6 +52,18 @@ func TestEveryPolicyIsSaid(t *testing.T) {
 			"/api/v1/explain": "Requests with the same header x-user go to one endpoint, those without it to anyone.",
 			"/clusters":       "::hash_key::header x-user\n",
 		}},
+		"HTTP/2": {fleet.Policy{HTTP: fleet.HTTP2}, nil, map[string]string{
+			"/api/v1/explain":  "Endpoints are spoken to in HTTP/2: each request is balanced by itself, on whatever connection it comes.",
+			"/api/v1/services": `"http": "HTTP/2"`,
+		}},
+		"same HTTP": {fleet.Policy{HTTP: fleet.HTTPSame}, nil, map[string]string{
+			"/api/v1/explain": "Endpoints are spoken to in the version of HTTP in which the request came.",
+		}},
+		"limits": {fleet.Policy{Connections: &fleet.Connections{Max: 100, Requests: 7, PerConnection: 3}}, nil, map[string]string{
+			"/api/v1/explain":  "To all endpoints together there are at most 100 connections, 7 requests that have one.",
+			"/api/v1/services": `"max": 100`,
+			"/clusters":        "::default_priority::max_connections::100\n",
+		}},
 		"cookie": {ring(fleet.Hash{Cookie: &fleet.HashCookie{Name: "sid", TTL: time.Minute}}), nil, map[string]string{
 			"/api/v1/explain": "Requests with the same cookie sid go to one endpoint; a client without it is given one, for 1 m.",
 		}},

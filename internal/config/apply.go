@@ -76,12 +76,14 @@ func (h *host) apply(r *hostRule) {
 		whole := r.policy.over(s.Port, defaultPolicy())
 		whole.ShiftBudget = r.budget
 		whole.TLS = named(whole.TLS, s.Host)
+		whole.HTTP = cmp.Or(whole.HTTP, versionOf(s))
 		s.Pools = []fleet.Pool{{Policy: whole, Origin: r.object.origin("")}}
 		for j := range r.subsets {
 			sub := &r.subsets[j]
 			policy := sub.policy.over(s.Port, whole)
 			policy.ShiftBudget = r.budget
 			policy.TLS = named(policy.TLS, s.Host)
+			policy.HTTP = cmp.Or(policy.HTTP, versionOf(s))
 			s.Pools = append(s.Pools, fleet.Pool{
 				Subset: sub.name, Labels: maps.Clone(sub.labels), Policy: policy, Origin: r.object.origin(sub.path),
 			})

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"slices"
 	"strings"
 	"testing"
 )
@@ -50,6 +51,10 @@ var balancings = []balancing{
 	{"loadBalancer.localityLbSetting.failover[].to", standIn, strings.Replace(standIn, "to: us", "to: asia", 1), "locality/failover", `[{"from":"eu","to":"asia"}]`},
 	{"loadBalancer.localityLbSetting.failoverPriority", "loadBalancer: {}", "loadBalancer: {localityLbSetting: {failoverPriority: [rack, tier=gold]}}", "locality/priority", `["rack","tier=gold"]`},
 
+	{"connectionPool.http.h2UpgradePolicy", "loadBalancer: {}", "connectionPool: {http: {h2UpgradePolicy: UPGRADE}}", "http", `"HTTP/2"`},
+	{"connectionPool.http.h2UpgradePolicy", "connectionPool: {http: {h2UpgradePolicy: UPGRADE}}", "connectionPool: {http: {h2UpgradePolicy: DO_NOT_UPGRADE}}", "http", "null"},
+	{"connectionPool.http.useClientProtocol", "loadBalancer: {}", "connectionPool: {http: {useClientProtocol: true}}", "http", `"same"`},
+
 	{"outlierDetection.minHealthPercent", "loadBalancer: {}", "outlierDetection: {minHealthPercent: 35}", "panic", "0.35"},
 	{"outlierDetection.minHealthPercent", "outlierDetection: {minHealthPercent: 35}", "outlierDetection: {minHealthPercent: 0}", "panic", "null"},
 }
@@ -73,7 +78,7 @@ func balancingEffects() []effect {
 	}}
 	for _, p := range policyPlaces {
 		rule := around + istio("DestinationRule", "a", "default", p.rule)
-		for _, b := range balancings {
+		for _, b := range slices.Concat(balancings, connecting) {
 			list = append(list, effect{
 				"DestinationRule " + p.field + b.field,
 				strings.Replace(rule, "POLICY", b.old, 1), strings.Replace(rule, "POLICY", b.new, 1),

@@ -157,7 +157,7 @@ func (e effect) compare(t *testing.T, before, after any) {
 // TestEffectsAreComplete fails when a field is applied and no effect above shows it.
 func TestEffectsAreComplete(t *testing.T) {
 	shown := map[string]bool{}
-	for _, e := range slices.Concat(effects, routingEffects, tlsEffects, balancingEffects(), clientTLSEffects("")) {
+	for _, e := range slices.Concat(effects, routingEffects, tlsEffects, balancingEffects(), clientTLSEffects(""), probeEffects()) {
 		shown[e.field] = true
 	}
 	common := map[string]bool{}

@@ -70,6 +70,10 @@ func (b *builder) groupProbe(o *object, path string, p *networking.ReadinessProb
 		out.Port = t.Port
 		b.checkPort(o, path+".tcpSocket.port", int64(t.Port))
 	}
+	if g := p.GetGrpc(); g != nil {
+		out.GRPC, out.Service, out.Port = true, g.Service, g.Port
+		b.checkPort(o, path+".grpc.port", int64(g.Port))
+	}
 	b.oneOf(o, path, "httpGet", "tcpSocket", "exec", "grpc")
 	return out
 }

@@ -107,11 +107,13 @@ func (b *builder) checkServer(o *object, path string, s *networking.Server) bool
 		b.report(o, Missing, path+".port.name", "is missing; give the port a name")
 	}
 	switch protocol := s.Port.Protocol; strings.ToUpper(protocol) {
-	case "HTTP", "HTTPS":
+	case "HTTP", "HTTP2", "GRPC", "HTTPS": // clients choose between HTTP/1.1 and HTTP/2 on each of them
 	case "":
 		b.report(o, Missing, path+".port.protocol", "is missing; write HTTP or HTTPS")
-	case "HTTP2", "GRPC", "GRPC-WEB", "TCP", "TLS", "MONGO", "MYSQL", "REDIS", "UDP":
-		b.report(o, Unsupported, path+".port.protocol", "%s is not supported yet; crossfade serves HTTP and HTTPS", protocol)
+	case "GRPC-WEB":
+		b.report(o, Unsupported, path+".port.protocol", "%s is not supported yet: %s", protocol, noGRPCWeb)
+	case "TCP", "TLS", "MONGO", "MYSQL", "REDIS", "UDP":
+		b.report(o, Unsupported, path+".port.protocol", "%s is not supported yet; crossfade serves HTTP, HTTP2, GRPC and HTTPS", protocol)
 	default:
 		b.report(o, Invalid, path+".port.protocol", "%q is no protocol; write HTTP or HTTPS", clip(protocol))
 	}

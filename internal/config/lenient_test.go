@@ -33,11 +33,11 @@ func TestWhatIsNotEnforcedIsAWarningWhenLenient(t *testing.T) {
 	documents := service("a", "default", 80) +
 		istio("VirtualService", "a", "default", `hosts: [a], http: [{retries: {attempts: 2}, fault: {abort: {httpStatus: 500}}, mirror: {host: a},
 		corsPolicy: {allowOrigins: [{exact: x}]}, route: [{destination: {host: a}}]}]`) +
-		istio("DestinationRule", "a", "default", "host: a, trafficPolicy: {connectionPool: {tcp: {maxConnections: 1}}, outlierDetection: {interval: 1s}}") +
+		istio("DestinationRule", "a", "default", "host: a, trafficPolicy: {connectionPool: {tcp: {tcpKeepalive: {time: 1s}}}, outlierDetection: {interval: 1s}}") +
 		istio("ServiceEntry", "b", "default", "hosts: [b.com], subjectAltNames: [b.com], resolution: STATIC, ports: [{number: 80, name: http}], endpoints: [{address: 10.0.0.1}]")
 	fields := []string{
 		"spec.http[0].retries", "spec.http[0].fault", "spec.http[0].mirror", "spec.http[0].corsPolicy",
-		"spec.trafficPolicy.connectionPool", "spec.trafficPolicy.outlierDetection", "spec.subjectAltNames",
+		"spec.trafficPolicy.connectionPool.tcp.tcpKeepalive", "spec.trafficPolicy.outlierDetection", "spec.subjectAltNames",
 	}
 	for severity, o := range map[string]Options{"error": options(), "warning": lenient()} {
 		loads, got := parseWith(o, documents)

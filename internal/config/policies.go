@@ -55,6 +55,8 @@ type settings struct {
 	balancer *fleet.Policy // but for Panic
 	panic    *float64      // as fleet.Policy's
 	tls      *spoken       // how endpoints are spoken to
+	bounded  *bounded      // how many connections and requests there may be
+	http     *fleet.HTTP   // in which version of HTTP; HTTP1 leaves it to the port
 }
 
 // Spoken is fleet.Policy's TLS, where nil says something.
@@ -65,13 +67,19 @@ func (s settings) over(p fleet.Policy) fleet.Policy {
 	if s.balancer != nil {
 		below := p
 		p = *s.balancer
-		p.Panic, p.TLS = below.Panic, below.TLS
+		p.Panic, p.TLS, p.HTTP, p.Connections = below.Panic, below.TLS, below.HTTP, below.Connections
 	}
 	if s.panic != nil {
 		p.Panic = *s.panic
 	}
 	if s.tls != nil {
 		p.TLS = s.tls.tls
+	}
+	if s.http != nil {
+		p.HTTP = *s.http
+	}
+	if s.bounded != nil {
+		p.Connections = s.bounded.to
 	}
 	return p
 }
@@ -199,7 +207,12 @@ func (b *builder) settings(rule *hostRule, path string, t traffic) settings {
 	if secured := t.GetTls(); secured != nil {
 		out.tls = &spoken{b.clientTLS(rule.object, path+".tls", secured)}
 	}
-	b.checkPolicy(rule.object, path, t.GetConnectionPool(), t.GetOutlierDetection())
+	if pool := t.GetConnectionPool(); pool != nil {
+		version := b.version(rule.object, path+".connectionPool.http", pool.GetHttp())
+		out.http = &version
+		out.bounded = &bounded{b.connections(rule.object, path+".connectionPool", pool)}
+	}
+	b.checkPolicy(rule.object, path, t.GetOutlierDetection())
 	return out
 }
 

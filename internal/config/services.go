@@ -11,12 +11,6 @@ import (
 	"crossfade.dev/internal/fleet"
 )
 
-// The protocols of a service's port, as fleet names them.
-const (
-	protocolHTTP = "http"
-	protocolTCP  = "tcp"
-)
-
 // A host is everything behind one fully qualified name: a fleet.Service for each of its ports.
 type host struct {
 	object   *object
@@ -34,11 +28,11 @@ func (h *host) service(port uint32) *fleet.Service {
 	return nil
 }
 
-// web returns the services that speak HTTP.
+// web returns the services that speak HTTP, of whatever version: gRPC is HTTP too.
 func (h *host) web() []*fleet.Service {
 	var web []*fleet.Service
 	for i := range h.services {
-		if h.services[i].Protocol == protocolHTTP {
+		if h.services[i].Protocol != protocolTCP {
 			web = append(web, &h.services[i])
 		}
 	}
@@ -135,43 +129,12 @@ func (b *builder) addPort(o *object, h *host, path string, s *fleet.Service) {
 		return
 	}
 	b.named[s.Name] = h
-	s.Pools = []fleet.Pool{{Policy: defaultPolicy()}}
+	policy := defaultPolicy()
+	policy.HTTP = versionOf(s)
+	s.Pools = []fleet.Pool{{Policy: policy}}
 	if h.byPort == nil {
 		h.byPort = map[uint32]int{}
 	}
 	h.byPort[s.Port] = len(h.services)
 	h.services = append(h.services, *s)
-}
-
-// protocol reads what a port of a Kubernetes Service speaks from appProtocol, else from the part of its name
-// before the first "-", as Istio does. A port that does not say is taken for HTTP.
-func (b *builder) protocol(o *object, path, name string, app *string) string {
-	field := path + ".name"
-	word, _, _ := strings.Cut(name, "-")
-	if strings.HasPrefix(name, "grpc-web") {
-		word = "grpc-web"
-	}
-	if app != nil {
-		field, word = path+".appProtocol", *app
-	}
-	return b.speaks(o, field, word, protocolHTTP)
-}
-
-// speaks turns Istio's name of a protocol into fleet's; unknown is the answer for a word that is no protocol.
-func (b *builder) speaks(o *object, field, word, unknown string) string {
-	switch strings.ToLower(word) {
-	case "http", "kubernetes.io/ws":
-		return protocolHTTP
-	case "tcp", "tls", "https", "mongo", "mysql", "redis":
-		b.warn(o, field, "the mesh port carries HTTP only; a %s port has to be connected to directly", strings.ToLower(word))
-		return protocolTCP
-	case "http2", "grpc", "grpc-web", "udp", "kubernetes.io/h2c", "kubernetes.io/wss":
-		b.report(o, Unsupported, field, "%s is not supported yet; crossfade speaks HTTP/1.1", word)
-		return protocolTCP
-	}
-	if unknown == "" {
-		b.report(o, Invalid, field, "%q is no protocol; write HTTP", clip(word))
-		return protocolTCP
-	}
-	return unknown
 }

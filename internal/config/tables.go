@@ -31,8 +31,8 @@ var serviceTable = []Decision{
 	{Field: "spec.ipFamilies", Effect: Inert, Note: byCluster},
 	{Field: "spec.ipFamilyPolicy", Effect: Inert, Note: byCluster},
 	{Field: "spec.internalTrafficPolicy", Values: []string{"Cluster"}},
-	{Field: "spec.ports[].name", Note: "says the protocol, as in Istio: http-web, tcp-db"},
-	{Field: "spec.ports[].appProtocol", Note: "goes before the name"},
+	{Field: "spec.ports[].name", Note: "says the protocol, as in Istio: http-web, http2-web, grpc-api, tcp-db; endpoints are spoken to in HTTP/2 where it is http2 or grpc, else in HTTP/1.1, also where Istio's sidecars would find out"},
+	{Field: "spec.ports[].appProtocol", Note: "goes before the name; kubernetes.io/h2c is http2"},
 	{Field: "spec.ports[].port"},
 	{Field: "spec.ports[].protocol", Values: []string{"TCP"}},
 	{Field: "spec.ports[].targetPort"},
@@ -43,6 +43,7 @@ const (
 	template = "spec.template.spec.containers[]."
 	probe    = template + "readinessProbe."
 	preStop  = template + "lifecycle.preStop."
+	asked    = "what grpc.health.v1.Health/Check asks about; the server as a whole where it is not given"
 )
 
 var deploymentTable = []Decision{
@@ -76,6 +77,9 @@ var deploymentTable = []Decision{
 	{Field: probe + "httpGet.port"},
 	{Field: probe + "httpGet.scheme", Values: []string{"HTTP"}},
 	{Field: probe + "tcpSocket.port"},
+	{Field: probe + "grpc.port"},
+	{Field: probe + "grpc.service", Note: asked},
+	{Field: probe + "grpc.mode", Values: []string{"Plaintext"}},
 	{Field: probe + "exec.command"},
 	{Field: probe + "initialDelaySeconds"},
 	{Field: probe + "periodSeconds", Note: "10 where it is not given"},

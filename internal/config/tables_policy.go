@@ -3,7 +3,6 @@ package config
 // What a trafficPolicy has in common wherever it stands.
 
 func policyTable(at string) []Decision {
-	const sent = "requests would be sent without it"
 	list := []Decision{
 		{Field: at + "loadBalancer.simple", Note: "LEAST_REQUEST where it is not given, of which LEAST_CONN is the older name; a loadBalancer replaces the whole of the one above it; " +
 			"PASSTHROUGH: the endpoint whose address the request names as its host; a request that names a service goes where RANDOM sends it"},
@@ -15,8 +14,10 @@ func policyTable(at string) []Decision {
 	list = append(list, hashTable(at+"loadBalancer.consistentHash.")...)
 	list = append(list, localityTable(at+"loadBalancer.localityLbSetting.")...)
 	list = append(list, clientTLSTable(at+"tls.")...)
+	list = append(list, connectionsTable(at+"connectionPool.")...)
 	return append(list,
-		Decision{Field: at + "connectionPool", Effect: Unenforced, Note: sent},
+		Decision{Field: at + "connectionPool.http.h2UpgradePolicy", Note: "UPGRADE: endpoints are spoken to in HTTP/2, whatever the port says; DO_NOT_UPGRADE, the default, leaves it to the port"},
+		Decision{Field: at + "connectionPool.http.useClientProtocol", Note: "endpoints are spoken to in the version in which the request came, whatever the port says"},
 		Decision{Field: at + "outlierDetection", Effect: Unenforced, Note: "no endpoint would be ejected for how it answers"},
 		Decision{Field: at + "outlierDetection.minHealthPercent", Note: "with a smaller part of the endpoints left, those that this gateway has ejected get requests too; 0, which is the default, never; instances whose own readinessProbe fails are out in any case"},
 	)
@@ -38,6 +39,25 @@ func clientTLSTable(at string) []Decision {
 		{Field: at + "sni", Note: "the host of the service where it is not given; Istio takes that of each request"},
 		{Field: at + "insecureSkipVerify", Note: "any certificate will do"},
 		{Field: at + "credentialName", Effect: Refused, Note: "name PEM files in clientCertificate, privateKey and caCertificates"},
+	}
+}
+
+// connectionsTable is about how many connections and requests there may be. Limits are those of a gateway, for all
+// endpoints of the service on this port, or of the subset, together.
+func connectionsTable(at string) []Decision {
+	return []Decision{
+		{Field: at + "tcp.maxConnections", Note: "to all endpoints together, in each gateway; idle ones make room for those that are needed; no limit where it is not given, but 1024 to each endpoint"},
+		{Field: at + "tcp.connectTimeout", Note: "TLS included; 5s where it is not given"},
+		{Field: at + "tcp.maxConnectionDuration", Note: "a connection carries no other request after it, and is closed with its last one"},
+		{Field: at + "tcp.idleTimeout", Note: "where http.idleTimeout is not given"},
+		{Field: at + "tcp.tcpKeepalive", Effect: Unenforced, Note: "connections are probed every 15s, as Go does"},
+		{Field: at + "http.http1MaxPendingRequests", Note: "also over HTTP/2; requests that wait for a connection, also while it is made; one more is answered with 503 and counted in upstream_rq_pending_overflow"},
+		{Field: at + "http.http2MaxRequests", Note: "also over HTTP/1.1; requests that have a connection; one more is answered with 503 and counted in upstream_rq_pending_overflow"},
+		{Field: at + "http.maxRequestsPerConnection", Note: "1 makes a connection for every request"},
+		{Field: at + "http.maxRetries", Note: "requests at a time that are being sent another time; where there are so many, a request that failed is not"},
+		{Field: at + "http.idleTimeout", Note: "of a connection that carries no request; 60s where it is not given, as endpoints often close after 75s or less; Istio's default is 1h"},
+		{Field: at + "http.maxConcurrentStreams", Note: "requests at a time on one connection of HTTP/2; 100 where it is not given, or what the endpoint says when that is fewer"},
+		{Field: at + "http.http2KeepAlive", Effect: Unenforced, Note: "connections of HTTP/2 are not probed with PING"},
 	}
 }
 

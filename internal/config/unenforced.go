@@ -150,18 +150,7 @@ func (b *builder) checkCors(o *object, path string, c *networking.CorsPolicy) {
 }
 
 // checkPolicy checks the parts of a trafficPolicy that nothing comes of yet.
-func (b *builder) checkPolicy(o *object, path string, pool *networking.ConnectionPoolSettings, d *networking.OutlierDetection) {
-	at := path + ".connectionPool."
-	for field, n := range map[string]int32{
-		"tcp.maxConnections":            pool.GetTcp().GetMaxConnections(),
-		"http.http1MaxPendingRequests":  pool.GetHttp().GetHttp1MaxPendingRequests(),
-		"http.http2MaxRequests":         pool.GetHttp().GetHttp2MaxRequests(),
-		"http.maxRequestsPerConnection": pool.GetHttp().GetMaxRequestsPerConnection(),
-		"http.maxRetries":               pool.GetHttp().GetMaxRetries(),
-		"http.maxConcurrentStreams":     pool.GetHttp().GetMaxConcurrentStreams(),
-	} {
-		b.notNegative(o, at+field, int64(n))
-	}
+func (b *builder) checkPolicy(o *object, path string, d *networking.OutlierDetection) {
 	b.percent(o, path+".outlierDetection.maxEjectionPercent", float64(d.GetMaxEjectionPercent()))
 	b.percent(o, path+".outlierDetection.minHealthPercent", float64(d.GetMinHealthPercent()))
 }

@@ -218,7 +218,14 @@ func (b *builder) probe(o *object, path string, p *core.Probe, w *fleet.Workload
 	if p.TCPSocket != nil {
 		out.Port = b.portRef(o, path+".tcpSocket.port", p.TCPSocket.Port, w)
 	}
-	b.oneOf(o, path, "exec", "httpGet", "tcpSocket")
+	if p.GRPC != nil {
+		out.GRPC, out.Port = true, uint32(p.GRPC.Port)
+		if p.GRPC.Service != nil {
+			out.Service = *p.GRPC.Service
+		}
+		b.checkPort(o, path+".grpc.port", int64(p.GRPC.Port))
+	}
+	b.oneOf(o, path, "exec", "httpGet", "tcpSocket", "grpc")
 	return out
 }
 

@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"net/textproto"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -46,9 +47,13 @@ type conversation struct {
 	net.Conn
 	r      *bufio.Reader
 	routes <-chan string
+	modern *http.Client // where HTTP/2 is spoken on it
 }
 
 func (c *conversation) send(q ask) (*http.Response, string, error) {
+	if q.modern {
+		return c.sendModern(q)
+	}
 	method, err := c.write(q)
 	if err != nil {
 		return nil, "", err
@@ -198,16 +203,24 @@ func inTurn(order []string, n int) bool {
 }
 
 // dialing returns a function that connects to an endpoint that answers at every address there is, with what it got. It
-// speaks TLS where it is given a configuration.
-func dialing(config *tls.Config) func(context.Context, netip.AddrPort) (net.Conn, error) {
+// speaks TLS where q gives it a configuration.
+func dialing(q ask, meet *meeting) func(context.Context, netip.AddrPort) (net.Conn, error) {
+	config := q.inside
 	return func(ctx context.Context, at netip.AddrPort) (net.Conn, error) {
+		if err := obstruct(ctx, q, at, meet); err != nil {
+			return nil, err
+		}
 		if config == nil {
 			ours, theirs := net.Pipe()
 			go answer(theirs, at)
 			return ours, nil
 		}
 		ours, theirs, err := ends(ctx) // both sides of TLS may write at once, which a pipe has no room for
-		if err == nil {
+		switch {
+		case err != nil:
+		case slices.Contains(config.NextProtos, "h2"):
+			go answerModern(tls.Server(theirs, config), at)
+		default:
 			go answer(tls.Server(theirs, config), at)
 		}
 		return ours, err
@@ -246,7 +259,12 @@ func heard(nc net.Conn) string {
 // answer answers requests that come over theirs.
 func answer(theirs net.Conn, at netip.AddrPort) {
 	defer theirs.Close()
-	for r := textproto.NewReader(bufio.NewReader(theirs)); ; {
+	in := bufio.NewReader(theirs)
+	if start, err := in.Peek(3); err == nil && string(start) == "PRI" {
+		answerModern(&begun{theirs, in}, at)
+		return
+	}
+	for n, r := 1, textproto.NewReader(in); ; n++ {
 		var head []string
 		for {
 			line, err := r.ReadLine()
@@ -266,7 +284,7 @@ func answer(theirs net.Conn, at netip.AddrPort) {
 			_, _ = r.R.ReadByte() // until the connection ends
 			return
 		}
-		body := "at " + at.String() + "\n" + strings.Join(head, "\n") + "\n" + heard(theirs)
+		body := "at " + at.String() + "\n" + strings.Join(head, "\n") + "\n" + heard(theirs) + nth(n)
 		if _, err := fmt.Fprintf(theirs, "HTTP/1.1 200 OK\r\nx-own: 1\r\nx-other: 1\r\nContent-Length: %d\r\n\r\n%s", len(body), body); err != nil {
 			return
 		}

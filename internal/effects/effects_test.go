@@ -10,7 +10,7 @@ import (
 
 func effects(t *testing.T) []effect {
 	t.Helper()
-	return slices.Concat(fronting(t), matching(), acting(), binding(), balancing(), entries(), orchestrated(), outward(t))
+	return slices.Concat(fronting(t), matching(), acting(), binding(), balancing(), entries(), orchestrated(), outward(t), versions(t), limits())
 }
 
 func TestEveryFieldChangesTraffic(t *testing.T) {

@@ -34,6 +34,11 @@ type ask struct {
 	sick   string // addresses of endpoints that the gateway has ejected
 	tls    *tls.Config
 	inside *tls.Config // of the endpoints, which speak TLS then
+	modern bool        // over HTTP/2: by prior knowledge in plaintext
+	after  int         // so many, each as this one, have been answered before, on the same connection
+	pair   bool        // two are asked at once, and no connection is made to an endpoint before the one waits for it and the other too, or is answered
+	remote bool        // a connection to an endpoint takes a minute to be made
+	dead   string      // address of an endpoint that takes no connection
 }
 
 // see loads files, serves them, asks, and returns what was seen, line by line:
@@ -45,9 +50,12 @@ type ask struct {
 //	> GET /path HTTP/1.1            what it got
 //	> x-name: value
 //
+//	> request 1 on its connection
+//
 // or the body of an answer that no endpoint gave, or "refused: why", or, when asked several times, lines as
 // "mostly 127.0.1.1:80", "evenly …", "rarely …", "only …", "in turn", "fairly" when all
-// got about as much, and "by key" when each client met one endpoint and not all the same. The value of a cookie that the gateway gives is written VALUE.
+// got about as much, and "by key" when each client met one endpoint and not all the same; or, of two that were asked at
+// once, lines as "both 200 503". The value of a cookie that the gateway gives is written VALUE.
 func see(t *testing.T, yaml string, q ask) string {
 	t.Helper()
 	desired, findings := config.Parse([]config.File{{Name: "effects.yaml", Data: []byte(yaml)}}, config.Options{MeshAddress: "127.0.0.1:15001"})
@@ -58,14 +66,14 @@ func see(t *testing.T, yaml string, q ask) string {
 		}
 		return strings.Join(all, "\n")
 	}
-	routes := make(chan string, 1)
+	routes, meet := make(chan string, 1), newMeeting()
 	near, err := fleet.ParseLocality(q.from)
 	if err != nil {
 		t.Fatal(err)
 	}
 	po := proxy.Options{
 		AccessLog: true, Log: slog.New(routeLog{slog.DiscardHandler, routes}), Labels: config.DefaultLabels(), Seed: 1,
-		Locality: near, Upstream: upstream.Options{Dial: dialing(q.inside)},
+		Locality: near, Upstream: upstream.Options{Dial: dialing(q, meet)},
 	}
 	so := serve.Options{Listen: func(ctx context.Context, _ string) (net.Listener, error) {
 		var lc net.ListenConfig
@@ -82,18 +90,24 @@ func see(t *testing.T, yaml string, q ask) string {
 		return "refused: " + err.Error()
 	}
 	defer nc.Close()
-	c := conversation{t, nc, bufio.NewReader(nc), routes}
+	c := conversation{t: t, Conn: nc, r: bufio.NewReader(nc), routes: routes}
 	for range q.busy {
 		other, err := connect(server.Addr(name).String(), q)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer leave(other)
-		more := conversation{t, other, bufio.NewReader(other), routes}
+		more := conversation{t: t, Conn: other, r: bufio.NewReader(other), routes: routes}
 		more.hold(q)
 	}
-	if q.times > 0 {
+	switch {
+	case q.times > 0:
 		return c.tally(q)
+	case q.pair:
+		return meet.pair(t, server.Addr(name).String(), q)
+	}
+	for range q.after {
+		c.once(q)
 	}
 	return c.once(q)
 }

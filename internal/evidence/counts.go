@@ -10,7 +10,7 @@ import (
 // Counts is a [Traffic] at one moment, as a plain value. Its fields mean what Traffic's do.
 type Counts struct {
 	Total, Retry, Timeout, Cut, Overflow, NoEndpoint uint64
-	Connects, ConnectFail                            uint64
+	RetryOverflow, Connects, ConnectFail             uint64
 	ActiveConnects, Active                           int64
 	Codes                                            []Code // every status ever counted, in order
 	Latency                                          meter.Snapshot
@@ -30,7 +30,7 @@ func (t *Traffic) Counts() Counts {
 	}
 	c := Counts{
 		Total: t.Total.Load(), Retry: t.Retry.Load(), Timeout: t.Timeout.Load(), Cut: t.Cut.Load(),
-		Overflow: t.Overflow.Load(), NoEndpoint: t.NoEndpoint.Load(),
+		Overflow: t.Overflow.Load(), NoEndpoint: t.NoEndpoint.Load(), RetryOverflow: t.RetryOverflow.Load(),
 		Connects: t.Connects.Load(), ConnectFail: t.ConnectFail.Load(),
 		ActiveConnects: t.ActiveConnects.Load(), Active: t.Active.Load(),
 		Latency: t.Latency.Snapshot(),
@@ -43,6 +43,7 @@ func (t *Traffic) Counts() Counts {
 func (c *Counts) Merge(other *Counts) {
 	c.Total += other.Total
 	c.Retry += other.Retry
+	c.RetryOverflow += other.RetryOverflow
 	c.Timeout += other.Timeout
 	c.Cut += other.Cut
 	c.Overflow += other.Overflow

@@ -13,6 +13,7 @@ import (
 type Traffic struct {
 	Total          meter.Counter // upstream_rq_total: requests sent, retries included
 	Retry          meter.Counter // upstream_rq_retry: requests sent again because nothing had been sent
+	RetryOverflow  meter.Counter // upstream_rq_retry_overflow: not sent again, as the limits let no more of them
 	Timeout        meter.Counter // upstream_rq_timeout: no answer in time
 	Cut            meter.Counter // upstream_rq_rx_reset: the endpoint cut the connection before a whole answer
 	Overflow       meter.Counter // upstream_rq_pending_overflow: refused, too many were waiting
@@ -65,7 +66,7 @@ func (t *Traffic) Codes(yield func(status int, n uint64)) {
 // every status.
 func (t *Traffic) Reset() {
 	for _, c := range []*meter.Counter{
-		&t.Total, &t.Retry, &t.Timeout, &t.Cut, &t.Overflow, &t.NoEndpoint, &t.Connects, &t.ConnectFail,
+		&t.Total, &t.Retry, &t.RetryOverflow, &t.Timeout, &t.Cut, &t.Overflow, &t.NoEndpoint, &t.Connects, &t.ConnectFail,
 	} {
 		c.Reset()
 	}
@@ -104,6 +105,7 @@ func (b Book) Next(keys []string) Book {
 type Downstream struct {
 	Connects       meter.Counter // downstream_cx_total
 	ActiveConnects meter.Gauge   // downstream_cx_active
+	HTTP2          meter.Counter // downstream_cx_http2_total: connections that spoke HTTP/2
 	Overflow       meter.Counter // downstream_cx_overload_reject: connections refused at the limit
 	Panics         meter.Counter // connections lost to a panic
 	Malformed      meter.Counter // downstream_cx_protocol_error: requests refused by the codec
@@ -117,7 +119,7 @@ type Downstream struct {
 // Reset sets the counters to zero; what is open stays counted.
 func (d *Downstream) Reset() {
 	for _, c := range []*meter.Counter{
-		&d.Connects, &d.Overflow, &d.Panics, &d.Malformed, &d.NoRoute, &d.Aborted, &d.Handshakes, &d.TLSErrors,
+		&d.Connects, &d.HTTP2, &d.Overflow, &d.Panics, &d.Malformed, &d.NoRoute, &d.Aborted, &d.Handshakes, &d.TLSErrors,
 	} {
 		c.Reset()
 	}

@@ -71,7 +71,7 @@ type ContainerPort struct {
 	Number uint32 `json:"number"`
 }
 
-// A Probe is a readiness probe: exactly one of Exec, Path or neither (TCP).
+// A Probe is a readiness probe: exactly one of Exec, Path, GRPC or none of them (TCP).
 type Probe struct {
 	Check
 	Exec []string `json:"exec,omitempty"`

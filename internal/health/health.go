@@ -1,4 +1,4 @@
-// Package health looks at endpoints from outside: active HTTP and TCP checks, each endpoint in its own rhythm.
+// Package health looks at endpoints from outside: active HTTP, gRPC and TCP checks, each endpoint in its own rhythm.
 // What follows from a verdict is its user's business: control offers an endpoint that passes, a data plane
 // ejects one that fails.
 package health
@@ -45,7 +45,7 @@ func NewTarget(e *fleet.Endpoint) Target {
 // target as soon as its thresholds are met, later ones only when they change.
 type Checker struct {
 	OnVerdict func(Verdict) // called from Run's goroutines, one call at a time
-	// Look looks once at a target; nil means what its check says, HTTP or TCP.
+	// Look looks once at a target; nil means what its check says, HTTP, gRPC or TCP.
 	Look func(context.Context, Target) (reason string, ok bool)
 
 	told sync.Mutex // serialises OnVerdict

@@ -41,7 +41,10 @@ func (p *probe) close() { p.client.CloseIdleConnections() }
 func (p *probe) look(ctx context.Context) (string, bool) {
 	ctx, cancel := context.WithTimeout(ctx, p.target.Check.Timeout)
 	defer cancel()
-	if p.target.Check.Path == "" {
+	switch {
+	case p.target.Check.GRPC:
+		return AskGRPC(ctx, p.target.Address, p.target.Check.Service)
+	case p.target.Check.Path == "":
 		return p.connect(ctx)
 	}
 	return p.get(ctx)

@@ -189,7 +189,7 @@ func (c *Chunks) parseTrailers() *Error {
 		return err
 	}
 	for i := range c.trailers {
-		if !mayTrail(c.trailers[i].Name) {
+		if !MayTrail(c.trailers[i].Name) {
 			return errTrailerName
 		}
 	}
@@ -205,7 +205,8 @@ var headOnlyNames = [...]string{
 	"x-forwarded-host", "x-forwarded-proto", "x-request-id",
 }
 
-func mayTrail(name []byte) bool {
+// MayTrail says whether a field of that name may stand in trailers: it is not one that only a head may have.
+func MayTrail(name []byte) bool {
 	if whatIs(name) != other {
 		return false
 	}
@@ -248,7 +249,7 @@ func AppendChunk(dst, data []byte) []byte {
 func AppendLastChunk(dst []byte, trailers []Field) []byte {
 	dst = append(dst, "0\r\n"...)
 	for i := range trailers {
-		if mayTrail(trailers[i].Name) {
+		if MayTrail(trailers[i].Name) {
 			dst = appendEdit(dst, &trailers[i])
 		}
 	}

@@ -1,6 +1,9 @@
 package http2
 
-import "net"
+import (
+	"net"
+	"time"
+)
 
 // A Client is a connection to an endpoint.
 type Client struct{ Conn }
@@ -17,20 +20,44 @@ func NewClient(nc net.Conn, o *Options) *Client {
 // Run reads what the endpoint sends until the connection ends. It returns nil if it ended in order.
 func (c *Client) Run() error { return c.run(func() error { return nil }) }
 
-// Room returns how many more streams may be opened now: what the peer allows, 100 until it says, and none once either
-// side leaves.
-func (c *Client) Room() int {
+// Limit returns how many streams may be open at a time: what the peer allows, 100 until its SETTINGS have come, and none
+// during Check. It is not ok once either side leaves: no more are taken then.
+func (c *Client) Limit() (streams int, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.room()
+	return c.limit(), c.takes()
 }
 
-func (c *Client) room() int {
-	if c.cause != nil || c.leaving != staying || c.peerLeft || c.lastID >= maxStreamID-1 {
+func (c *Client) limit() int {
+	if c.checking {
 		return 0
 	}
-	return max(0, int(c.peer.maxStreams)-c.open)
+	return int(c.peer.maxStreams)
 }
+
+// takes says whether the connection takes more streams, now or when others have ended.
+func (c *Client) takes() bool {
+	return c.cause == nil && c.leaving == staying && !c.peerLeft && c.lastID < maxStreamID-1
+}
+
+// Check sends a PING, if there is none under way, and takes no streams until it is answered. A connection on which it
+// is not answered within that time ends.
+func (c *Client) Check(within time.Duration) {
+	c.mu.Lock()
+	defer c.unlock()
+	if c.checking || !c.takes() {
+		return
+	}
+	c.checking, c.checkTime, c.changed = true, within, true
+	if c.pingedAt.IsZero() {
+		c.sendPing(time.Now())
+	}
+	c.rearm()
+	c.flush()
+}
+
+// Heard returns when the endpoint last said anything, or when Run began.
+func (c *Client) Heard() time.Time { return time.Unix(0, c.heard.Load()) }
 
 // Extended says whether the endpoint is known to serve extended CONNECT (RFC 8441).
 func (c *Client) Extended() bool {
@@ -50,11 +77,10 @@ func (c *Client) Open(h *Head, end bool) (*Stream, error) {
 	switch {
 	case c.cause != nil || c.over:
 		return nil, ErrClosed
-	case c.room() > 0:
-	case c.open >= int(c.peer.maxStreams) && c.leaving == staying && !c.peerLeft:
-		return nil, ErrNoRoom
-	default:
+	case !c.takes():
 		return nil, ErrLeaving
+	case c.open >= c.limit():
+		return nil, ErrNoRoom
 	}
 	if c.lastID == 0 {
 		c.lastID = 1

@@ -3,7 +3,9 @@ package http2
 import (
 	"errors"
 	"io"
+	"math"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -142,28 +144,70 @@ func TestAnswersWithoutBody(t *testing.T) {
 	})
 }
 
-func TestRoom(t *testing.T) {
+func TestLimit(t *testing.T) {
 	changes := 0
 	toEndpoint(t, Options{Changed: func() { changes++ }}, func(e *end) {
-		if got := e.client.Room(); got != 100 {
-			t.Errorf("room for %d before SETTINGS, want 100", got)
-		}
+		wantLimit(e, 100, true) // before SETTINGS
 		e.greet(frame.Setting{ID: frame.SettingMaxConcurrentStreams, Val: 2})
 		a := e.ask("GET")
 		e.ask("GET")
-		if _, err := e.client.Open(getHead("GET"), true); !errors.Is(err, ErrNoRoom) || e.client.Room() != 0 {
-			t.Errorf("got %v with room for %d, want ErrNoRoom", err, e.client.Room())
+		wantLimit(e, 2, true)
+		if _, err := e.client.Open(getHead("GET"), true); !errors.Is(err, ErrNoRoom) {
+			t.Errorf("got %v, want ErrNoRoom", err)
 		}
 		changes = 0
 		e.headers(1, true, ":status=200")
 		e.take()
-		if _, err := a.ReadHead(); err != nil || e.client.Room() != 1 || changes != 1 {
-			t.Errorf("got %v, room for %d, %d changes; want 1 and 1", err, e.client.Room(), changes)
+		if _, err := a.ReadHead(); err != nil || changes != 1 {
+			t.Errorf("got %v, %d changes; want 1", err, changes)
 		}
 		e.ask("GET").Close()
 		e.want("HEADERS 5 end :method=GET :scheme=http :authority=a :path=/ user-agent=t", "RST_STREAM 5 CANCEL")
-		if got := e.client.Room(); got != 1 {
-			t.Errorf("room for %d, want 1", got)
+		e.ask("GET")
+		_ = e.framer.WriteGoAway(7, NoError, nil)
+		e.take()
+		wantLimit(e, 2, false)
+	})
+	toEndpoint(t, Options{}, func(e *end) {
+		e.greet()
+		wantLimit(e, math.MaxInt32, true) // it has said that it has none
+	})
+}
+
+func wantLimit(e *end, streams int, ok bool) {
+	e.t.Helper()
+	if n, takes := e.client.Limit(); n != streams || takes != ok {
+		e.t.Errorf("got a limit of %d, %v; want %d, %v", n, takes, streams, ok)
+	}
+}
+
+func TestCheck(t *testing.T) {
+	var changes atomic.Int32
+	toEndpoint(t, Options{Changed: func() { changes.Add(1) }}, func(e *end) {
+		e.greet()
+		changes.Store(0)
+		e.client.Check(time.Second)
+		e.client.Check(time.Second)
+		wantLimit(e, 0, true)
+		if _, err := e.client.Open(getHead("GET"), true); !errors.Is(err, ErrNoRoom) || changes.Load() != 1 {
+			t.Errorf("got %v, %d changes; want ErrNoRoom, 1", err, changes.Load())
+		}
+		e.want("PING ack=false")
+		time.Sleep(999 * time.Millisecond)
+		_ = e.framer.WritePing(true, [8]byte{})
+		e.want()
+		if wantLimit(e, math.MaxInt32, true); changes.Load() != 2 {
+			t.Errorf("got %d changes, want 2", changes.Load())
+		}
+		e.ask("GET").Close()
+		e.take()
+		time.Sleep(time.Hour)
+		wantLimit(e, math.MaxInt32, true)
+		e.client.Check(time.Second)
+		time.Sleep(time.Second)
+		e.want("PING ack=false", `GOAWAY 0 PROTOCOL_ERROR`, "closed")
+		if wantLimit(e, 0, false); e.stats.TimedOut.Load() != 1 {
+			t.Error("not counted as timed out")
 		}
 	})
 }
@@ -184,7 +228,7 @@ func TestUnprocessed(t *testing.T) {
 		if !unprocessed(first) || !unprocessed(third) {
 			t.Error("refused and beyond GOAWAY, yet processed")
 		}
-		if _, err := e.client.Open(getHead("GET"), true); !errors.Is(err, ErrLeaving) || e.client.Room() != 0 {
+		if _, err := e.client.Open(getHead("GET"), true); !errors.Is(err, ErrLeaving) {
 			t.Errorf("got %v, want ErrLeaving", err)
 		}
 		e.headers(3, true, ":status=200")

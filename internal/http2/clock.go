@@ -27,11 +27,19 @@ func (c *Conn) clocks() (running []clock) {
 	start(!c.greeted, c.started, c.o.HandshakeTimeout, late(ProtocolError, "no SETTINGS came in time"))
 	start(c.greeted && c.unacked, c.started, c.o.SettingsTimeout, late(SettingsTimeout, "SETTINGS were not acknowledged in time"))
 	start(partial != 0, time.Unix(0, partial), c.o.FrameTimeout, late(ProtocolError, "the rest of a frame did not come in time"))
-	start(!c.pingedAt.IsZero(), c.pingedAt, c.o.PingTimeout, late(ProtocolError, "a PING was not answered in time"))
+	start(!c.pingedAt.IsZero(), c.pingedAt, c.pingTime(), late(ProtocolError, "a PING was not answered in time"))
 	start(c.pingedAt.IsZero(), time.Unix(0, c.heard.Load()), c.o.PingAfter, c.sendPing)
 	start(c.leaving == announced, c.leftAt, c.o.LeaveAfter, decide)
 	start(!c.client && c.open == 0 && c.leaving == staying, c.idleSince, c.o.IdleTimeout, decide)
 	return running
+}
+
+// pingTime is how long the peer may take to answer a PING.
+func (c *Conn) pingTime() time.Duration {
+	if c.checking {
+		return c.checkTime
+	}
+	return c.o.PingTimeout
 }
 
 // tick does what is due, and sets the timer for what is due next.
@@ -94,7 +102,7 @@ func (c *Conn) rearm() {
 		return
 	}
 	soonest := c.o.FrameTimeout
-	for _, d := range []time.Duration{c.o.SettingsTimeout, c.o.PingAfter, c.o.LeaveAfter, c.o.IdleTimeout} {
+	for _, d := range []time.Duration{c.o.SettingsTimeout, c.o.PingAfter, c.checkTime, c.o.LeaveAfter, c.o.IdleTimeout} {
 		if d > 0 {
 			soonest = min(soonest, d)
 		}

@@ -72,8 +72,10 @@ type Conn struct {
 	timer     *time.Timer
 	timerAt   time.Time // when that goes off
 	started   time.Time
-	pingedAt  time.Time // of the PING that is not answered; zero for none
-	idleSince time.Time // since when there is no stream
+	pingedAt  time.Time     // of the PING that is not answered; zero for none
+	checking  bool          // clients: no stream is opened before it is answered,
+	checkTime time.Duration // which must be within that time
+	idleSince time.Time     // since when there is no stream
 	leaving   departure
 	leftAt    time.Time
 	goneAt    uint32 // the last stream that is served, once leaving is decided
@@ -308,6 +310,12 @@ func (r *ring) add(id uint32) {
 	r.ids[r.next] = id
 	r.next = (r.next + 1) % ringSize
 	r.forgot = true
+}
+
+func (r *ring) drop(id uint32) {
+	if i := slices.Index(r.ids, id); i >= 0 {
+		r.ids[i] = 0 // no stream has that number
+	}
 }
 
 func (r *ring) has(id uint32) bool { return slices.Contains(r.ids, id) }

@@ -1,6 +1,7 @@
 package http2
 
 import (
+	"math"
 	"time"
 
 	frame "golang.org/x/net/http2"
@@ -54,6 +55,9 @@ func (c *Conn) settings(f *frame.SettingsFrame) error {
 	if err := c.spend(SettingsFlood); err != nil {
 		return err
 	}
+	if !c.greeted {
+		c.peer.maxStreams = math.MaxInt32 // a peer that does not say has no limit
+	}
 	for i := range f.NumSettings() {
 		if err := c.setting(f.Setting(i)); err != nil {
 			return err
@@ -81,7 +85,7 @@ func (c *Conn) setting(s frame.Setting) error {
 	case frame.SettingEnablePush:
 		wrong = s.Val > 1 || c.client && s.Val == 1
 	case frame.SettingMaxConcurrentStreams:
-		c.peer.maxStreams = s.Val
+		c.peer.maxStreams = min(s.Val, math.MaxInt32)
 	case frame.SettingInitialWindowSize:
 		return c.resize(int64(s.Val))
 	case frame.SettingMaxFrameSize:
@@ -121,6 +125,9 @@ func (c *Conn) resize(window int64) error {
 func (c *Conn) ping(f *frame.PingFrame) error {
 	if f.IsAck() {
 		c.pingedAt = time.Time{} // we have one at a time
+		if c.checking {
+			c.checking, c.checkTime, c.changed = false, 0, true
+		}
 		return nil
 	}
 	if err := c.spend(PingFlood); err != nil {

@@ -273,8 +273,10 @@ func (c *Conn) rstStream(h frame.FrameHeader, p []byte) error {
 		return &ConnError{Code: ProtocolError, Reason: "a frame on an idle stream"}
 	}
 	s := c.streams[h.StreamID]
-	if s == nil {
-		return nil // it crossed with our end of the stream
+	if s == nil { // it crossed with our end of the stream; from here on the peer knows that it is closed
+		c.resets.drop(h.StreamID)
+		c.ended.add(h.StreamID)
+		return nil
 	}
 	c.o.Stats.ResetsIn.Inc()
 	c.ended.add(s.id)

@@ -188,6 +188,13 @@ func (s *Stream) Ready() bool {
 	return s.pile.size > 0 || s.recvEnd || s.spoiled
 }
 
+// Answered says whether the head of the final answer has come, on a client's stream.
+func (s *Stream) Answered() bool {
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	return s.received
+}
+
 // Whole says whether all of the peer's message has come, read or not.
 func (s *Stream) Whole() bool {
 	s.c.mu.Lock()

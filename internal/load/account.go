@@ -5,12 +5,14 @@ import (
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
+	"golang.org/x/net/http2"
 )
 
 // The bounds of what a report lists, so that a stranger's answers cannot fill this machine's memory.
 const (
 	maxEndpoints = 10_000
 	maxDetails   = 16
+	maxStatuses  = 32
 	moreOfThem   = "…"
 )
 
@@ -28,6 +30,7 @@ func newAccount() *account {
 	return &account{
 		totals: Report{
 			Statuses: map[int]uint64{}, Endpoints: map[string]uint64{}, OtherDetails: map[string]uint64{},
+			GRPCStatuses: map[string]uint64{}, Resets: map[string]uint64{}, GoAways: map[string]uint64{},
 			Seconds: []Second{},
 		},
 		latency: newHistogram(), inSecond: newHistogram(),
@@ -80,6 +83,12 @@ func (a *account) ended(at, latency time.Duration, got result) {
 	}
 	if got.outcome == Other {
 		bump(a.totals.OtherDetails, got.detail, maxDetails)
+	}
+	if got.reset != "" {
+		bump(a.totals.Resets, got.reset, maxDetails)
+	}
+	if got.grpc != "" {
+		bump(a.totals.GRPCStatuses, got.grpc, maxStatuses)
 	}
 	if got.status == 0 {
 		return
@@ -144,6 +153,13 @@ func (a *account) idleClosed() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.totals.IdleClosed++
+}
+
+// goAway books that the peer said that a connection takes no more streams.
+func (a *account) goAway(code http2.ErrCode) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	bump(a.totals.GoAways, code.String(), maxDetails)
 }
 
 // report closes the books. Nothing may be booked afterwards.

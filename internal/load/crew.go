@@ -21,7 +21,10 @@ type crew struct {
 	hard     context.Context //nolint:containedctx // Lives as long as the crew: its end abandons what is in flight.
 	release  func()          // ends hard and what waits for it
 
-	working sync.WaitGroup
+	lines [][]*line // HTTP/2: by connection, then by request as senders are
+
+	working  sync.WaitGroup
+	sessions sync.WaitGroup
 
 	// Only openLoop's goroutine touches these.
 	hired []*worker
@@ -32,10 +35,16 @@ type crew struct {
 	bell chan struct{} // rings when one becomes idle
 }
 
-// A worker is one goroutine with a link to each address.
+// A worker is one goroutine with a sender to each address.
 type worker struct {
-	links []*link
-	slots chan slot // open loop only
+	senders []sender
+	slots   chan slot // open loop only
+}
+
+// A sender carries out requests to one address, one at a time, each of them once.
+type sender interface {
+	exchange(hard context.Context, r *request, deadline time.Time) result
+	close()
 }
 
 func newCrew(ctx context.Context, plan Plan, requests []request) *crew {
@@ -58,25 +67,54 @@ func newCrew(ctx context.Context, plan Plan, requests []request) *crew {
 	if plan.Trace != nil {
 		c.trace = newTrace(plan.Trace)
 	}
+	if plan.Protocol == HTTP1 {
+		return c
+	}
+	for range plan.Connections {
+		lines := make([]*line, len(requests))
+		for i := range requests {
+			lines[i] = newLine(c.plan, c.account, &c.sessions)
+		}
+		c.lines = append(c.lines, lines)
+	}
 	return c
 }
 
-func (c *crew) newWorker() *worker {
-	w := &worker{links: make([]*link, len(c.requests)), slots: make(chan slot, 1)}
+// size is how many requests may be in flight at once.
+func (c *crew) size() int { return c.plan.Connections * c.plan.Streams }
+
+// newWorker returns the n-th worker. The first ones have a connection each, the next ones share them.
+func (c *crew) newWorker(n int) *worker {
+	w := &worker{senders: make([]sender, len(c.requests)), slots: make(chan slot, 1)}
 	for i := range c.requests {
-		if c.requests[i].link == i {
-			w.links[i] = newLink(c.plan, c.account)
+		switch {
+		case c.requests[i].link != i: // shares another's
+		case c.plan.Protocol == HTTP1:
+			w.senders[i] = newLink(c.plan, c.account)
+		default:
+			w.senders[i] = newCaller(c.lines[n%c.plan.Connections][i])
 		}
 	}
 	return w
 }
 
 func (w *worker) close() {
-	for _, l := range w.links {
-		if l != nil {
+	for _, s := range w.senders {
+		if s != nil {
+			s.close()
+		}
+	}
+}
+
+// end closes what workers have shared, once they have done their work.
+func (c *crew) end() {
+	c.release()
+	for _, lines := range c.lines {
+		for _, l := range lines {
 			l.close()
 		}
 	}
+	c.sessions.Wait()
 }
 
 // openLoop sends every slot of the schedule as close to its moment as connections allow.
@@ -112,8 +150,8 @@ func (c *crew) acquire(ctx context.Context) *worker {
 		if w := c.popIdle(); w != nil {
 			return w
 		}
-		if len(c.hired) < c.plan.Connections {
-			w := c.newWorker()
+		if len(c.hired) < c.size() {
+			w := c.newWorker(len(c.hired))
 			c.hired = append(c.hired, w)
 			c.working.Go(func() { c.serve(w) })
 			return w
@@ -164,9 +202,9 @@ func (c *crew) serve(w *worker) {
 // closedLoop lets every worker send as soon as it has its last answer.
 func (c *crew) closedLoop(ctx context.Context) {
 	var tickets atomic.Uint64
-	for range c.plan.Connections {
+	for n := range c.size() {
 		c.working.Go(func() {
-			w := c.newWorker()
+			w := c.newWorker(n)
 			defer w.close()
 			for ctx.Err() == nil {
 				now := time.Since(c.start)
@@ -193,7 +231,7 @@ func (c *crew) send(w *worker, s slot, open bool) {
 		s.due = sent
 	}
 	c.account.began(sent, sent-s.due, c.plan.LateAfter)
-	got := w.links[r.link].exchange(c.hard, r, began.Add(c.plan.Timeout))
+	got := w.senders[r.link].exchange(c.hard, r, began.Add(c.plan.Timeout))
 	ended := time.Since(c.start)
 	c.account.ended(ended, ended-s.due, got)
 	if c.trace != nil {

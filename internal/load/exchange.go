@@ -25,12 +25,29 @@ var (
 type result struct {
 	outcome  Outcome
 	status   int    // of a whole answer; else 0
+	grpc     string // the status of a whole answer to a call, by its name; else ""
+	reset    string // the code of a stream that the server reset, by its name; else ""
 	endpoint string // who answered, if the answer was whole and said so
 	detail   string // of an outcome that needs one
 }
 
-// A link is a worker's connection to one address, opened when first needed and kept from request to request.
-// It is used by one goroutine.
+// failure is how a request went that ended in an error; begun means that a byte of its answer had come.
+func failure(hard context.Context, err error, begun bool) result {
+	if hard.Err() != nil {
+		return result{outcome: Abandoned}
+	}
+	lost := result{outcome: classify(err, begun)}
+	if ended, ok := errors.AsType[*streamError](err); ok {
+		lost.reset = ended.reset
+	}
+	if lost.outcome == Other {
+		lost.detail = detail(err)
+	}
+	return lost
+}
+
+// A link is a worker's connection of HTTP/1.1 to one address, opened when first needed and kept from request to
+// request. It is used by one goroutine.
 type link struct {
 	plan    *Plan
 	key     string // canonical name of the endpoint header
@@ -71,14 +88,7 @@ func (l *link) exchange(hard context.Context, r *request, deadline time.Time) re
 		return answered.result
 	}
 	l.close()
-	if hard.Err() != nil {
-		return result{outcome: Abandoned}
-	}
-	lost := result{outcome: classify(err, answered.begun)}
-	if lost.outcome == Other {
-		lost.detail = detail(err)
-	}
-	return lost
+	return failure(hard, err, answered.begun)
 }
 
 // An answer is what attempt saw. With an error only begun counts.
@@ -123,8 +133,7 @@ func (l *link) ready(hard context.Context, r *request, deadline time.Time) error
 func (l *link) open(hard context.Context, r *request, deadline time.Time) error {
 	ctx, cancel := context.WithDeadline(hard, deadline)
 	defer cancel()
-	l.account.connecting()
-	conn, err := l.plan.dial(ctx, r.address)
+	conn, err := connect(ctx, l.plan, l.account, r)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package load
 
 import (
+	"crypto/tls"
 	"net"
 	"syscall"
 	"time"
@@ -31,6 +32,9 @@ func sleep(d time.Duration) {
 // quiet returns a function that says whether an idle connection is still open with nothing to read. Its answer
 // costs one system call. For connections that are not sockets the function always says yes.
 func quiet(conn net.Conn) func() bool {
+	if shielded, ok := conn.(*tls.Conn); ok {
+		conn = shielded.NetConn() // its end, too, comes as a record
+	}
 	socket, ok := conn.(syscall.Conn)
 	if !ok {
 		return func() bool { return true }

@@ -21,16 +21,36 @@ const (
 	Cut                        // the connection was closed or reset within the answer
 	Timeout                    // no connection, or no whole answer, in time
 	ServerError                // a whole answer with a status of 500 or above
+	GRPCError                  // a whole answer to a call, with a status other than OK
+	Rejected                   // the server reset the stream with REFUSED_STREAM: it did nothing, a client may retry
+	Unprocessed                // the stream came after the last one that the server's GOAWAY took: likewise
+	StreamReset                // the server reset the stream with another code, before or within the answer
 	Other                      // not HTTP, or an error of this machine; the report lists what was seen
 	Abandoned                  // still in flight when the run was interrupted
 )
 
-var outcomeNames = [...]string{"ok", "refused", "reset", "eof", "cut", "timeout", "5xx", "other", "abandoned"}
+var outcomeNames = [...]string{"ok", "refused", "reset", "eof", "cut", "timeout", "5xx", "grpc", "rejected", "unprocessed", "stream_reset", "other", "abandoned"}
 
 func (o Outcome) String() string { return outcomeNames[o] }
 
 // Lost says whether the client saw the request fail.
 func (o Outcome) Lost() bool { return o != OK && o != Abandoned }
+
+// Retryable says whether the server is known not to have acted on the request (RFC 9113, 8.7): clients that send
+// it once more do no harm. This one does not.
+func (o Outcome) Retryable() bool { return o == Refused || o == Rejected || o == Unprocessed }
+
+// known says whether requests of a protocol can end like that.
+func (o Outcome) known(p Protocol) bool {
+	switch o {
+	case GRPCError:
+		return p == GRPC
+	case Rejected, Unprocessed, StreamReset:
+		return p != HTTP1
+	default:
+		return true
+	}
+}
 
 // Losses counts lost requests by kind.
 type Losses struct {
@@ -40,12 +60,19 @@ type Losses struct {
 	Cut         uint64 `json:"cut"`
 	Timeout     uint64 `json:"timeout"`
 	ServerError uint64 `json:"5xx"`
+	GRPCError   uint64 `json:"grpc"`
+	Rejected    uint64 `json:"rejected"`
+	Unprocessed uint64 `json:"unprocessed"`
+	StreamReset uint64 `json:"stream_reset"`
 	Other       uint64 `json:"other"`
 }
 
 // of returns the count of one kind; o must be a loss.
 func (l *Losses) of(o Outcome) *uint64 {
-	return [...]*uint64{nil, &l.Refused, &l.Reset, &l.EOF, &l.Cut, &l.Timeout, &l.ServerError, &l.Other, nil}[o]
+	return [...]*uint64{
+		nil, &l.Refused, &l.Reset, &l.EOF, &l.Cut, &l.Timeout, &l.ServerError,
+		&l.GRPCError, &l.Rejected, &l.Unprocessed, &l.StreamReset, &l.Other, nil,
+	}[o]
 }
 
 // Each calls yield with every kind of loss, zero counts included, always in the same order.
@@ -64,8 +91,10 @@ func (l *Losses) Total() uint64 {
 
 // classify says which loss an error is; begun means that a byte of the answer had come.
 func classify(err error, begun bool) Outcome {
-	closed := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
-	reset := errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, io.ErrClosedPipe)
+	if ended, ok := errors.AsType[*streamError](err); ok {
+		return ended.outcome
+	}
+	closed, reset := isEnd(err), isReset(err)
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded), isTimeout(err):
 		return Timeout
@@ -80,6 +109,14 @@ func classify(err error, begun bool) Outcome {
 	default:
 		return Other
 	}
+}
+
+func isEnd(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+}
+
+func isReset(err error) bool {
+	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, io.ErrClosedPipe)
 }
 
 func isTimeout(err error) bool {

@@ -9,7 +9,9 @@ import (
 //
 //	planned ≥ sent + unsent
 //	sent    = ok + lost + abandoned
-//	ok + 5xx = Σ statuses = Σ endpoints + no_endpoint
+//	ok + 5xx + grpc = Σ statuses = Σ endpoints + no_endpoint
+//	ok + grpc = Σ grpc_statuses, of calls
+//	rejected + stream_reset = Σ resets
 type Report struct {
 	Mode        string   `json:"mode"` // "open" or "closed"
 	URLs        []string `json:"urls"`
@@ -17,7 +19,10 @@ type Report struct {
 	Rate        float64  `json:"target_rate"` // per second; 0 in the closed loop
 	Poisson     bool     `json:"poisson"`
 	Seed        uint64   `json:"seed"`
+	Protocol    Protocol `json:"protocol"` // "http/1.1", "h2", "grpc"
 	Connections int      `json:"connections"`
+	Streams     int      `json:"streams"`  // at once on a connection
+	Messages    int      `json:"messages"` // of a stream of calls, each way; 0 is a unary call, or none
 	KeepAlive   bool     `json:"keepalive"`
 	Interrupted bool     `json:"interrupted"`
 
@@ -32,6 +37,9 @@ type Report struct {
 	Connects     uint64            `json:"connects"`      // connections attempted
 	IdleClosed   uint64            `json:"idle_closed"`   // closed by the peer between two requests; no loss
 	Statuses     map[int]uint64    `json:"statuses"`      // of whole answers
+	GRPCStatuses map[string]uint64 `json:"grpc_statuses"` // of whole answers to calls, by name
+	Resets       map[string]uint64 `json:"resets"`        // streams that the server reset, by the name of the code
+	GoAways      map[string]uint64 `json:"goaways"`       // GOAWAY frames, by the name of the code
 	Endpoints    map[string]uint64 `json:"endpoints"`     // whole answers by who said to have answered
 	NoEndpoint   uint64            `json:"no_endpoint"`   // whole answers that did not say
 	OtherDetails map[string]uint64 `json:"other_details"` // what the losses of kind other were
@@ -79,7 +87,8 @@ func (r *Report) describe(plan Plan, requests []request) {
 		r.Addresses = append(r.Addresses, request.address.String())
 	}
 	r.Rate, r.Poisson, r.Seed = plan.Rate, plan.Poisson, plan.Seed
-	r.Connections, r.KeepAlive = plan.Connections, !plan.NoKeepAlive
+	r.Protocol, r.Connections, r.Streams, r.Messages = plan.Protocol, plan.Connections, plan.Streams, plan.Messages
+	r.KeepAlive = !plan.NoKeepAlive
 	r.LostTotal = r.Lost.Total()
 }
 
@@ -94,20 +103,27 @@ func (r *Report) Check() error {
 		s.Lost.Each(func(kind Outcome, n uint64) { *sum.Lost.of(kind) += n })
 	}
 	totals := Second{Sent: r.Sent, Late: r.Late, OK: r.OK, Lost: r.Lost, Abandoned: r.Abandoned}
-	whole, statuses, endpoints := r.OK+r.Lost.ServerError, uint64(0), r.NoEndpoint
-	for _, n := range r.Statuses {
-		statuses += n
-	}
-	for _, n := range r.Endpoints {
-		endpoints += n
+	whole := r.OK + r.Lost.ServerError + r.Lost.GRPCError
+	calls, resets := uint64(0), r.Lost.Rejected+r.Lost.StreamReset
+	if r.Protocol == GRPC {
+		calls = r.OK + r.Lost.GRPCError
 	}
 	switch {
 	case r.Sent != r.OK+r.Lost.Total()+r.Abandoned:
 		return fmt.Errorf("%w: sent %d, but ok %d, lost %d, abandoned %d", ErrUnaccounted, r.Sent, r.OK, r.Lost.Total(), r.Abandoned)
-	case whole != statuses || whole != endpoints:
-		return fmt.Errorf("%w: %d whole answers, but %d statuses and %d endpoints", ErrUnaccounted, whole, statuses, endpoints)
+	case whole != total(r.Statuses) || whole != total(r.Endpoints)+r.NoEndpoint:
+		return fmt.Errorf("%w: %d whole answers, but statuses %v, endpoints %v and %d without", ErrUnaccounted, whole, r.Statuses, r.Endpoints, r.NoEndpoint)
+	case calls != total(r.GRPCStatuses) || resets != total(r.Resets):
+		return fmt.Errorf("%w: %d answers to calls and %d resets, but %v and %v", ErrUnaccounted, calls, resets, r.GRPCStatuses, r.Resets)
 	case sum != totals:
 		return fmt.Errorf("%w: the seconds add up to %+v, the whole to %+v", ErrUnaccounted, sum, totals)
 	}
 	return nil
+}
+
+func total[K comparable](counts map[K]uint64) (sum uint64) {
+	for _, n := range counts {
+		sum += n
+	}
+	return sum
 }

@@ -57,7 +57,18 @@ func TestPlansThatCannotBe(t *testing.T) {
 	for name, plan := range map[string]Plan{
 		"no URL":           {Requests: 1},
 		"no end":           {URLs: []string{url}},
-		"https":            {URLs: []string{"https://127.0.0.1/"}, Requests: 1},
+		"ftp":              {URLs: []string{"ftp://127.0.0.1/"}, Requests: 1},
+		"streams, h1":      {URLs: []string{url}, Requests: 1, Streams: 2},
+		"streams, closed":  {URLs: []string{url}, Requests: 1, Streams: 2, Protocol: HTTP2, NoKeepAlive: true},
+		"TE over HTTP/2":   {URLs: []string{url}, Requests: 1, Protocol: HTTP2, Headers: []Header{{"TE", "trailers"}}},
+		"gRPC, no call":    {URLs: []string{"http://127.0.0.1:1"}, Requests: 1, Protocol: GRPC},
+		"half a call":      {URLs: []string{"http://127.0.0.1:1"}, Requests: 1, Protocol: GRPC, Call: "echo.Echo"},
+		"call and path":    {URLs: []string{url + "x"}, Requests: 1, Protocol: GRPC, Call: "echo.Echo/Unary"},
+		"call by GET":      {URLs: []string{url}, Requests: 1, Protocol: GRPC, Call: "echo.Echo/Unary", Method: "GET"},
+		"call in h2":       {URLs: []string{url}, Requests: 1, Protocol: HTTP2, Call: "echo.Echo/Unary"},
+		"messages in h2":   {URLs: []string{url}, Requests: 1, Protocol: HTTP2, Messages: 2},
+		"pauses of one":    {URLs: []string{url}, Requests: 1, Protocol: GRPC, Call: "echo.Echo/Unary", Messages: 1, Every: 1},
+		"negative streams": {URLs: []string{url}, Requests: 1, Protocol: HTTP2, Streams: -1},
 		"no address":       {URLs: []string{"http:///x"}, Requests: 1},
 		"credentials":      {URLs: []string{"http://me:too@127.0.0.1/"}, Requests: 1},
 		"port":             {URLs: []string{"http://127.0.0.1:99999/"}, Requests: 1},
@@ -253,12 +264,12 @@ func FuzzParse(f *testing.F) {
 		if err != nil {
 			return
 		}
-		wire, err := encode(u, Plan{Method: "GET"})
-		if err != nil {
+		var r request
+		if err := r.write(u, &Plan{Method: "GET"}); err != nil {
 			return
 		}
-		if _, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(wire))); err != nil {
-			t.Errorf("URL %q is sent as %q: %v", text, wire, err)
+		if _, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(r.wire))); err != nil {
+			t.Errorf("URL %q is sent as %q: %v", text, r.wire, err)
 		}
 	})
 }

@@ -21,10 +21,24 @@ func (r *Report) WriteTable(w io.Writer) error {
 			row(&b, fmt.Sprint("  ", status), r.Statuses[status], "")
 		}
 	}
+	writeCounts(&b, "grpc status", r.GRPCStatuses)
+	writeCounts(&b, "stream reset with", r.Resets)
+	writeCounts(&b, "goaway with", r.GoAways)
 	r.writeEndpoints(&b)
 	r.writeLatency(&b)
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// writeCounts writes counts by name, the largest first, if there are any.
+func writeCounts(b *strings.Builder, what string, counts map[string]uint64) {
+	if len(counts) == 0 {
+		return
+	}
+	b.WriteString("\n" + what + "\n")
+	for _, name := range byCount(counts) {
+		row(b, "  "+name, counts[name], "")
+	}
 }
 
 // row writes one line of the account.
@@ -50,10 +64,23 @@ func (r *Report) writeHead(b *strings.Builder) {
 		if r.Poisson {
 			gaps = fmt.Sprintf("poisson gaps, seed %d", r.Seed)
 		}
-		fmt.Fprintf(b, "open loop: %g requests/s (%s), at most %d connections, %s\n\n", r.Rate, gaps, r.Connections, keep)
+		fmt.Fprintf(b, "open loop: %g requests/s (%s), at most %s, %s\n\n", r.Rate, gaps, r.ways(), keep)
 	} else {
-		fmt.Fprintf(b, "closed loop: %d connections, %s\n\n", r.Connections, keep)
+		fmt.Fprintf(b, "closed loop: %s, %s\n\n", r.ways(), keep)
 	}
+}
+
+// ways says on what requests are sent, as in "2 connections of 50 streams, grpc with 10 messages each way".
+func (r *Report) ways() string {
+	text := fmt.Sprintf("%d connections", r.Connections)
+	if r.Protocol == HTTP1 {
+		return text
+	}
+	text += fmt.Sprintf(" of %d streams, %s", r.Streams, r.Protocol)
+	if r.Messages > 0 {
+		text += fmt.Sprintf(" with %d messages each way", r.Messages)
+	}
+	return text
 }
 
 func (r *Report) writeAccount(b *strings.Builder) {
@@ -66,6 +93,11 @@ func (r *Report) writeAccount(b *strings.Builder) {
 		note := ""
 		if n > 0 {
 			note = r.part(n)
+		} else if !kind.known(r.Protocol) {
+			return
+		}
+		if n > 0 && kind.Retryable() && r.Protocol != HTTP1 {
+			note += ", a client may send it again"
 		}
 		row(b, "+ "+kind.String(), n, note)
 	})
@@ -101,7 +133,7 @@ func (r *Report) writeEndpoints(b *strings.Builder) {
 		return
 	}
 	b.WriteString("\nendpoint\n")
-	whole := float64(r.OK + r.Lost.ServerError)
+	whole := float64(r.OK + r.Lost.ServerError + r.Lost.GRPCError)
 	for _, name := range byCount(r.Endpoints) {
 		row(b, "  "+strings.Trim(fmt.Sprintf("%q", name), `"`), r.Endpoints[name], fmt.Sprintf("%.2f %%", 100*float64(r.Endpoints[name])/whole))
 	}

@@ -14,7 +14,8 @@ import (
 //	{"request":0,"due_ns":0,"sent_ns":51042,"ended_ns":612804,"outcome":"ok","status":200,"endpoint":"reviews-v1-1"}
 //
 // Offsets count from the start of the run; request is the number in the order of sending, lines come in the
-// order of ending. Status and endpoint are there for whole answers, the endpoint when the answer named it.
+// order of ending. Status and endpoint are there for whole answers, the endpoint when the answer named it; an answer
+// to a call has "grpc" with its status's name, too, and a stream that the server reset "reset" with the code's.
 type trace struct {
 	mu    sync.Mutex
 	out   *bufio.Writer
@@ -43,6 +44,16 @@ func (t *trace) add(s slot, sent, ended time.Duration, got result) {
 	if got.status != 0 {
 		line = append(line, `,"status":`...)
 		line = strconv.AppendInt(line, int64(got.status), 10)
+	}
+	if got.grpc != "" {
+		line = append(line, `,"grpc":"`...)
+		line = append(line, got.grpc...) // a name, or digits
+		line = append(line, '"')
+	}
+	if got.reset != "" {
+		line = append(line, `,"reset":"`...)
+		line = append(line, got.reset...) // likewise
+		line = append(line, '"')
 	}
 	if got.endpoint != "" {
 		line = append(line, `,"endpoint":`...)

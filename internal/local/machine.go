@@ -2,21 +2,24 @@ package local
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/netip"
 
+	"crossfade.dev/internal/health"
 	"crossfade.dev/internal/process"
 )
 
 // A machine is what replicas touch of the machine that they run on: processes and sockets.
 type machine struct {
 	start func(process.Spec) (process.Process, error)
-	get   func(ctx context.Context, url string) error             // nil when the answer is 200–399
-	dial  func(ctx context.Context, address netip.AddrPort) error // nil when a connection was accepted
-	free  func(address netip.AddrPort) error                      // nil when somebody could listen there
+	get   func(ctx context.Context, url string) error                             // nil when the answer is 200–399
+	dial  func(ctx context.Context, address netip.AddrPort) error                 // nil when a connection was accepted
+	ask   func(ctx context.Context, address netip.AddrPort, service string) error // nil when the service says by gRPC that it serves
+	free  func(address netip.AddrPort) error                                      // nil when somebody could listen there
 }
 
 func thisMachine() *machine {
@@ -30,6 +33,7 @@ func thisMachine() *machine {
 		start: func(spec process.Spec) (process.Process, error) { return process.Start(spec) },
 		get:   func(ctx context.Context, url string) error { return get(ctx, client, url) },
 		dial:  dial,
+		ask:   askGRPC,
 		free:  free,
 	}
 }
@@ -60,6 +64,13 @@ func dial(ctx context.Context, address netip.AddrPort) error {
 		return err
 	}
 	return conn.Close()
+}
+
+func askGRPC(ctx context.Context, address netip.AddrPort, service string) error {
+	if reason, ok := health.AskGRPC(ctx, address, service); !ok {
+		return errors.New(reason)
+	}
+	return nil
 }
 
 func free(address netip.AddrPort) error {

@@ -108,6 +108,8 @@ func (in *instance) probe(ctx context.Context) error {
 		return in.execute(ctx, p.Exec, nil)
 	case p.Path != "":
 		return in.machine.get(ctx, in.url(p.Port, p.Path))
+	case p.GRPC:
+		return in.machine.ask(ctx, netip.AddrPortFrom(in.bind, in.port(p.Port)), p.Service)
 	default:
 		return in.machine.dial(ctx, netip.AddrPortFrom(in.bind, in.port(p.Port)))
 	}

@@ -40,13 +40,16 @@ func checkOf(w *fleet.Workload, self string) *fleet.Check {
 	check.InitialDelay = 0
 	switch {
 	case self == "":
-	case check.Path != "":
+	case passedOn(&check):
 		check.Port = healthPort
 	default:
 		check.Port = 0 // any port of the sidecar tells as much as another
 	}
 	return &check
 }
+
+// passedOn says whether a check is one that the application itself must answer, and not only its sidecar.
+func passedOn(c *fleet.Check) bool { return c.Path != "" || c.GRPC }
 
 // sidecar returns the command line of the replica's sidecar.
 func (in *instance) sidecar() process.Spec {
@@ -58,7 +61,7 @@ func (in *instance) sidecar() process.Spec {
 	for _, port := range inbound(in.workload) {
 		pass(port, port)
 	}
-	if check := checkOf(in.workload, ""); check != nil && check.Path != "" {
+	if check := checkOf(in.workload, ""); check != nil && passedOn(check) {
 		if check.Port == 0 && len(in.workload.Ports) > 0 {
 			check.Port = in.workload.Ports[0].Number
 		}

@@ -141,7 +141,7 @@ func (s *theatre) note(format string, args ...any) {
 }
 
 func (s *theatre) machine() *machine {
-	return &machine{start: s.start, get: s.get, dial: s.dial, free: func(a netip.AddrPort) error {
+	return &machine{start: s.start, get: s.get, dial: s.dial, ask: s.ask, free: func(a netip.AddrPort) error {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if s.taken[a.Addr().String()] {
@@ -207,6 +207,18 @@ func (s *theatre) get(ctx context.Context, url string) error {
 		s.note("GET %s", url)
 	case failing:
 		return errors.New("503 Service Unavailable")
+	}
+	return nil
+}
+
+func (s *theatre) ask(ctx context.Context, at netip.AddrPort, service string) error {
+	if err := s.dial(ctx, at); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.failing[at.Addr().String()] {
+		return fmt.Errorf("%q at port %d: gRPC NOT_SERVING", service, at.Port())
 	}
 	return nil
 }

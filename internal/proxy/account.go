@@ -14,7 +14,9 @@ import (
 // open counts the request downstream.
 func (x *exchange) open() {
 	t := &x.c.traffic.Requests
-	t.Total.Inc()
+	if !x.c.upgraded() {
+		t.Total.Inc()
+	}
 	t.Active.Add(1)
 	x.counted = true
 }
@@ -25,6 +27,7 @@ func (x *exchange) settle(o *outcome) {
 		return
 	}
 	x.counted = false
+	x.settleResent()
 	traffic := x.c.traffic
 	took := x.ended().Sub(x.start)
 	status, end := o.status, "answered"
@@ -32,8 +35,8 @@ func (x *exchange) settle(o *outcome) {
 		status = x.resp.Status
 	}
 	switch {
-	case x.c.cut.Load() && (o.verdict == cut || o.verdict == gone):
-		x.c.lost = true
+	case x.c.isCut() && (o.verdict == cut || o.verdict == gone):
+		x.c.lose()
 		traffic.Requests.Cut.Inc()
 		end = "cut"
 	case o.verdict == cut: // by the endpoint

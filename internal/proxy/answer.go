@@ -14,6 +14,9 @@ func (x *exchange) passInterim() error {
 		return nil
 	}
 	x.out = http1.AppendResponse(x.out[:0], &x.resp, &x.edits.interim)
+	if x.c.stream != nil {
+		return x.writeHead(false)
+	}
 	return x.c.write(x.out)
 }
 
@@ -24,13 +27,16 @@ func (x *exchange) deliver() outcome {
 		x.frame()
 		x.out = http1.AppendResponse(x.out[:0], &x.resp, x.edits.answered(x))
 		x.feeder.answering.Store(true)
+		if x.c.stream != nil {
+			if err := x.writeHead(x.answer.done); err != nil {
+				return outcome{verdict: gone, reason: "the client left before its answer"}
+			}
+		}
 	}
 	for {
 		out, bad := x.answer.pass(&x.out, x.conn.Buffer)
-		if len(out) > 0 {
-			if err := x.c.write(out); err != nil {
-				return outcome{verdict: gone, reason: "the client left before its answer was whole"}
-			}
+		if err := x.tell(out); err != nil {
+			return outcome{verdict: gone, reason: "the client left before its answer was whole"}
 		}
 		x.out = x.out[:0]
 		switch {
@@ -42,16 +48,28 @@ func (x *exchange) deliver() outcome {
 			x.endpoint.answered(x.resp.Status, x.end.Sub(x.sentAt))
 			return outcome{verdict: whole}
 		}
-		if err := x.fill(x.c.p.o.StreamTimeout, window); err != nil {
+		x.flush()
+		if err := x.fill(x.patience(x.c.p.o.StreamTimeout), window); err != nil {
 			if errors.Is(err, errInside) {
 				return outcome{verdict: paused}
 			}
-			if errors.Is(err, io.EOF) && x.answer.close(&x.out) {
+			if errors.Is(err, io.EOF) && x.answer.close(&x.out, x.tail()) {
 				continue
 			}
 			return x.broken(err)
 		}
 	}
+}
+
+// tell passes the next of the answer's body on, and its end, where that is not in it.
+func (x *exchange) tell(out []byte) error {
+	if x.c.stream != nil {
+		return x.tellStream(out)
+	}
+	if len(out) == 0 {
+		return nil
+	}
+	return x.c.write(out)
 }
 
 // frame decides how the answer is framed for the client and whether its connection can go on.
@@ -60,6 +78,14 @@ func (x *exchange) frame() {
 	x.close = x.req.Close || early || x.leaving()
 	from := x.resp.Framing
 	switch {
+	case x.c.stream != nil:
+		x.close = false
+		switch {
+		case from == http1.Chunked:
+			x.resp.Framing = plain
+		case from == http1.Length && x.conn.Stream != nil && !x.headAlone:
+			from = http1.UntilClose // the stream holds to its length, and trailers may follow
+		}
 	case from == http1.UntilClose && x.req.Minor == 1:
 		x.resp.Framing = http1.Chunked
 	case from == http1.Chunked && x.req.Minor == 0, from == http1.UntilClose:

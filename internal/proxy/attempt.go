@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net"
-	"net/http"
 	"os"
 	"time"
 
@@ -50,21 +49,30 @@ func (x *exchange) attempt(ctx context.Context) outcome {
 // for one.
 func (x *exchange) connect(ctx context.Context) (err error) {
 	conns, conn := x.endpoint.connsOf(x.pool), (*upstream.Conn)(nil)
-	if !x.fresh {
+	multiplexed := x.multiplexed()
+	if !x.fresh && !multiplexed {
 		conn = conns.Idle(x.sentAt)
 	}
 	switch {
 	case conn != nil:
 	case x.c.inside:
 		return errInside
+	case multiplexed:
+		conn, err = x.call(ctx, conns)
+		if err != nil {
+			return err
+		}
 	default:
-		conn, err = conns.Get(ctx, x.sentAt, x.sooner(x.sentAt.Add(x.c.p.o.WaitTimeout)), x.fresh)
+		conn, err = conns.Get(ctx, x.sentAt, x.until(), x.fresh)
 		if err != nil {
 			return err
 		}
 	}
 	x.conn, x.step, x.asked = conn, sending, time.Time{}
-	x.heard, x.interims, x.closing = false, 0, false
+	x.heard, x.interims, x.closing, x.said = false, 0, false, x.said[:0]
+	if x.feeder.body.to = x.req.Framing; multiplexed {
+		x.feeder.body.to = plain
+	}
 	x.endpoint.sent(conn.Reused(), x.attempts > 1)
 	return nil
 }
@@ -101,74 +109,6 @@ func (x *exchange) choose(now time.Time) outcome {
 	}
 }
 
-// find finds the rule that the request falls under in s, and the pool that it leads to. Without a pool, the outcome
-// is our own answer.
-func (x *exchange) find(s *State) (*Pool, outcome) {
-	if x.c.misdirected(x.host) {
-		return nil, outcome{refused, http.StatusMisdirectedRequest, "this connection is not one for that host"}
-	}
-	l := x.c.listener
-	switch {
-	case l.Mesh:
-		if x.from = s.callers[string(x.caller)]; x.from != nil {
-			x.query.Labels = x.from.labels
-		} else {
-			x.query.Labels = nil
-		}
-	default:
-		x.query.Port, x.query.Labels = l.Port, x.c.p.o.Labels
-	}
-	hit := l.table.Match(&x.query)
-	x.course, x.lane = nil, nil
-	switch {
-	case hit.HTTPS:
-		return nil, x.redirect(&redirect{code: http.StatusMovedPermanently, scheme: secure})
-	case hit.Rule == nil:
-		x.c.traffic.NoRoute.Inc()
-		return nil, outcome{refused, 404, "no route matches this request"}
-	}
-	c := l.courses[hit.Rule.Number]
-	x.course, x.match, x.prefix, x.deadline = c, hit.Match, hit.Prefix, time.Time{}
-	if t := hit.Rule.Route.Timeout; t > 0 {
-		x.deadline = x.start.Add(t)
-	}
-	switch {
-	case c.redirect != nil:
-		return nil, x.redirect(c.redirect)
-	case c.respond != nil:
-		return nil, outcome{refused, c.respond.Status, ""}
-	}
-	i := hit.Rule.Destination(x.draw)
-	x.lane = &c.lanes[i]
-	pool := l.pools[hit.Rule.Number][i]
-	if pool == nil {
-		return nil, outcome{refused, 503, "the route leads to a service that does not exist"}
-	}
-	return pool, outcome{}
-}
-
-// redirect is the outcome of a request that is sent to another place.
-func (x *exchange) redirect(r *redirect) outcome {
-	if r.authority == "" && len(x.host) == 0 {
-		return outcome{refused, 400, "the request names no host to be sent back to"}
-	}
-	e := &x.edits.place
-	e.Value = r.append(e.Value[:0], x.c.scheme(), x.host, x.path, x.c.listener.Port)
-	return outcome{refused, r.code, ""}
-}
-
-// index returns the place of an incarnation, -1 for none.
-func (p *Pool) index(incarnation string) int {
-	if incarnation != "" {
-		for i, e := range p.Endpoints {
-			if e.Incarnation == incarnation {
-				return i
-			}
-		}
-	}
-	return -1
-}
-
 // release ends what choose began.
 func (x *exchange) release() {
 	if e := x.endpoint; e != nil {
@@ -196,6 +136,9 @@ func (x *exchange) talk() outcome {
 
 // send sends the request. The outcome is whole when an answer may come.
 func (x *exchange) send() outcome {
+	if x.conn.Stream != nil {
+		return x.sendStream()
+	}
 	n, err := x.ask()
 	if errors.Is(err, upstream.ErrLater) {
 		var more int
@@ -278,13 +221,16 @@ func (x *exchange) hearHead() error {
 	var began time.Time
 	for {
 		b := x.conn.Buffer.Bytes()
+		if x.conn.Stream != nil {
+			b = x.said
+		}
 		if guard.due(b) {
 			n, err := x.resp.Parse(b, x.method)
 			if err != nil {
 				return err
 			}
 			if n > 0 {
-				x.conn.Buffer.Skip(n)
+				x.headHeard(n)
 				return nil
 			}
 		}
@@ -294,7 +240,7 @@ func (x *exchange) hearHead() error {
 			began = time.Now()
 		}
 		x.asked = began
-		if err := x.fill(x.c.p.o.AnswerTimeout, x.c.p.o.MaxHead); err != nil {
+		if err := x.fill(x.patience(x.c.p.o.AnswerTimeout), x.c.p.o.MaxHead); err != nil {
 			return err
 		}
 		x.heard = true
@@ -309,7 +255,7 @@ func (x *exchange) unheard(err error) outcome {
 	}
 	var bad *http1.Error
 	switch {
-	case x.c.cut.Load():
+	case x.c.isCut():
 		return outcome{verdict: gone, reason: "the connection was cut before its answer"}
 	case errors.As(err, &bad):
 		x.endpoint.cut()
@@ -323,6 +269,9 @@ func (x *exchange) unheard(err error) outcome {
 	}
 	x.endpoint.cut()
 	x.cause = err
+	if x.unprocessed(err) {
+		return outcome{again, 503, "the endpoint takes no more streams"}
+	}
 	if !x.heard && x.conn.Reused() && x.idempotent() && x.feeder.untouched(x) {
 		return outcome{again, 502, "the endpoint cut the connection"}
 	}
@@ -341,7 +290,7 @@ func (x *exchange) fill(wait time.Duration, most int) error {
 	x.feeder.quiet.Store(began.UnixNano())
 	defer x.feeder.quiet.Store(0)
 	for ; ; now = time.Now() {
-		if x.c.cut.Load() {
+		if x.c.isCut() {
 			return net.ErrClosed
 		}
 		limit := x.sooner(x.feeder.latest(began).Add(wait))
@@ -364,7 +313,7 @@ func (x *exchange) fill(wait time.Duration, most int) error {
 		if x.conn.Reading.Move(now, ring) {
 			_ = x.conn.SetReadDeadline(ring) // a closed connection says so when it is read
 		}
-		n, err := x.conn.Buffer.Fill(x.conn, most)
+		n, err := x.listen(most)
 		if n > 0 {
 			return nil
 		}

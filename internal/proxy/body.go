@@ -5,17 +5,22 @@ import (
 	"crossfade.dev/internal/upstream"
 )
 
-// A body is one message's body on its way through, decoded as it comes and framed as it goes.
+// plain, as a body's way to go, is the bytes alone: what ends it is said otherwise.
+const plain = http1.UntilClose
+
+// A body is one message's body on its way through, decoded as it comes and framed as it goes. Over HTTP/2 it comes
+// and goes without a framing of its own: as one that ends with its connection, and [plain].
 type body struct {
 	from, to http1.Framing
 	left     int64 // when from is Length
 	chunks   http1.Chunks
-	bare     bool // its trailers stay behind: its head nominated fields to drop, which they may be (RFC 9110 section 7.6.1)
-	done     bool // all of it, its end included, has been passed
+	bare     bool          // its trailers stay behind: its head nominated fields to drop, which they may be (RFC 9110 section 7.6.1)
+	done     bool          // all of it, its end included, has been passed
+	trailers []http1.Field // when it is done
 }
 
 func (t *body) start(from, to http1.Framing, length int64, bare bool) {
-	t.from, t.to, t.left, t.bare = from, to, length, bare
+	t.from, t.to, t.left, t.bare, t.trailers = from, to, length, bare, nil
 	t.chunks.Reset()
 	t.done = from == http1.NoBody || from == http1.Length && length == 0
 }
@@ -57,16 +62,20 @@ func (t *body) passChunks(scratch *[]byte, in *upstream.Buffer) error {
 		}
 	}
 	if t.chunks.Done() {
-		t.done = true
-		trailers := t.chunks.Trailers()
-		if t.bare {
-			trailers = nil
-		}
-		if t.to == http1.Chunked {
-			*scratch = http1.AppendLastChunk(*scratch, trailers)
-		}
+		t.end(scratch, t.chunks.Trailers())
 	}
 	return nil
+}
+
+// end passes the body's end.
+func (t *body) end(scratch *[]byte, trailers []http1.Field) {
+	t.done = true
+	if !t.bare {
+		t.trailers = trailers
+	}
+	if t.to == http1.Chunked {
+		*scratch = http1.AppendLastChunk(*scratch, t.trailers)
+	}
 }
 
 func (t *body) frame(dst, data []byte) []byte {
@@ -76,15 +85,12 @@ func (t *body) frame(dst, data []byte) []byte {
 	return append(dst, data...)
 }
 
-// close tells the body that its connection ended cleanly. If that is how it ends, close appends its end to
-// *scratch and says true.
-func (t *body) close(scratch *[]byte) bool {
+// close tells the body that its connection ended cleanly, or its stream, with trailers. If that is how it ends, close
+// appends its end to *scratch and says true.
+func (t *body) close(scratch *[]byte, trailers []http1.Field) bool {
 	if t.from != http1.UntilClose {
 		return false
 	}
-	t.done = true
-	if t.to == http1.Chunked {
-		*scratch = http1.AppendLastChunk(*scratch, nil)
-	}
+	t.end(scratch, trailers)
 	return true
 }

@@ -103,7 +103,7 @@ func (c *compiler) services() {
 		c.next.services = append(c.next.services, next)
 		for _, p := range next.Pools {
 			c.next.pools[destinationKey{next.Name, p.Subset}] = p
-			c.keepWay(p.tls)
+			c.keepTLS(p.way.tls)
 		}
 	}
 }
@@ -129,6 +129,8 @@ func (c *compiler) stands(prev *Service, s *fleet.Service) bool {
 func (c *compiler) service(prev *Service, s *fleet.Service) *Service {
 	own := *s // of the snapshot's array of services, which would stay with all of them
 	next := &Service{Service: &own}
+	ways := c.ways(prev, s)
+	next.ways = distinct(ways)
 	c.endpoints(prev, next)
 	subsets := make([]string, len(s.Pools))
 	for i := range s.Pools {
@@ -136,7 +138,7 @@ func (c *compiler) service(prev *Service, s *fleet.Service) *Service {
 	}
 	next.pools = prev.pools.Next(subsets)
 	for i := range s.Pools {
-		c.pool(prev, next, i)
+		c.pool(prev, next, i, ways[i])
 	}
 	return next
 }
@@ -145,7 +147,6 @@ func (c *compiler) service(prev *Service, s *fleet.Service) *Service {
 func (c *compiler) endpoints(prev, next *Service) {
 	all := next.Service.Endpoints
 	known := heirs(prev, all)
-	next.ways = c.ways(next.Service)
 	if prev.traffic != nil && sameIncarnations(prev.Service.Endpoints, all) {
 		next.traffic = prev.traffic
 	} else {
@@ -170,7 +171,7 @@ func (c *compiler) endpoints(prev, next *Service) {
 		} else {
 			made.reveal = []byte(e.Name)
 		}
-		c.connect(made, old, next.ways)
+		c.connect(made, old, next.ways, prev.ways)
 	}
 }
 
@@ -195,26 +196,24 @@ func heirs(prev *Service, endpoints []fleet.Endpoint) func(i int) *Endpoint {
 	}
 }
 
-// pool compiles the i-th pool of next. Pools[0] is the whole service, so that its endpoints' books are complete when
+// pool compiles the i-th pool of next, whose endpoints are spoken to in a way. Pools[0] is the whole service, so that its endpoints' books are complete when
 // those of subsets are made from them.
-func (c *compiler) pool(prev, next *Service, i int) {
+func (c *compiler) pool(prev, next *Service, i int, w way) {
 	p := &next.Service.Pools[i]
 	pool := &Pool{
 		Pool: p, Service: next, Traffic: next.pools[p.Subset],
-		hash: hashOf(p), named: namedIn(p, next.Service.Endpoints), tls: c.way(&p.Policy),
+		hash: hashOf(p), named: namedIn(p, next.Service.Endpoints), way: w,
 	}
 	var before *balancer.Balancer
-	for _, known := range prev.Pools {
-		if known.Subset == p.Subset {
-			before = known.Balancer
-		}
+	if known := prev.pool(p.Subset); known != nil {
+		before = known.Balancer
 	}
 	pool.Balancer = balancer.Compile(before, balancer.Input{
 		View: c.view, Service: next.Service, Pool: p, Overlay: c.next.overlay,
 		Traffic: next.traffic, Near: warmup.Near{Locality: c.o.Locality, Labels: c.o.Labels},
 		Position: c.position, Seed: c.o.Seed,
 	}, c.now)
-	pool.also = slices.Index(next.ways, pool.tls)
+	pool.also = slices.Index(next.ways, w)
 	pool.books = []*evidence.Traffic{next.pools[next.Service.Pools[0].Subset]}
 	if i > 0 {
 		pool.books = append(pool.books, pool.Traffic)
@@ -230,6 +229,16 @@ func (c *compiler) pool(prev, next *Service, i int) {
 		}
 	}
 	next.Pools = append(next.Pools, pool)
+}
+
+// pool returns the pool of a subset, nil if there is none.
+func (s *Service) pool(subset string) *Pool {
+	for _, p := range s.Pools {
+		if p.Subset == subset {
+			return p
+		}
+	}
+	return nil
 }
 
 // within makes the endpoints of a subset: those of the service, with a book more. What is sent to them by another way

@@ -13,6 +13,7 @@ import (
 
 	"crossfade.dev/internal/evidence"
 	"crossfade.dev/internal/http1"
+	"crossfade.dev/internal/http2"
 	"crossfade.dev/internal/upstream"
 )
 
@@ -43,7 +44,8 @@ func (d *Door) Rename(listener string) { d.name.Store(&listener) }
 // never hung up on.
 func (d *Door) Leave() { d.leaving.Store(true) }
 
-// A Conn is a client's connection. Its methods may be called from any goroutine.
+// A Conn is a client's connection, or one stream of a connection that speaks HTTP/2; see stream.go. Its methods may be
+// called from any goroutine.
 type Conn struct {
 	p      *Proxy
 	nc     net.Conn
@@ -53,6 +55,9 @@ type Conn struct {
 	remote []byte       // the client's address, for X-Forwarded-For
 	since  atomic.Int64 // when the last request ended, in Unix nanoseconds; 0 while one is open
 	cut    atomic.Bool
+	h2     atomic.Pointer[http2.Server] // what it speaks, once that is HTTP/2
+	under  *Conn                        // a stream's: the connection that it is on; else nil
+	stream *http2.Stream                // likewise
 
 	// Only Serve's goroutine, or the feeder that it waits for, touches what follows.
 	in          *upstream.Buffer // nil while a parked connection has nothing unread
@@ -65,7 +70,9 @@ type Conn struct {
 	x           *exchange // the open request
 	rested      time.Time // when the last request ended
 	end         ending
-	lost        bool // a request, by Cut
+	hopped      bool         // the client went on from HTTP/1.1 to HTTP/2
+	begun       bool         // a request has been served: it speaks HTTP/1.1
+	lost        atomic.Int64 // requests, by Cut
 }
 
 // An ending is how a connection is closed.
@@ -102,6 +109,10 @@ func (c *Conn) scheme() string {
 
 // Busy says whether a request is open, and if not, since when.
 func (c *Conn) Busy() (since time.Time, busy bool) {
+	if h2 := c.h2.Load(); h2 != nil {
+		open, idle := h2.OpenStreams()
+		return idle, open > 0
+	}
 	ns := c.since.Load()
 	return time.Unix(0, ns), ns == 0
 }
@@ -113,24 +124,34 @@ func (c *Conn) Cut() {
 		c.tls.Abort() // taking leave would make half an answer look whole
 		return
 	}
+	if h2 := c.h2.Load(); h2 != nil {
+		h2.Close()
+	}
 	_ = c.nc.Close()
 }
 
-// Serve serves the connection's requests until it ends, and closes it. It says whether Cut lost a request. ctx
+// isCut says whether Cut was called, of a stream that of its connection.
+func (c *Conn) isCut() bool { return c.cut.Load() || c.under != nil && c.under.cut.Load() }
+
+// Serve serves the connection's requests until it ends, and closes it. It returns how many of them Cut lost. ctx
 // ends only waits for connections to endpoints; what ends a connection from outside is Cut. A panic ends this
 // connection and is counted.
-func (c *Conn) Serve(ctx context.Context) (lost bool) {
+func (c *Conn) Serve(ctx context.Context) (lost int) {
 	c.look(c.p.state.Load())
 	if c.listener == nil {
 		_ = c.nc.Close()
-		return false
+		return 0
 	}
 	c.traffic = c.listener.Traffic
 	c.traffic.Connects.Inc()
 	c.traffic.ActiveConnects.Add(1)
 	defer c.finish(ctx, &lost)
 	if c.tls != nil && !c.shake(ctx) {
-		return false
+		return 0
+	}
+	if c.negotiated() {
+		c.serveStreams(ctx, nil, nil)
+		return int(c.lost.Load())
 	}
 	await := c.await
 	if c.parks(ctx) {
@@ -139,9 +160,16 @@ func (c *Conn) Serve(ctx context.Context) (lost bool) {
 		c.in = c.p.buffers.Get()
 	}
 	for again := true; again; {
-		again = await() && c.serveOne(ctx)
+		switch again = await(); {
+		case !again:
+		case c.prefaced():
+			c.serveStreams(ctx, nil, nil)
+			again = false
+		default:
+			again = c.serveOne(ctx)
+		}
 	}
-	return c.lost
+	return int(c.lost.Load())
 }
 
 // look finds the connection's listener in s. A listener that is gone keeps its last routes for as long as it
@@ -174,7 +202,10 @@ func (c *Conn) serveOne(ctx context.Context) (again bool) {
 	if !done {
 		return false
 	}
-	c.rested = x.ended()
+	if x.script.hop {
+		return c.hop(ctx, x)
+	}
+	c.rested, c.begun = x.ended(), true
 	c.x = nil
 	x.forget()
 	c.p.exchanges.Put(x)
@@ -253,11 +284,11 @@ func (c *Conn) write(b []byte) error {
 }
 
 // finish closes the connection as c.end says. It is deferred by Serve.
-func (c *Conn) finish(ctx context.Context, lost *bool) {
+func (c *Conn) finish(ctx context.Context, lost *int) {
 	if v := recover(); v != nil {
 		c.inside = false
 		c.panicked(ctx, v)
-		*lost = c.lost
+		*lost = int(c.lost.Load())
 	}
 	switch tcp, isTCP := c.nc.(*net.TCPConn); {
 	case c.end == endLinger && !c.cut.Load():

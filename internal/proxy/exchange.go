@@ -16,6 +16,7 @@ import (
 // An exchange is one request with its answer. Exchanges are recycled with the memory they have grown.
 type exchange struct {
 	c       *Conn
+	own     Conn // what c is for a stream
 	req     http1.Request
 	resp    http1.Response
 	edits   edits
@@ -28,8 +29,8 @@ type exchange struct {
 	kept    []byte        // what req.Fields point into once the client is read from again
 	query   route.Request // how a rule is found
 	target  []byte        // the path as it goes out, where it is rewritten
-	piece   []byte        // what has come of the body when the request is sent
-	head    []byte        // the request as it goes out: its head, then piece
+	piece   []byte        // what has come of the body when the request is sent, without its framing
+	head    []byte        // the request as it goes out: its head, then piece, framed
 	headLen int           // bytes of head before the body
 	out     []byte        // of the answer: what is written next
 
@@ -39,16 +40,20 @@ type exchange struct {
 	draw     uint64    // decides which of a route's destinations; the same in every attempt
 	waited   bool      // the head came in pieces: the start is long ago
 	attempts int
-	fresh    bool   // the next attempt wants a connection that never served
-	failed   string // incarnation that the last attempt failed on
-	cause    error  // why it did, in the words of whoever made the connection: for the log, not for clients
-	parsed   bool   // req can be used
-	ready    bool   // it is prepared: an endpoint can be asked
-	counted  bool   // as open, downstream
-	upgrade  bool   // the client may have the protocol that it asked for
-	reveal   bool   // the answer names its endpoint
-	close    bool   // the answer says Connection: close
+	resent   *upstream.Limits // that it counts against as one that is sent another time
+	fresh    bool             // the next attempt wants a connection that never served
+	failed   string           // incarnation that the last attempt failed on
+	cause    error            // why it did, in the words of whoever made the connection: for the log, not for clients
+	parsed   bool             // req can be used
+	ready    bool             // it is prepared: an endpoint can be asked
+	counted  bool             // as open, downstream
+	upgrade  bool             // the client may have the protocol that it asked for
+	reveal   bool             // the answer names its endpoint
+	close    bool             // the answer says Connection: close
 	feeder   feeder
+	script   transcript    // what HTTP/2 says, in the words of HTTP/1.1, and back
+	grpc     bool          // it is a call of gRPC over HTTP/2,
+	timeout  time.Duration // and this is what it says of its deadline; 0 for none
 
 	// Of the last rule that was found.
 	course  *course // nil for none
@@ -58,17 +63,20 @@ type exchange struct {
 	written *lane // that head was written for
 
 	// Of the present attempt.
-	pool     *Pool
-	given    *fleet.HashCookie // the client gets this one with the answer; nil for none
-	endpoint *Endpoint         // counted as open there
-	conn     *upstream.Conn
-	sentAt   time.Time
-	step     step
-	asked    time.Time // since when the answer is waited for, where that is known; zero where it begins now
-	interims int       // answers that came before the final one
-	closing  bool      // one of them said that the connection ends
-	heard    bool      // something of an answer has come
-	answer   body
+	pool      *Pool
+	given     *fleet.HashCookie // the client gets this one with the answer; nil for none
+	endpoint  *Endpoint         // counted as open there
+	conn      *upstream.Conn
+	sentAt    time.Time
+	step      step
+	asked     time.Time // since when the answer is waited for, where that is known; zero where it begins now
+	interims  int       // answers that came before the final one
+	closing   bool      // one of them said that the connection ends
+	heard     bool      // something of an answer has come
+	said      []byte    // over HTTP/2: the head that has come and was not parsed yet
+	unsized   bool      // likewise: the answer has no body, and does not say so
+	headAlone bool      // the endpoint's head was all of its answer
+	answer    body
 }
 
 // A verdict is how an attempt ended.
@@ -108,7 +116,7 @@ func newExchange(p *Proxy) *exchange {
 // forget makes x ready for another request. What grew far beyond the usual is not kept.
 func (x *exchange) forget() {
 	const usual = 64 << 10
-	for _, b := range []*[]byte{&x.text, &x.kept, &x.target, &x.piece, &x.head, &x.out, &x.feeder.out} {
+	for _, b := range []*[]byte{&x.text, &x.kept, &x.target, &x.piece, &x.head, &x.out, &x.said, &x.feeder.out, &x.feeder.replay} {
 		if cap(*b) > usual {
 			*b = nil
 		}
@@ -119,6 +127,8 @@ func (x *exchange) forget() {
 	x.end, x.deadline, x.attempts, x.waited, x.failed, x.cause = time.Time{}, time.Time{}, 0, false, "", nil
 	x.parsed, x.ready, x.upgrade, x.reveal, x.close = false, false, false, false, false
 	x.method, x.host, x.path, x.caller, x.from, x.given = nil, nil, nil, nil, nil, nil
+	x.grpc, x.timeout, x.feeder.lasting, x.unsized = false, 0, false, false
+	x.script.forget(usual)
 }
 
 // run carries one request and says whether the connection may carry another. done is false when it has paused.
@@ -139,15 +149,20 @@ func (x *exchange) run(ctx context.Context) (another, done bool) {
 			return x.conclude(x.misread(err)), true
 		}
 	}
-	if x.c.inside && (x.upgrade || !x.feeder.whole.Load()) { // the client will have to be read from
+	hop := x.wantsStreams()
+	if x.c.inside && (hop || x.upgrade || !x.feeder.whole.Load()) { // the client will have to be read from
 		return false, false
+	}
+	if hop {
+		x.script.hop = true
+		return true, true
 	}
 	for {
 		o := x.attempt(ctx)
 		switch {
 		case o.verdict == paused:
 			return false, false
-		case o.verdict != again || x.attempts > x.c.p.o.Retries || x.late(time.Now()):
+		case o.verdict != again || !x.resend():
 			return x.conclude(o), true
 		}
 	}
@@ -156,6 +171,9 @@ func (x *exchange) run(ctx context.Context) (another, done bool) {
 // receive reads the request's head. The error is an *http1.Error, errTimeout, errInside or the connection's.
 func (x *exchange) receive() error {
 	c := x.c
+	if c.stream != nil {
+		return x.transcribe()
+	}
 	limit := x.start.Add(c.p.o.HeaderTimeout)
 	var guard headGuard
 	for {
@@ -205,6 +223,9 @@ func endsHead(b []byte) bool {
 func (x *exchange) misread(err error) outcome {
 	var refusal *http1.Error
 	switch {
+	case errors.As(err, &refusal) && x.c.stranger():
+		x.c.traffic.Malformed.Inc()
+		return outcome{verdict: gone, reason: "the client does not speak HTTP"}
 	case errors.As(err, &refusal):
 		x.c.traffic.Malformed.Inc()
 		return outcome{refused, refusal.Status, refusal.Reason}
@@ -237,10 +258,16 @@ func (x *exchange) prepare() error {
 	x.upgrade = r.Upgrade != nil
 	x.reveal = x.edits.ready(x)
 	f := &x.feeder
-	f.body.start(r.Framing, r.Framing, r.ContentLength, r.Nominates())
 	x.piece = x.piece[:0]
-	piece, err := f.body.pass(&x.piece, x.c.in)
-	x.piece = append(x.piece[:0], piece...) // it may lie in the client's buffer
+	var err error
+	if x.c.stream != nil {
+		err = x.readReady()
+	} else {
+		f.body.start(r.Framing, plain, r.ContentLength, r.Nominates())
+		var piece []byte
+		piece, err = f.body.pass(&x.piece, x.c.in)
+		x.piece = append(x.piece[:0], piece...) // it may lie in the client's buffer
+	}
 	f.start()
 	x.ready = true
 	return err
@@ -280,7 +307,14 @@ func (x *exchange) write() {
 	x.written = x.lane
 	x.head = http1.AppendRequest(x.head[:0], &x.req, x.edits.asked(x, x.lane))
 	x.headLen = len(x.head)
-	x.head = append(x.head, x.piece...)
+	if x.req.Framing != http1.Chunked {
+		x.head = append(x.head, x.piece...)
+		return
+	}
+	x.head = http1.AppendChunk(x.head, x.piece)
+	if b := &x.feeder.body; b.done {
+		x.head = http1.AppendLastChunk(x.head, b.trailers)
+	}
 }
 
 // idempotent says whether the request may be sent twice to no other effect than once (RFC 9110 section 9.2.2).
@@ -312,7 +346,7 @@ func (x *exchange) conclude(o outcome) (another bool) {
 	case whole:
 		another = !x.close
 	case cut:
-		if x.answer.to == http1.UntilClose {
+		if x.answer.to == http1.UntilClose || c.stream != nil {
 			c.end = endReset // a plain close would be a clean end
 		}
 	case gone, paused:
@@ -342,13 +376,21 @@ func (x *exchange) refuse(o *outcome) (another bool) {
 	default:
 		a.Fields = x.edits.fields(x.course)
 	}
-	x.out = http1.AppendAnswer(x.out[:0], &a)
 	o.verdict = refused
-	if err := x.c.write(x.out); err != nil {
+	if err := x.reply(&a, o); err != nil {
 		o.verdict = gone
 		return false
 	}
 	return !x.close
+}
+
+// reply writes an answer of our own.
+func (x *exchange) reply(a *http1.Answer, o *outcome) error {
+	x.out = http1.AppendAnswer(x.out[:0], a)
+	if x.c.stream != nil {
+		return x.replyStream(o)
+	}
+	return x.c.write(x.out)
 }
 
 // leaving says whether the client is to be told that its connection ends with this answer. A client that has

@@ -22,11 +22,15 @@ type feeder struct {
 	ended   chan struct{} // has room for one
 	halted  chan struct{} // has room for one
 
+	lasting bool // the body may take its time; see exchange.patience
+
 	// The goroutine's while it runs.
 	body   body
 	out    []byte
 	why    stop
-	thrown any // what it panicked with
+	replay []byte // what it has sent of the body over HTTP/2, where it may have to be sent again
+	spilt  bool   // there is more than is kept
+	thrown any    // what it panicked with
 
 	// Everybody's.
 	whole     atomic.Bool  // the body has been read to its end
@@ -53,7 +57,7 @@ func newFeeder() feeder {
 
 // start makes f ready for a request whose body has been started, and passed as far as it had come.
 func (f *feeder) start() {
-	f.why = notStopped
+	f.why, f.replay, f.spilt = notStopped, f.replay[:0], false
 	f.whole.Store(f.body.done)
 	f.sent.Store(false)
 	f.answering.Store(false)
@@ -85,8 +89,11 @@ func (f *feeder) run(c *Conn, conn *upstream.Conn) {
 
 // upload reads and sends the next piece of the body.
 func (f *feeder) upload(c *Conn, conn *upstream.Conn) stop {
-	switch err := c.fill(time.Now().Add(c.p.o.StallTimeout), window); {
+	f.out = f.out[:0]
+	switch err := c.fill(time.Now().Add(f.patience(c)), window); {
 	case err == nil:
+	case c.stream != nil && errors.Is(err, io.EOF):
+		f.body.close(&f.out, c.stream.Trailers())
 	case errors.Is(err, errHushed):
 		return notStopped
 	case errors.Is(err, errTimeout) && f.answering.Load():
@@ -96,16 +103,21 @@ func (f *feeder) upload(c *Conn, conn *upstream.Conn) stop {
 	default:
 		return clientLeft
 	}
-	f.out = f.out[:0]
 	out, err := f.body.pass(&f.out, c.in)
 	if err != nil {
 		return clientBabbled
 	}
 	done := f.body.done
+	if conn.Stream != nil {
+		f.keep(out)
+	}
 	if done {
 		f.whole.Store(true) // first: the answer to the last byte may come at once
 	}
 	if _, err := writeAll(conn, &conn.Writing, out, patience{stall: c.p.o.StallTimeout, hush: &c.hush}); err != nil {
+		return endpointClosed
+	}
+	if s := conn.Stream; s != nil && f.pushStream(s) != nil {
 		return endpointClosed
 	}
 	f.progress.Store(time.Now().UnixNano())
@@ -115,6 +127,9 @@ func (f *feeder) upload(c *Conn, conn *upstream.Conn) stop {
 
 // watch waits until the client leaves, or is to be left alone.
 func (f *feeder) watch(c *Conn) stop {
+	if c.stream != nil {
+		return f.attend(c)
+	}
 	for {
 		err := c.fill(time.Now().Add(c.p.o.TunnelTimeout), c.p.o.MaxHead)
 		switch {

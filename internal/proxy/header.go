@@ -58,7 +58,10 @@ func (e *edits) prepare(name string) {
 // ready fills in what is the same for every attempt and says whether the answer is to name its endpoint.
 func (e *edits) ready(x *exchange) (reveal bool) {
 	e.remote.Value = x.c.remote
-	e.via.Value[2] = '0' + byte(x.req.Minor)
+	e.via.Value[0], e.via.Value[2] = '1', '0'+byte(x.req.Minor)
+	if x.c.stream != nil {
+		e.via.Value[0], e.via.Value[2] = '2', '0'
+	}
 	id, given := x.req.Lookup(requestID)
 	if e.id.Value = nil; !given {
 		newID(&e.random)

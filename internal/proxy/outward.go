@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"errors"
 	"maps"
 	"slices"
@@ -24,22 +25,64 @@ func (s *State) TLS() []*upstream.TLS {
 	return list
 }
 
-// way returns how endpoints are spoken to under a policy; nil is in plaintext.
-func (c *compiler) way(p *fleet.Policy) *upstream.TLS {
-	if p.TLS == nil {
-		return nil
-	}
-	key := upstream.KeyOf(p.TLS)
-	for _, known := range []outward{c.next.tls, c.prev.tls} {
-		if t := known[key]; t != nil {
-			return c.keepWay(t)
-		}
-	}
-	return c.keepWay(upstream.NewTLS(p.TLS))
+// A way is how the endpoints of a pool are spoken to, and what bounds that. Two that are equal are the same.
+type way struct {
+	tls    *upstream.TLS     // nil: in plaintext
+	conns  fleet.Connections // zero: within the data plane's own bounds
+	limits *upstream.Limits  // those of conns that hold for all endpoints together; nil: none
 }
 
-// keepWay makes t one of the next state's ways.
-func (c *compiler) keepWay(t *upstream.TLS) *upstream.TLS {
+// ways returns how each of a service's pools speaks to its endpoints. What counts against limits is carried over from
+// prev while these stay the same, whatever else changes; new ones begin at nothing, and what is open under the old ones
+// ends under them.
+func (c *compiler) ways(prev *Service, s *fleet.Service) []way {
+	list := make([]way, len(s.Pools))
+	for i := range s.Pools {
+		p, w := &s.Pools[i], &list[i]
+		w.tls = c.tls(p.Policy.TLS)
+		if p.Policy.Connections == nil {
+			continue
+		}
+		w.conns = *p.Policy.Connections
+		bounds := upstream.Bounds{Conns: w.conns.Max, Pending: w.conns.Pending, Requests: w.conns.Requests, Retries: w.conns.Retries}
+		switch known := prev.pool(p.Subset); {
+		case bounds == upstream.Bounds{}:
+		case known != nil && known.way.limits.Bounds() == bounds:
+			w.limits = known.way.limits
+		default:
+			w.limits = upstream.NewLimits(bounds)
+		}
+	}
+	return list
+}
+
+// distinct returns each of the ways once, the first one first.
+func distinct(ways []way) []way {
+	list := make([]way, 0, 1)
+	for _, w := range ways {
+		if !slices.Contains(list, w) {
+			list = append(list, w)
+		}
+	}
+	return list
+}
+
+// tls returns how endpoints are spoken to over TLS; nil is in plaintext.
+func (c *compiler) tls(spec *fleet.ClientTLS) *upstream.TLS {
+	if spec == nil {
+		return nil
+	}
+	key := upstream.KeyOf(spec)
+	for _, known := range []outward{c.next.tls, c.prev.tls} {
+		if t := known[key]; t != nil {
+			return c.keepTLS(t)
+		}
+	}
+	return c.keepTLS(upstream.NewTLS(spec))
+}
+
+// keepTLS makes t one of those of the next state.
+func (c *compiler) keepTLS(t *upstream.TLS) *upstream.TLS {
 	if t == nil {
 		return nil
 	}
@@ -50,25 +93,26 @@ func (c *compiler) keepWay(t *upstream.TLS) *upstream.TLS {
 	return t
 }
 
-// ways returns how the endpoints of a service are spoken to, that of the whole service first, each once.
-func (c *compiler) ways(s *fleet.Service) []*upstream.TLS {
-	list := make([]*upstream.TLS, 0, 1)
-	for i := range s.Pools {
-		if t := c.way(&s.Pools[i].Policy); !slices.Contains(list, t) {
-			list = append(list, t)
-		}
-	}
-	return list
+// options returns o as it is for connections that are made in the way.
+func (w *way) options(o upstream.Options) upstream.Options {
+	o.TLS, o.Limits = w.tls, w.limits
+	o.MaxRequests = cmp.Or(w.conns.PerConnection, o.MaxRequests)
+	o.MaxStreams = cmp.Or(w.conns.Streams, o.MaxStreams)
+	o.ConnectTimeout = cmp.Or(w.conns.ConnectTimeout, o.ConnectTimeout)
+	o.IdleTimeout = cmp.Or(w.conns.IdleTimeout, o.IdleTimeout)
+	o.MaxLifetime = cmp.Or(w.conns.MaxLifetime, o.MaxLifetime)
+	return o
 }
 
-// connect gives e its connections, one pool for each of the ways: those of old, nil for none, where it has them.
-func (c *compiler) connect(e, old *Endpoint, ways []*upstream.TLS) {
-	for i, t := range ways {
-		conns := old.speaking(t)
-		if conns == nil {
-			o := c.o.Upstream
-			o.TLS = t
-			conns = upstream.New(e.Address, o, e.Traffic)
+// connect gives e its connections, one pool for each of the ways: those of old, nil for none, where it has them; it was
+// spoken to in the ways of before.
+func (c *compiler) connect(e, old *Endpoint, ways, before []way) {
+	for i := range ways {
+		var conns *upstream.Pool
+		if known := slices.Index(before, ways[i]); old != nil && known >= 0 {
+			conns = old.in(known)
+		} else {
+			conns = upstream.New(e.Address, ways[i].options(c.o.Upstream), e.Traffic)
 		}
 		if i == 0 {
 			e.conns = conns
@@ -78,25 +122,16 @@ func (c *compiler) connect(e, old *Endpoint, ways []*upstream.TLS) {
 	}
 }
 
-// speaking returns e's connections in one way, nil if it has none.
-func (e *Endpoint) speaking(t *upstream.TLS) (found *upstream.Pool) {
-	if e != nil {
-		e.each(func(p *upstream.Pool) {
-			if p.TLS() == t {
-				found = p
-			}
-		})
+// in returns the connections to e in the i-th way of its service.
+func (e *Endpoint) in(i int) *upstream.Pool {
+	if i == 0 {
+		return e.conns
 	}
-	return found
+	return e.also[i-1]
 }
 
 // connsOf returns the connections to e that requests to a pool take.
-func (e *Endpoint) connsOf(p *Pool) *upstream.Pool {
-	if p.also == 0 {
-		return e.conns
-	}
-	return e.also[p.also-1]
-}
+func (e *Endpoint) connsOf(p *Pool) *upstream.Pool { return e.in(p.also) }
 
 // each calls do with all of e's connections.
 func (e *Endpoint) each(do func(*upstream.Pool)) {
@@ -114,6 +149,12 @@ func (e *Endpoint) sameConns(other *Endpoint) bool {
 // unconnected is the outcome of an attempt that got no connection. Nothing was sent.
 func (x *exchange) unconnected(err error) outcome {
 	switch {
+	case errors.Is(err, upstream.ErrRequests):
+		x.endpoint.overflowed()
+		return outcome{refused, 503, "the service has as many requests as its limits allow"}
+	case errors.Is(err, upstream.ErrLimited):
+		x.endpoint.overflowed()
+		return outcome{refused, 503, "as many requests wait for a connection to the service as its limits allow"}
 	case errors.Is(err, upstream.ErrOverflow):
 		x.endpoint.overflowed()
 		return outcome{again, 503, "too many requests wait for the endpoint"}
@@ -128,4 +169,33 @@ func (x *exchange) unconnected(err error) outcome {
 		x.cause = err
 		return outcome{again, 503, "the endpoint took no connection"}
 	}
+}
+
+// until is when waiting for a connection ends. Where it may take longer to make one than everybody waits, it is waited
+// for as long.
+func (x *exchange) until() time.Time {
+	return x.sooner(x.sentAt.Add(max(x.c.p.o.WaitTimeout, x.pool.way.conns.ConnectTimeout)))
+}
+
+// resend says whether the request may be sent another time: it has tries and time left, and the limits of the pool that
+// it failed in let it. They count it so until settleResent.
+func (x *exchange) resend() bool {
+	x.settleResent()
+	limits := x.pool.way.limits
+	switch {
+	case x.attempts > x.c.p.o.Retries || x.late(time.Now()):
+		return false
+	case !limits.Retry():
+		for _, t := range x.pool.books {
+			t.RetryOverflow.Inc()
+		}
+		return false
+	}
+	x.resent = limits
+	return true
+}
+
+func (x *exchange) settleResent() {
+	x.resent.Retried()
+	x.resent = nil
 }

@@ -71,7 +71,7 @@ func (c *Conn) park() (more bool) {
 		c.looked = false // what the poller noted before is forgotten
 		err := c.raw.Read(c.turn)
 		switch {
-		case c.x != nil:
+		case c.x != nil, c.hails():
 			return true
 		case c.over || !errors.Is(err, os.ErrDeadlineExceeded):
 			return false
@@ -108,6 +108,9 @@ func (c *Conn) serveHere(ctx context.Context) (leave bool) {
 				c.over = true
 				return true
 			}
+		}
+		if c.hails() {
+			return true
 		}
 		again := c.serveOne(ctx)
 		if c.x != nil {

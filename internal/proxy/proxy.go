@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"crossfade.dev/internal/fleet"
+	"crossfade.dev/internal/http2"
 	"crossfade.dev/internal/upstream"
 )
 
@@ -49,6 +50,8 @@ type Options struct {
 	TunnelTimeout    time.Duration // in which one side of an upgraded connection must say something; 1 h
 	LingerTimeout    time.Duration // for a client to read its last answer and close; 5 s
 	WatchAfter       time.Duration // an answer that takes longer has its client watched for leaving; 200 ms
+
+	MaxStreams int // requests that a client of HTTP/2 may have open at a time; 250
 
 	MaxHead int // bytes of a request's or answer's head; 64 KiB
 	Retries int // times that a request which cannot have been acted on is sent again; 2, negative for none
@@ -109,6 +112,8 @@ type Proxy struct {
 	journal   journal
 	buffers   upstream.Buffers // of clients' connections
 	exchanges sync.Pool
+	memory    http2.Memory
+	streams   http2.Stats
 }
 
 // New returns a proxy that has no state yet and serves nobody until it has.
@@ -117,6 +122,9 @@ func New(o Options) *Proxy {
 	p.exchanges.New = func() any { return newExchange(p) }
 	return p
 }
+
+// Streams are the counters of all clients' connections of HTTP/2.
+func (p *Proxy) Streams() *http2.Stats { return &p.streams }
 
 // State returns the state in force, nil before the first Swap.
 func (p *Proxy) State() *State { return p.state.Load() }

@@ -27,10 +27,10 @@ type State struct {
 type Service struct {
 	*fleet.Service
 	Pools     []*Pool
-	Endpoints []*Endpoint     // parallel to fleet.Service.Endpoints
-	ways      []*upstream.TLS // in which its endpoints are spoken to, nil in plaintext: Endpoint.conns first, then Endpoint.also
-	traffic   evidence.Book   // of endpoints, by incarnation
-	pools     evidence.Book   // of pools, by subset
+	Endpoints []*Endpoint   // parallel to fleet.Service.Endpoints
+	ways      []way         // in which its endpoints are spoken to: Endpoint.conns first, then Endpoint.also
+	traffic   evidence.Book // of endpoints, by incarnation
+	pools     evidence.Book // of pools, by subset
 }
 
 // A Pool is a service or one of its subsets, ready to be picked from.
@@ -43,7 +43,7 @@ type Pool struct {
 	books     []*evidence.Traffic       // where a request that is routed here is counted before an endpoint is picked
 	hash      *fleet.Hash               // what a request's key is made of; nil where keys make no difference
 	named     map[string]netip.AddrPort // by authority: what a request may name; nil where that makes no difference
-	tls       *upstream.TLS             // how its endpoints are spoken to; nil: in plaintext
+	way       way                       // how its endpoints are spoken to
 	also      int                       // which of an endpoint's connections it takes: see Endpoint.also; 0: conns
 }
 

@@ -18,10 +18,19 @@ func (x *exchange) switchOver() outcome {
 	if !x.upgrade || !bytes.EqualFold(x.resp.Upgrade, x.req.Upgrade) {
 		return x.unheard(&http1.Error{Status: 502, Reason: "it switched protocols unasked"})
 	}
+	if err := x.handshook(); err != nil {
+		return x.unheard(err)
+	}
 	x.join()
 	x.close = false
 	x.out = http1.AppendResponse(x.out[:0], &x.resp, x.edits.answered(x))
-	if err := x.c.write(x.out); err != nil {
+	var err error
+	if x.c.stream != nil {
+		err = x.writeHead(false)
+	} else {
+		err = x.c.write(x.out)
+	}
+	if err != nil {
 		return outcome{verdict: gone, reason: "the client left before its answer"}
 	}
 	took := time.Since(x.sentAt)
@@ -62,14 +71,15 @@ func (t *tunnel) run(a, b side) {
 	}
 }
 
-// carry passes on what from says until it ends, then closes that half of to. When either breaks, both do.
+// carry passes on what from says until it ends, then closes that half of to. When either breaks, both do, so that what
+// was cut does not look whole.
 func (t *tunnel) carry(from, to side) {
 	var read, wrote upstream.Alarm
 	ended := false
 	defer func() {
 		if !ended {
-			_ = from.Close()
-			_ = to.Close()
+			breakOff(from.Conn)
+			breakOff(to.Conn)
 		}
 	}()
 	for {
@@ -78,6 +88,7 @@ func (t *tunnel) carry(from, to side) {
 				return
 			}
 			from.buffer.Skip(len(b))
+			push(to.Conn)
 		}
 		if err := t.listen(from, &read); err != nil {
 			ended = errors.Is(err, io.EOF) && closeHalf(to.Conn)
@@ -106,6 +117,21 @@ func (t *tunnel) listen(s side, read *upstream.Alarm) error {
 			return err
 		}
 	}
+}
+
+// breakOff closes nc so that the other end does not take it for an orderly end.
+func breakOff(nc net.Conn) {
+	under := nc
+	if c, ok := nc.(*upstream.Conn); ok {
+		under = c.Conn
+	}
+	switch c := under.(type) {
+	case *net.TCPConn:
+		_ = c.SetLinger(0)
+	case Secured:
+		c.Abort()
+	}
+	_ = nc.Close()
 }
 
 // closeHalf tells the other end of nc that no more comes, and says whether nc can do that.

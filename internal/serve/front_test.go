@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -111,4 +112,30 @@ func BenchmarkFind(b *testing.B) {
 			}
 		})
 	}
+}
+
+// Requests of one connection ask at once, also while configuration changes under them.
+func TestServesForManyAtOnce(t *testing.T) {
+	ring := newKeyring()
+	fresh := func() *front {
+		return newFront(&fleet.Listener{TLS: []fleet.ServerTLS{{Hosts: []string{"*.example.com"}}, {Hosts: []string{"*"}, Certificate: "other.pem"}}}, ring)
+	}
+	k := &socket{}
+	k.front.Store(fresh())
+	c := &secured{k: k, name: []byte("shop.example.com")}
+	var group sync.WaitGroup
+	for range 4 {
+		group.Go(func() {
+			for range 1000 {
+				if !c.Serves([]byte("till.example.com")) || c.Serves([]byte("example.org")) {
+					t.Error("got the wrong requests refused")
+					return
+				}
+			}
+		})
+	}
+	for range 100 {
+		k.front.Store(fresh())
+	}
+	group.Wait()
 }

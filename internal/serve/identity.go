@@ -49,7 +49,7 @@ func (id *identity) build(m secure.Material) *tls.Config {
 		MinVersion:   cmp.Or(id.spec.MinVersion, tls.VersionTLS12),
 		MaxVersion:   id.spec.MaxVersion,
 		CipherSuites: id.spec.Ciphers,
-		NextProtos:   []string{"http/1.1"},
+		NextProtos:   []string{"h2", "http/1.1"},
 		// An answer of 10 KB is one record and one system call, not nine: clients that read it byte by byte over slow
 		// lines wait for its end in any case.
 		DynamicRecordSizingDisabled: true,

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"crossfade.dev/internal/http1"
@@ -26,11 +27,17 @@ type secured struct {
 	raw   net.Conn
 	place *list.Element // among k's handshakes; k's lock guards it
 
-	// Of Shake, then of whoever serves the connection.
+	// Of Shake, and not changed after it.
 	name   []byte // SNI; empty for none
 	demand string // what the client has proved
-	front  *front // that was last looked at, and in it:
-	own    *server
+
+	here atomic.Pointer[standing] // as the latest Serves found it
+}
+
+// A standing is which server answers for a connection in a front; nil if none does. It is immutable.
+type standing struct {
+	in  *front
+	own *server
 }
 
 // A wire is what a secured's TLS runs over.
@@ -116,17 +123,19 @@ func (c *secured) part(why error, by time.Time) {
 	}
 }
 
-// Serves implements proxy.Secured.
+// Serves implements proxy.Secured. Requests of one connection may ask at once.
 func (c *secured) Serves(authority []byte) bool {
 	f := c.k.front.Load()
 	if f == nil {
 		return true // and anybody may have it in the clear
 	}
-	if f != c.front {
-		c.front, c.own = f, f.find(c.name)
+	here := c.here.Load()
+	if here == nil || here.in != f {
+		here = &standing{in: f, own: f.find(c.name)}
+		c.here.Store(here)
 	}
 	s := f.find(nameOf(authority))
-	return s != nil && s == c.own && (s.demand == "" || s.demand == c.demand)
+	return s != nil && s == here.own && (s.demand == "" || s.demand == c.demand)
 }
 
 // Abort implements proxy.Secured.

@@ -182,8 +182,8 @@ func (k *socket) tend(work context.Context, c *proxy.Conn) {
 
 func (k *socket) serveOne(work context.Context, c *proxy.Conn) {
 	defer k.gone.Done()
-	if c.Serve(work) {
-		k.s.cut.Add(1)
+	if lost := c.Serve(work); lost > 0 {
+		k.s.cut.Add(int64(lost))
 	}
 	k.mu.Lock()
 	delete(k.conns, c)
@@ -204,6 +204,9 @@ func (k *socket) drain() {
 	began := time.Now()
 	k.door.Leave()
 	close(k.leaving)
+	for _, c := range k.open() {
+		k.gone.Go(c.Leave) // side by side: one that reads nothing keeps nobody waiting
+	}
 	if d, ok := k.nl.(interface{ SetDeadline(time.Time) error }); !ok || d.SetDeadline(time.Unix(1, 0)) != nil {
 		_ = k.nl.Close()
 	}

@@ -5,15 +5,20 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"crossfade.dev/internal/http2"
 )
 
 // A Conn is one connection to an endpoint with its read buffer. Close is idempotent and may be called from any
 // goroutine; it gives the place in the pool back. After Put nothing but Close may be called.
 type Conn struct {
 	net.Conn
-	Buffer *Buffer // what was read and not yet used
+	Buffer *Buffer       // what was read and not yet used
+	Stream *http2.Stream // whose bodies these are; nil: a connection of HTTP/1.1
 
 	Reading, Writing Alarm // the deadlines: those who set one otherwise leave the zero Alarm
+
+	link *link // what the stream is on
 
 	pool     *Pool
 	wire     *wire           // what TLS runs over; nil: plaintext
@@ -23,15 +28,16 @@ type Conn struct {
 	question question
 	quiet    bool      // what look found
 	born     time.Time // when it was opened
-	since    time.Time // when it was last put back
+	since    time.Time // when it was last put back; zero: never
 	served   int
+	counted  atomic.Bool // among the requests of the pool's Limits
 	ended    atomic.Bool
 	scratch  [1]byte
 }
 
 // newConn returns the connection that speaks by inner over w, nil where inner is the socket itself.
 func newConn(p *Pool, inner net.Conn, w *wire, now time.Time) *Conn {
-	c := &Conn{Conn: inner, Buffer: p.o.Buffers.Get(), pool: p, wire: w, born: now, since: now}
+	c := &Conn{Conn: inner, pool: p, wire: w, born: now}
 	socket := inner
 	if w != nil {
 		socket = w.Conn
@@ -53,6 +59,10 @@ func (c *Conn) Served() int { return c.served }
 // Close ends the connection. Only the first call does anything. Over TLS it takes no leave, so that what was sent
 // does not look whole.
 func (c *Conn) Close() error {
+	if c.Stream != nil {
+		c.Stream.Reset(http2.Cancel)
+		return nil
+	}
 	if c.wire != nil {
 		return c.end(c.wire.Conn)
 	}
@@ -67,6 +77,7 @@ func (c *Conn) end(at net.Conn) error {
 		return nil
 	}
 	err := at.Close()
+	c.pool.o.Limits.done(c)
 	c.pool.traffic.ActiveConnects.Add(-1)
 	c.pool.leave()
 	return err

@@ -21,7 +21,25 @@ var ErrStalled = secure.ErrStalled
 var (
 	errUnready = errors.New("the files of TLS could not be read")
 	errNobody  = errors.New("the endpoint showed no certificate")
+	errNoHTTP2 = errors.New("the endpoint does not speak HTTP/2: it knows no ALPN")
 )
+
+// A protocol is what a connection speaks.
+type protocol int
+
+const (
+	protoHTTP1 protocol = iota
+	protoHTTP2
+	protocols
+)
+
+// alpn returns the protocol's name in TLS.
+func (speak protocol) alpn() string {
+	if speak == protoHTTP2 {
+		return "h2"
+	}
+	return "http/1.1"
+}
 
 // A TLS is how endpoints are spoken to over TLS: what is shown to them, and what they must show. It is shared by all
 // pools that go by the same settings, and connects nobody before its first Refresh.
@@ -62,7 +80,6 @@ func (t *TLS) build(m secure.Material) *tls.Config {
 		ServerName: t.spec.SNI,
 		RootCAs:    m.Authorities,
 		MinVersion: tls.VersionTLS12,
-		NextProtos: []string{"http/1.1"},
 		// A request of 10 KB is one record and one system call, not nine.
 		DynamicRecordSizingDisabled: true,
 	}
@@ -107,31 +124,35 @@ type sessions struct {
 }
 
 // config returns what the pool's next handshake goes by, nil if files have never been read.
-func (p *Pool) config() *tls.Config {
+func (p *Pool) config(speak protocol) *tls.Config {
 	const kept = 2 // by SNI, of which there is one
 	now := p.o.TLS.Config()
 	if now == nil {
 		return nil
 	}
-	s := p.sessions.Load()
+	s := p.sessions[speak].Load()
 	if s == nil || s.of != now {
 		s = &sessions{of: now, own: now.Clone()}
+		s.own.NextProtos = []string{speak.alpn()}
 		s.own.ClientSessionCache = tls.NewLRUClientSessionCache(kept)
-		p.sessions.Store(s) // of two at once, one is forgotten with the sessions that it holds
+		p.sessions[speak].Store(s) // of two at once, one is forgotten with the sessions that it holds
 	}
 	return s.own
 }
 
-// shake speaks TLS over raw. The handshake ends with ctx.
-func (p *Pool) shake(ctx context.Context, raw net.Conn) (net.Conn, *wire, error) {
-	config := p.config()
+// shake speaks TLS over raw and agrees there on what is spoken. The handshake ends with ctx.
+func (p *Pool) shake(ctx context.Context, raw net.Conn, speak protocol) (net.Conn, *wire, error) {
+	config := p.config(speak)
 	if config == nil {
 		return nil, nil, errors.Join(errUnready, p.o.TLS.Err())
 	}
 	w := &wire{Conn: raw}
 	c := tls.Client(w, config)
-	if err := c.HandshakeContext(ctx); err != nil {
+	if err := c.HandshakeContext(ctx); err != nil { // one that knows ALPN and speaks nothing that is offered says so here
 		return nil, nil, fmt.Errorf("TLS handshake for %s: %w", config.ServerName, err)
+	}
+	if speak == protoHTTP2 && c.ConnectionState().NegotiatedProtocol != speak.alpn() {
+		return nil, nil, errNoHTTP2
 	}
 	return secure.Conn{Conn: c}, w, nil
 }

@@ -7,7 +7,7 @@ import (
 	"crossfade.dev/test/bench/figures"
 )
 
-// charts draws what was measured, by the names of the files.
+// charts draws what was measured, by kind.
 func charts(outcomes []outcome) map[string]string {
 	var cpu, waits, held []chart.Group
 	for _, o := range outcomes {
@@ -28,13 +28,13 @@ func charts(outcomes []outcome) map[string]string {
 	}
 	all := map[string]string{}
 	if len(cpu) > 0 {
-		all["http1-cpu.svg"] = chart.Bars("CPU time per request, µs (less is better)", cpu)
+		all["cpu"] = chart.Bars("CPU time per request, µs (less is better)", cpu)
 	}
 	if len(waits) > 0 {
-		all["http1-latency.svg"] = chart.Bars(fmt.Sprintf("Latency at %d requests/s: p50, and p99 behind it (less is better)", rate), waits)
+		all["latency"] = chart.Bars(fmt.Sprintf("Latency at %d requests/s: p50, and p99 behind it (less is better)", rate), waits)
 	}
 	if len(held) > 0 {
-		all["http1-memory.svg"] = chart.Bars("Memory per idle connection (less is better)", held)
+		all["memory"] = chart.Bars("Memory per idle connection (less is better)", held)
 	}
 	return all
 }

@@ -47,6 +47,7 @@ func crossfadeRoutes(at place) string {
 		server = fmt.Sprintf("port: {number: %d, name: https, protocol: HTTPS}, hosts: [\"*\"], "+
 			"tls: {mode: SIMPLE, serverCertificate: %s, privateKey: %s}", at.port, at.pair.certificate, at.pair.key)
 	}
+	spoken := map[protocol]string{http1: "HTTP", http2: "HTTP2", grpc: "GRPC"}[at.protocol]
 	fmt.Fprintf(&b, `apiVersion: networking.istio.io/v1
 kind: Gateway
 metadata: {name: front}
@@ -59,7 +60,7 @@ kind: ServiceEntry
 metadata: {name: app}
 spec:
   hosts: [app.internal]
-  ports: [{number: 9000, name: http, protocol: HTTP}]
+  ports: [{number: 9000, name: http, protocol: %s}]
   location: MESH_INTERNAL
   resolution: STATIC
   workloadSelector: {labels: {app: bench}}
@@ -73,7 +74,7 @@ spec:
     loadBalancer:
       simple: LEAST_REQUEST
       warmup: {duration: %s, minimumPercent: 10}
-`, server, window)
+`, server, spoken, window)
 	for i, name := range at.hosts() {
 		fmt.Fprintf(&b, `---
 apiVersion: networking.istio.io/v1

@@ -26,7 +26,7 @@ func envoy(binary string) peer {
 				"admin": object{"address": address(at.port + 1000)},
 				"static_resources": object{
 					"listeners": []any{envoyListener(at)},
-					"clusters":  []any{envoyCluster(endpoints)},
+					"clusters":  []any{envoyCluster(at, endpoints)},
 				},
 			})
 			if err != nil {
@@ -75,6 +75,10 @@ func envoyEndpoints(path string, ports []int) error {
 }
 
 func envoyListener(at place) object {
+	codec, alpn := "HTTP1", "http/1.1"
+	if at.protocol != http1 {
+		codec, alpn = "HTTP2", "h2"
+	}
 	hosts := make([]any, 0, at.routes)
 	for i, name := range at.hosts() {
 		hosts = append(hosts, object{
@@ -86,7 +90,7 @@ func envoyListener(at place) object {
 		"name": "http",
 		"typed_config": object{
 			"@type":       envoyTypes + "filters.network.http_connection_manager.v3.HttpConnectionManager",
-			"stat_prefix": "front", "codec_type": "HTTP1", "generate_request_id": false,
+			"stat_prefix": "front", "codec_type": codec, "generate_request_id": false,
 			"route_config": object{"virtual_hosts": hosts},
 			"http_filters": []any{object{
 				"name": "router",
@@ -101,7 +105,8 @@ func envoyListener(at place) object {
 		chain["transport_socket"] = object{"name": "tls", "typed_config": object{
 			"@type": envoyTypes + "transport_sockets.tls.v3.DownstreamTlsContext",
 			"common_tls_context": object{
-				"tls_params": object{"tls_minimum_protocol_version": "TLSv1_3"},
+				"alpn_protocols": []string{alpn},
+				"tls_params":     object{"tls_minimum_protocol_version": "TLSv1_3"},
 				"tls_certificates": []any{object{
 					"certificate_chain": object{"filename": at.pair.certificate}, "private_key": object{"filename": at.pair.key},
 				}},
@@ -111,9 +116,9 @@ func envoyListener(at place) object {
 	return object{"name": "front", "address": address(at.port), "filter_chains": []any{chain}}
 }
 
-func envoyCluster(endpoints string) object {
+func envoyCluster(at place, endpoints string) object {
 	const many = 100_000
-	return object{
+	cluster := object{
 		"name": "app", "type": "EDS", "connect_timeout": "2s",
 		"eds_cluster_config": object{"eds_config": object{"path_config_source": object{"path": endpoints}, "resource_api_version": "V3"}},
 		"lb_policy":          "ROUND_ROBIN",
@@ -125,4 +130,12 @@ func envoyCluster(endpoints string) object {
 			"max_connections": many, "max_pending_requests": many, "max_requests": many,
 		}}},
 	}
+	if at.protocol != http1 {
+		const options = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+		cluster["typed_extension_protocol_options"] = object{options: object{
+			"@type":                "type.googleapis.com/" + options,
+			"explicit_http_config": object{"http2_protocol_options": object{}},
+		}}
+	}
+	return cluster
 }

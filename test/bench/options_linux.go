@@ -23,7 +23,7 @@ type options struct {
 	warm   time.Duration // of each turn
 	span   time.Duration // of each turn, measured
 	idlers int           // connections
-	whole  bool          // everything is measured, as often as it should be
+	full   bool          // every peer is measured, as often as it should be
 
 	profiled  string // the peer whose profile is taken
 	uncounted error  // why instructions are not counted
@@ -51,7 +51,7 @@ func readOptions() (options, error) {
 			return o, fmt.Errorf("BENCH_ROUNDS=%s: want a number, 1 or more", text)
 		}
 	}
-	o.whole = o.rounds >= usual
+	o.full = o.rounds >= usual
 	var names []string
 	for _, it := range items() {
 		names = append(names, it.name)
@@ -60,7 +60,6 @@ func readOptions() (options, error) {
 	if err != nil {
 		return o, err
 	}
-	o.whole = o.whole && len(wanted) == len(names)
 	for _, it := range items() {
 		if slices.Contains(wanted, it.name) {
 			o.items = append(o.items, it)
@@ -87,7 +86,7 @@ func (o *options) choosePeers(root string) error {
 	if err != nil {
 		return err
 	}
-	o.whole = o.whole && len(wanted) == len(names)
+	o.full = o.full && len(wanted) == len(names)
 	o.peers = []peer{floor(self)}
 	for _, p := range all {
 		if !slices.Contains(wanted, p.name) {

@@ -22,8 +22,6 @@ type peer struct {
 	version []string // the command that prints its version
 	// plan writes the configuration of a scene into the place's directory and says what to run.
 	plan func(place) (plan, error)
-	// has says whether it can do a scene at all; nil: every one.
-	has func(scene) bool
 }
 
 // A place is where one peer runs in one scene.

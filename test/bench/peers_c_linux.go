@@ -17,8 +17,14 @@ func haproxy(binary string) peer {
 			path, socket := filepath.Join(at.dir, "haproxy.cfg"), filepath.Join(at.dir, "haproxy.sock")
 			var b strings.Builder
 			bind := fmt.Sprintf("127.0.0.1:%d", at.port)
+			alpn, server := "http/1.1", ""
+			if at.protocol != http1 {
+				alpn, server = "h2", " proto h2"
+			}
 			if at.tls {
-				bind += " ssl crt " + at.pair.both + " alpn http/1.1"
+				bind += " ssl crt " + at.pair.both + " alpn " + alpn
+			} else {
+				bind += server // it says on either side that HTTP/2 is spoken without being agreed on
 			}
 			fmt.Fprintf(&b, `global
   nbthread 1
@@ -50,7 +56,7 @@ frontend front
 			}
 			fmt.Fprintf(&b, "backend app\n  balance roundrobin\n  default-server pool-max-conn -1 slowstart %ds\n", int(window.Seconds()))
 			for i, port := range at.endpoints() {
-				fmt.Fprintf(&b, "  server s%d 127.0.0.1:%d weight 100\n", i, port)
+				fmt.Fprintf(&b, "  server s%d 127.0.0.1:%d weight 100%s\n", i, port, server)
 			}
 			return plan{
 				data: []string{binary, "-db", "-f", path},
@@ -91,7 +97,7 @@ func tell(socket, line string) error {
 func nginx(binary string) peer {
 	return peer{
 		name: "nginx", version: []string{binary, "-v"},
-		about: "one worker, 256 kept-alive connections upstream, no logs; it has no warm-up",
+		about: "one worker, 256 kept-alive connections upstream, no logs; it has no warm-up; grpc_pass for gRPC, HTTP/1.1 to the endpoints of other HTTP/2",
 		plan: func(at place) (plan, error) {
 			path := filepath.Join(at.dir, "nginx.conf")
 			var b, members strings.Builder
@@ -99,6 +105,13 @@ func nginx(binary string) peer {
 				fmt.Fprintf(&members, "    server 127.0.0.1:%d max_fails=0;\n", port)
 			}
 			listen, secured := fmt.Sprintf("127.0.0.1:%d backlog=4096", at.port), ""
+			pass := "proxy_pass http://app"
+			if at.protocol != http1 {
+				listen += " http2"
+			}
+			if at.protocol == grpc {
+				pass = "grpc_pass grpc://app"
+			}
 			if at.tls {
 				listen += " ssl"
 				secured = fmt.Sprintf("    ssl_certificate %s;\n    ssl_certificate_key %s;\n    ssl_protocols TLSv1.3;\n", at.pair.certificate, at.pair.key)
@@ -133,7 +146,7 @@ http {
   }
 `, at.dir, members.String())
 			for i, name := range at.hosts() {
-				fmt.Fprintf(&b, "  server {\n    listen %s;\n    server_name %s;\n%s    location / { proxy_pass http://app; }\n  }\n", listen, name, secured)
+				fmt.Fprintf(&b, "  server {\n    listen %s;\n    server_name %s;\n%s    location / { %s; }\n  }\n", listen, name, secured, pass)
 				if i == 0 { // options of a socket are said once
 					listen = strings.Replace(listen, " backlog=4096", "", 1)
 				}

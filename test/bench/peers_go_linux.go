@@ -22,9 +22,12 @@ func traefik(binary string) peer {
 				}
 				routers[fmt.Sprint("route", i)] = router
 			}
-			servers := make([]any, at.members)
+			servers, scheme := make([]any, at.members), "http"
+			if at.protocol != http1 {
+				scheme = "h2c"
+			}
 			for i, port := range at.endpoints() {
-				servers[i] = object{"url": fmt.Sprintf("http://127.0.0.1:%d", port)}
+				servers[i] = object{"url": fmt.Sprintf("%s://127.0.0.1:%d", scheme, port)}
 			}
 			dynamic := object{"http": object{
 				"routers":  routers,
@@ -59,13 +62,16 @@ func caddy(binary string) peer {
 			for i, port := range at.endpoints() {
 				members[i] = object{"dial": fmt.Sprintf("127.0.0.1:%d", port)}
 			}
+			front, transport := []string{"h1"}, object{
+				"protocol": "http", "compression": false,
+				"keep_alive": object{"max_idle_conns_per_host": 256, "idle_timeout": 120_000_000_000},
+			}
+			if at.protocol != http1 {
+				front, transport["versions"] = []string{"h1", "h2", "h2c"}, []string{"h2c", "2"}
+			}
 			proxy := object{
-				"handler": "reverse_proxy", "upstreams": members,
+				"handler": "reverse_proxy", "upstreams": members, "transport": transport,
 				"load_balancing": object{"selection_policy": object{"policy": "round_robin"}},
-				"transport": object{
-					"protocol": "http", "compression": false,
-					"keep_alive": object{"max_idle_conns_per_host": 256, "idle_timeout": 120_000_000_000},
-				},
 			}
 			routes := make([]any, 0, at.routes)
 			for _, name := range at.hosts() {
@@ -73,7 +79,7 @@ func caddy(binary string) peer {
 			}
 			server := object{
 				"listen": []string{fmt.Sprintf("127.0.0.1:%d", at.port)}, "routes": routes,
-				"automatic_https": object{"disable": true}, "protocols": []string{"h1"},
+				"automatic_https": object{"disable": true}, "protocols": front,
 			}
 			apps := object{"http": object{"servers": object{"front": server}}}
 			if at.tls {
@@ -107,6 +113,9 @@ func netHTTP(self string) peer {
 		about: "httputil.ReverseProxy, a map of hosts, 256 kept-alive connections per server, pooled buffers; it has no warm-up",
 		plan: func(at place) (plan, error) {
 			argv := []string{self, "reverseproxy", "-listen", strconv.Itoa(at.port), "-endpoints", joined(at.endpoints()), "-routes", strconv.Itoa(at.routes)}
+			if at.protocol != http1 {
+				argv = append(argv, "-http2")
+			}
 			if at.tls {
 				argv = append(argv, "-certificate", at.pair.certificate, "-key", at.pair.key)
 			}
@@ -120,7 +129,6 @@ func floor(self string) peer {
 	return peer{
 		name:  floorName,
 		about: "an epoll loop that copies bytes between two connections and understands nothing: the physical floor",
-		has:   func(s scene) bool { return !s.tls },
 		plan: func(at place) (plan, error) {
 			return plan{data: []string{self, "relay", "-listen", strconv.Itoa(at.port), "-to", strconv.Itoa(at.endpoints()[0])}}, nil
 		},

@@ -20,47 +20,72 @@ const busy = 0.97
 type page struct {
 	strings.Builder
 	options
+	form
 	outcomes []outcome
 	versions map[string]string
 }
 
-// report writes the page and its charts: of everything to docs/benchmarks, of a selection beside the logs.
+// report writes the pages and their charts: one of which everything was measured to docs/benchmarks, one of a selection
+// beside the logs.
 func report(ctx context.Context, o options, outcomes []outcome) error {
-	dir := filepath.Join(o.root, "docs", "benchmarks")
-	if !o.whole {
-		dir = o.dir
+	known := versions(ctx, o.peers)
+	for _, f := range forms() {
+		p := page{options: o, form: f, versions: known}
+		for _, one := range outcomes {
+			if one.page() == f.name {
+				p.outcomes = append(p.outcomes, one)
+			}
+		}
+		if len(p.outcomes) == 0 {
+			continue
+		}
+		if err := p.write(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *page) write() error {
+	dir := filepath.Join(p.root, "docs", "benchmarks")
+	if !p.whole() {
+		dir = p.dir
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	p := page{options: o, outcomes: outcomes, versions: versions(ctx, o.peers)}
 	p.opening()
 	p.summary()
-	for _, it := range outcomes {
+	for _, it := range p.outcomes {
 		p.outcome(it)
 	}
 	p.closing()
-	for name, svg := range charts(outcomes) {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(svg), 0o644); err != nil { //nolint:gosec // a page
+	for kind, svg := range charts(p.outcomes) {
+		if err := os.WriteFile(filepath.Join(dir, p.name+"-"+kind+".svg"), []byte(svg), 0o644); err != nil { //nolint:gosec // a page
 			return err
 		}
 	}
-	path := filepath.Join(dir, "http1.md")
-	fmt.Fprintf(o.out, "written: %s\n", path)
+	path := filepath.Join(dir, p.name+".md")
+	fmt.Fprintf(p.out, "written: %s\n", path)
 	return os.WriteFile(path, []byte(p.String()), 0o644)
+}
+
+// whole says whether everything was measured that belongs on the page.
+func (p *page) whole() bool {
+	return p.full && len(p.outcomes) == len(p.selection())
 }
 
 func (p *page) printf(format string, args ...any) { fmt.Fprintf(p, format, args...) }
 
 func (p *page) opening() {
-	p.printf("# HTTP/1.1: what a request costs\n\nWritten by `make bench` on %s. %s\n\n",
-		time.Now().UTC().Format("2 January 2006"), strings.Join(machine(), "; ")+".")
+	p.printf("# %s: what a request costs\n\nWritten by `make bench` on %s. %s\n\n",
+		p.title, time.Now().UTC().Format("2 January 2006"), strings.Join(machine(), "; ")+".")
 	p.printf("Each proxy has one core to itself, clients and endpoints share another, in one thread without switches. "+
 		"The proxies take turns: %d rounds, in each of them every proxy for %v after %v of warming up, in changing order, "+
-		"%d connections at a time. CPU time is that of the proxy's processes, user and system, by their nanosecond clocks, "+
-		"for the requests that were answered; every answer's status and length is checked. Figures are medians of rounds; "+
+		"%s. CPU time is that of the proxy's processes, user and system, by their nanosecond clocks, "+
+		"for the requests that were answered; %s of every answer are checked. Figures are medians of rounds; "+
 		"± is the middle half of the rounds, beside their median. A ratio is the median of the ratios within rounds.\n\n",
-		p.rounds, p.span, p.warm, connections)
+		p.rounds, p.span, p.warm, p.load, p.checked)
 	p.printf("| proxy | version | as it was set up |\n|---|---|---|\n")
 	for _, peer := range p.peers {
 		p.printf("| %s | %s | %s |\n", peer.name, p.versions[peer.name], peer.about)
@@ -95,7 +120,7 @@ func (p *page) summary() {
 			p.printf("\n")
 		}
 	}
-	p.printf("\n![CPU time per request](http1-cpu.svg)\n")
+	p.printf("\n![CPU time per request](%s-cpu.svg)\n", p.name)
 }
 
 const ours = "crossfade"
@@ -219,7 +244,7 @@ func (p *page) latency(o outcome) {
 			figures.Median(every.of(s, latencyAt(0.99))), figures.Median(every.of(s, latencyAt(0.999))),
 			figures.Median(every.of(s, perRequest)), figures.Median(every.of(s, perSecond)))
 	}
-	p.printf("\n![Latency](http1-latency.svg)\n")
+	p.printf("\n![Latency](%s-latency.svg)\n", p.name)
 }
 
 // holds says whether a peer answers what is asked of it at the fixed rate.
@@ -236,7 +261,7 @@ func (p *page) memory(o outcome) {
 			p.printf("| %s | %.2f | %.0f |\n", s.peer, s.memory/1024, float64(s.resting)/(1<<20))
 		}
 	}
-	p.printf("\n![Memory](http1-memory.svg)\n")
+	p.printf("\n![Memory](%s-memory.svg)\n", p.name)
 }
 
 func (p *page) closing() {
@@ -248,9 +273,9 @@ func (p *page) closing() {
 - The load's core is as busy as the proxy's when the proxy is lean. Where it was busier than %.0f %%, the rate is what the
   load could do (≥); the CPU time is the proxy's own in any case.
 - Instructions are those of the proxy in user space, per request%s.
-- The relay understands nothing and checks nothing: it is what two reads and two writes cost here.
-- To do it again: `+"`make bench`"+`; a part of it: `+"`BENCH=keepalive-200,tls BENCH_PEERS=crossfade,haproxy BENCH_ROUNDS=5 make bench`"+`.
-`, 100*busy, p.uncountedWhy())
+- The relay understands nothing and checks nothing: it is what the reads and the writes cost here.
+%s- To do it again: `+"`make bench`"+`; this page alone: `+"`BENCH=%s make bench`"+`; less of it: `+"`BENCH=%s BENCH_PEERS=crossfade,haproxy BENCH_ROUNDS=5 make bench`"+`.
+`, 100*busy, p.uncountedWhy(), p.notes, strings.Join(p.selection(), ","), p.selection()[0])
 }
 
 func (p *page) uncountedWhy() string {

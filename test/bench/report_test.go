@@ -121,3 +121,48 @@ func TestCounter(t *testing.T) {
 		}
 	}
 }
+
+// A page goes to the documents when everything that belongs on it was measured, whatever of the other one was.
+func TestPages(t *testing.T) {
+	belong := map[string][]outcome{}
+	for _, it := range items() {
+		belong[it.page()] = append(belong[it.page()], outcome{item: it})
+	}
+	for _, f := range forms() {
+		all := belong[f.name]
+		if len(all) < 2 || len(f.selection()) != len(all) {
+			t.Fatalf("%s has %d items and selects %v", f.name, len(all), f.selection())
+		}
+		for _, tt := range []struct {
+			p    page
+			want bool
+		}{
+			{page{form: f, outcomes: all, options: options{full: true}}, true},
+			{page{form: f, outcomes: all}, false},
+			{page{form: f, outcomes: all[1:], options: options{full: true}}, false},
+		} {
+			if got := tt.p.whole(); got != tt.want {
+				t.Errorf("%s with %d of %d items, full %v: whole is %v", f.name, len(tt.p.outcomes), len(all), tt.p.full, got)
+			}
+		}
+		delete(belong, f.name)
+	}
+	if len(belong) > 0 {
+		t.Errorf("no page has %v", belong)
+	}
+}
+
+// What BENCH may name is unique, and so are the directories of the scenes.
+func TestItems(t *testing.T) {
+	names, scenes := map[string]bool{}, map[string]scene{}
+	for _, it := range items() {
+		if names[it.name] {
+			t.Errorf("two items are called %s", it.name)
+		}
+		names[it.name] = true
+		if other, taken := scenes[it.scene.name]; taken && other != it.scene {
+			t.Errorf("two scenes are called %s: %+v and %+v", it.scene.name, other, it.scene)
+		}
+		scenes[it.scene.name] = it.scene
+	}
+}

@@ -32,6 +32,7 @@ func runReverseProxy(args []string) error {
 	listen := flags.Int("listen", 0, "port of 127.0.0.1")
 	endpoints := flags.String("endpoints", "", "ports of 127.0.0.1, by commas")
 	routes := flags.Int("routes", 1, "hosts that are routed")
+	second := flags.Bool("http2", false, "HTTP/2 alone, on both sides")
 	certificate, key := flags.String("certificate", "", "file"), flags.String("key", "", "file")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -44,6 +45,12 @@ func runReverseProxy(args []string) error {
 	for _, name := range (scene{routes: *routes}).hosts() {
 		known[name] = true
 	}
+	front, back := new(http.Protocols), new(http.Protocols)
+	front.SetHTTP1(!*second)
+	front.SetHTTP2(*second)
+	front.SetUnencryptedHTTP2(*second)
+	back.SetHTTP1(!*second)
+	back.SetUnencryptedHTTP2(*second)
 	var turn atomic.Uint64
 	proxy := &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
@@ -51,13 +58,13 @@ func runReverseProxy(args []string) error {
 			r.Out.Host = r.In.Host
 		},
 		Transport: &http.Transport{
-			MaxIdleConns: 0, MaxIdleConnsPerHost: 256, IdleConnTimeout: 2 * time.Minute, DisableCompression: true,
+			Protocols: back, MaxIdleConns: 0, MaxIdleConnsPerHost: 256, IdleConnTimeout: 2 * time.Minute, DisableCompression: true,
 		},
 		BufferPool: &buffers{},
 		ErrorLog:   slog.NewLogLogger(slog.DiscardHandler, slog.LevelError),
 	}
 	server := http.Server{
-		Addr: fmt.Sprintf("127.0.0.1:%d", *listen), ReadHeaderTimeout: 10 * time.Second,
+		Addr: fmt.Sprintf("127.0.0.1:%d", *listen), Protocols: front, ReadHeaderTimeout: 10 * time.Second,
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if !known[r.Host] {
 				http.NotFound(w, r)
@@ -69,8 +76,6 @@ func runReverseProxy(args []string) error {
 	if *certificate == "" {
 		return server.ListenAndServe()
 	}
-	server.Protocols = new(http.Protocols)
-	server.Protocols.SetHTTP1(true)
 	return errors.Join(server.ListenAndServeTLS(*certificate, *key))
 }
 

@@ -22,13 +22,23 @@ const host = "bench.test"
 // window is how long an endpoint warms up.
 const window = 20 * time.Second
 
+// A protocol is what clients speak with a proxy, and the proxy with the endpoints.
+type protocol int
+
+const (
+	http1 protocol = iota
+	http2          // from end to end
+	grpc           // likewise
+)
+
 // A scene is the world that all peers are configured for.
 type scene struct {
-	name    string
-	routes  int  // hosts that are routed
-	members int  // endpoints
-	warming int  // of these, the last: they are warming while it is measured
-	tls     bool // clients come with TLS
+	name     string
+	protocol protocol
+	routes   int  // hosts that are routed
+	members  int  // endpoints
+	warming  int  // of these, the last: they are warming while it is measured
+	tls      bool // clients come with TLS
 }
 
 // hosts are the names that the scene routes.
@@ -93,6 +103,10 @@ func newPair(dir string) (pair, error) {
 	)
 }
 
-func (p pair) client() *tls.Config {
-	return &tls.Config{RootCAs: p.roots, ServerName: host, MinVersion: tls.VersionTLS13}
+func (p pair) client(over protocol) *tls.Config {
+	c := &tls.Config{RootCAs: p.roots, ServerName: host, MinVersion: tls.VersionTLS13}
+	if over != http1 {
+		c.NextProtos = []string{"h2"}
+	}
+	return c
 }

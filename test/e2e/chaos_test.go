@@ -16,6 +16,7 @@ import (
 
 const (
 	chaosRate = 100 // requests a second: three proxied hops each, and room for the machine to start processes
+	callRate  = 20  // gRPC streams a second, each open for half of one
 	// skew bounds how far apart the load's clock and the schedule's may be; between two upheavals the load runs
 	// for longer than two of them, so that a loss belongs to one.
 	skew = 500 * time.Millisecond
@@ -51,12 +52,13 @@ type chaos struct {
 
 // upheavals are everything that may happen, each at least once a round.
 func upheavals() []upheaval {
-	instanceDies := []string{"5xx", "cut"}
-	gatewayDies := []string{"refused", "reset", "eof", "cut", "5xx"}
+	instanceDies := []string{"5xx", "cut", "grpc", "stream_reset"}
+	gatewayDies := []string{"refused", "reset", "eof", "cut", "5xx", "grpc"}
 	return []upheaval{
 		{"scale out or in", nil, false, (*chaos).rescale},
 		{"rollout restart reviews-v1", nil, false, func(c *chaos) { c.rollout("reviews-v1") }},
 		{"rollout restart productpage-v1", nil, false, func(c *chaos) { c.rollout("productpage-v1") }},
+		{"rollout restart echo", nil, false, func(c *chaos) { c.rollout("echo") }},
 		{"valid configuration", nil, false, (*chaos).reload},
 		{"restart, pause, resume and skip a warm-up", nil, false, (*chaos).moveWarmup},
 		{"weight 0 and back", nil, false, (*chaos).weigh},
@@ -87,7 +89,7 @@ func TestChaos(t *testing.T) {
 		m.write(t, "mixed.yaml", mixedYAML)
 	})
 	c := &chaos{t: t, m: m, rng: rand.New(rand.NewPCG(seed, seed))}
-	replicas := map[string]int{"productpage-v1": 2, "details-v1": 2, "ratings-v1": 2, "reviews-v1": 2, "reviews-v2": 1, "slow": 2}
+	replicas := map[string]int{"productpage-v1": 2, "details-v1": 2, "ratings-v1": 2, "reviews-v1": 2, "reviews-v2": 1, "slow": 2, "echo": 2}
 	for deployment, n := range replicas {
 		scale(t, deployment, n)
 	}
@@ -96,29 +98,53 @@ func TestChaos(t *testing.T) {
 	}
 
 	load := startLoad(t, chaosRate)
-	var spans []span
+	calls := beginLoad(t, callRate, bidi(5, "-H", "Host: echo", "http://"+meshPort)...)
+	calls.seconds(t, 1)
+	var spans []upheaved
 	for range rounds {
 		all := upheavals()
 		c.rng.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 		for _, u := range all {
 			load.seconds(t, 2)
-			from := time.Since(load.zero)
+			from := time.Now()
 			u.run(c)
-			spans = append(spans, span{u, from, time.Since(load.zero)})
+			spans = append(spans, upheaved{u, from, time.Now()})
 		}
 	}
 	load.seconds(t, 2)
 	account, shots := load.stop(t)
-	problems, notes := judge(account, shots, spans)
+	tell(t, "the page", account, shots, onClock(load, spans), chaosRate)
+	account, shots = calls.stop(t)
+	tell(t, "gRPC", account, shots, onClock(calls, spans), callRate)
+}
+
+// An upheaved is an upheaval that took place, by the clock on the wall.
+type upheaved struct {
+	upheaval
+	from, to time.Time
+}
+
+// onClock returns what took place on a load's clock.
+func onClock(l *load, all []upheaved) (spans []span) {
+	for _, u := range all {
+		spans = append(spans, span{u.upheaval, u.from.Sub(l.zero), u.to.Sub(l.zero)})
+	}
+	return spans
+}
+
+// tell logs a load's story and says what is wrong with it.
+func tell(t *testing.T, what string, a account, shots []shot, spans []span, rate int) {
+	t.Helper()
+	problems, notes := judge(a, shots, spans, rate)
 	for _, note := range notes {
-		t.Log(note)
+		t.Logf("%s: %s", what, note)
 	}
 	for i, problem := range problems {
 		if i == 20 {
-			t.Errorf("… and %d more", len(problems)-i)
+			t.Errorf("%s: … and %d more", what, len(problems)-i)
 			break
 		}
-		t.Error(problem)
+		t.Errorf("%s: %s", what, problem)
 	}
 }
 
@@ -194,11 +220,12 @@ func (c *chaos) killControl() {
 	c.reload() // it is heard
 }
 
-// victim is any replica of what the page cannot do without.
+// victim is any replica of what the page, or the calls, cannot do without.
 func (c *chaos) victim() endpoint {
 	c.t.Helper()
 	all := c.settled("reviews-v1", 2)
 	all = append(all, c.settled("productpage-v1", 2)...)
+	all = append(all, c.settled("echo", 2)...)
 	return all[c.rng.IntN(len(all))]
 }
 

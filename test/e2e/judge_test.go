@@ -10,12 +10,12 @@ import (
 	"time"
 )
 
-// judge says what is wrong with a run: every lost request must belong to an upheaval that may cost it, and the
-// load must have been there when things happened. notes tell the story.
-func judge(a account, shots []shot, spans []span) (problems, notes []string) {
+// judge says what is wrong with a load of so many requests a second: every lost one must belong to an upheaval that may
+// cost it, and the load must have been there when things happened. notes tell the story.
+func judge(a account, shots []shot, spans []span, rate int) (problems, notes []string) {
 	problem := func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) }
 	notes = append(notes, fmt.Sprintf("%d sent, %d ok, %d lost: %v", a.Sent, a.OK, a.LostTotal, a.Lost))
-	if most := uint64(chaosRate / 10); a.Abandoned > 0 || a.Unsent > most { // what is due while the load is being stopped is not sent
+	if most := uint64(rate / 10); a.Abandoned > 0 || a.Unsent > most { // what is due while the load is being stopped is not sent
 		problem("%d requests abandoned and %d never sent, want 0 and %d at most: the load did not keep up", a.Abandoned, a.Unsent, most)
 	}
 	failed := lost(shots)
@@ -26,7 +26,7 @@ func judge(a account, shots []shot, spans []span) (problems, notes []string) {
 				during++
 			}
 		}
-		if least := int((s.to - s.from).Seconds() * chaosRate / 2); during < max(least, 1) {
+		if least := int((s.to - s.from).Seconds() * float64(rate) / 2); during < max(least, 1) {
 			problem("invalid run: only %d requests fell within %s", during, s)
 		}
 		cost := map[string]int{}
@@ -97,13 +97,13 @@ func TestJudgeFindsWhatIsPlanted(t *testing.T) {
 		for second := 0.0; second < tt.until; second += 1.0 / chaosRate {
 			shots = append(shots, at(second, "ok"))
 		}
-		problems, _ := judge(account{}, shots, tt.spans)
+		problems, _ := judge(account{}, shots, tt.spans, chaosRate)
 		if len(problems) != tt.problems {
 			t.Errorf("%s: got %d problems, want %d: %q", name, len(problems), tt.problems, problems)
 		}
 	}
 	for _, a := range []account{{Abandoned: 1}, {Unsent: chaosRate}} {
-		if problems, _ := judge(a, nil, nil); len(problems) != 1 {
+		if problems, _ := judge(a, nil, nil, chaosRate); len(problems) != 1 {
 			t.Errorf("%+v: got %d problems, want 1: %q", a, len(problems), problems)
 		}
 	}

@@ -231,10 +231,20 @@ func camp(c *crew) {
 	<-c.leave
 }
 
-// serveBodies answers GET /N with N bytes that [content] says too, and everything else with the SHA-256 of the body
-// that came.
+// serveBodies serves [bodies] over HTTP/1.1.
 func serveBodies(l net.Listener) error {
-	server := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	server := &http.Server{ReadHeaderTimeout: time.Minute, Handler: bodies()}
+	return server.Serve(l)
+}
+
+// bodies answers GET /N with N bytes that [content] says too, /wait when the client is gone, and everything else with
+// the SHA-256 of the body that came.
+func bodies() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/wait" {
+			<-r.Context().Done()
+			return
+		}
 		if r.Method != http.MethodGet {
 			sum := sha256.New()
 			if _, err := io.Copy(sum, r.Body); err != nil {
@@ -250,8 +260,7 @@ func serveBodies(l net.Listener) error {
 		}
 		w.Header().Set("Content-Length", strconv.FormatInt(size, 10))
 		_, _ = io.CopyN(w, content(), size)
-	})}
-	return server.Serve(l)
+	})
 }
 
 // content is what bodies hold: the same at both ends, without a period.

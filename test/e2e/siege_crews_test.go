@@ -23,6 +23,7 @@ import (
 func tactics() map[string]func(*crew) {
 	return map[string]func(*crew){
 		"camp":        camp,
+		"sockets":     socketCamp,
 		"idle":        idle,
 		"slow heads":  slowHeads,
 		"slow bodies": slowBodies,

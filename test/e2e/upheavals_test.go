@@ -12,7 +12,7 @@ import (
 )
 
 // mixedYAML gives each service another way of balancing than the example's reviews, which take turns, and adds one
-// whose requests are open for long.
+// whose requests are open for long, and one of gRPC.
 const mixedYAML = `
 apiVersion: networking.istio.io/v1
 kind: DestinationRule
@@ -55,6 +55,34 @@ spec:
           command: [bookinfo, details, --latency, 1s, --listen, "$(HOST):$(PORT)"]
           ports: [{containerPort: 9080}]
           readinessProbe: {httpGet: {path: /health, port: 9080}, periodSeconds: 1}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: echo}
+spec:
+  selector: {app: echo}
+  ports: [{name: grpc, port: 9080}]
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: echo}
+spec:
+  selector: {matchLabels: {app: echo}}
+  template:
+    metadata: {labels: {app: echo}}
+    spec:
+      containers:
+        - name: echo
+          command: [grpc-echo, --latency, 20ms, --listen, "$(HOST):$(PORT)"]
+          ports: [{containerPort: 9080}]
+          readinessProbe: {grpc: {port: 9080}, periodSeconds: 1}
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: echo}
+spec:
+  host: echo
+  trafficPolicy: {loadBalancer: {simple: LEAST_REQUEST, warmup: {duration: 2s}}}
 `
 
 // simpleAndWindow are the lines of the example that say how reviews is balanced, and its window.

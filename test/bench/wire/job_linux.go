@@ -16,6 +16,7 @@ type Work struct {
 	Conns    int      // connections open at once
 	Anew     bool     // a new connection for each request; the requests ask the proxy to close it
 	TLS      *TLS     // nil: plaintext
+	HTTP2    *HTTP2   // nil: HTTP/1.1; else instead of Requests, Anew and Rate
 	Rate     int      // requests per second, due at equal distances whatever comes back; 0: as fast as answers come
 	Warm     time.Duration
 	Measure  time.Duration
@@ -143,6 +144,8 @@ func (l *Loop) ready(c *conn) error {
 	switch {
 	case j.ended:
 		return nil
+	case j.HTTP2 != nil:
+		return l.greet(c)
 	case j.Rate == 0:
 		return l.send(c, l.now)
 	case len(j.backlog) > 0:
@@ -193,22 +196,21 @@ func (l *Loop) receive(c *conn) error {
 		return fmt.Errorf("a client reads: %w", syscall.Errno(failed))
 	case n == 0:
 		return l.gone(c)
-	case c.secret == nil:
-		return l.heard(c, l.scratch[:n])
 	}
-	c.secret.take(l.scratch[:n])
-	for {
-		plain, err := c.secret.open()
-		if err != nil || plain == nil {
-			return err
-		}
-		if len(plain) == 0 {
-			continue // a session ticket
-		}
-		if err := l.heard(c, plain); err != nil {
-			return err
-		}
+	hear := l.heard
+	if c.session != nil {
+		hear = l.answered
 	}
+	var err error
+	if c.secret == nil {
+		err = hear(c, l.scratch[:n])
+	} else {
+		err = c.secret.each(l.scratch[:n], func(plain []byte) error { return hear(c, plain) })
+	}
+	if err != nil || c.session == nil {
+		return err
+	}
+	return l.call(c)
 }
 
 // heard takes bytes of an answer.

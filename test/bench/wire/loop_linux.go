@@ -34,6 +34,7 @@ type conn struct {
 	waiting  bool   // client: a request is out
 	due      int64  // client: when the request was due, by the loop's clock
 	secret   *secret
+	session  *session // of HTTP/2, else nil
 }
 
 // A Loop serves endpoints and drives clients. It belongs to one goroutine, whose thread it keeps.
@@ -48,6 +49,7 @@ type Loop struct {
 	answers map[int][]byte // by size of the body
 	last    int            // the size that was asked for last,
 	lastRaw []byte         // and its answer
+	replies map[string]*reply
 	started time.Time
 	now     int64 // nanoseconds since started, as of the last return of epoll_wait
 	vain    int64 // nanoseconds that went by in looking for events when there were none
@@ -64,7 +66,8 @@ func New(ports []int) (*Loop, error) {
 	}
 	l := &Loop{
 		epfd: epfd, started: time.Now(), scratch: make([]byte, 64<<10), answers: map[int][]byte{}, last: -1,
-		Served: make([]int, len(ports)),
+		replies: map[string]*reply{},
+		Served:  make([]int, len(ports)),
 	}
 	for i, port := range ports {
 		fd, err := listen(local(port))
@@ -179,6 +182,12 @@ func (l *Loop) serve(c *conn, events uint32) error {
 	case failed != 0 || n == 0: // the proxy closed it, as it may
 		l.drop(c)
 		return nil
+	}
+	if c.session == nil && c.in.fresh() && bytes.HasPrefix(l.scratch[:n], []byte(preface)[:3]) {
+		c.session = newSession(false)
+	}
+	if c.session != nil {
+		return l.asked(c, l.scratch[:n])
 	}
 	h, done, err := c.in.next(l.scratch[:n])
 	if err != nil {

@@ -76,6 +76,9 @@ type follower struct {
 	left int    // of the body
 }
 
+// fresh says whether nothing of a message has come yet.
+func (f *follower) fresh() bool { return f.left == 0 && len(f.part) == 0 }
+
 // next follows the current message through b, which may hold bytes of no other: nobody here pipelines. The head is
 // returned with the piece that completes it, and is good until the next call; done says that the message has ended.
 func (f *follower) next(b []byte) (h head, done bool, err error) {

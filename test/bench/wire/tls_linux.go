@@ -15,6 +15,7 @@ import (
 	"hash"
 	"io"
 	"net"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -43,6 +44,7 @@ type direction struct {
 
 const (
 	recordHead = 5
+	recordMost = 1 << 14 // bytes of plaintext
 	alert      = 21
 	handshake  = 22
 	data       = 23
@@ -77,7 +79,11 @@ func (t *TLS) greet(fd int, to *syscall.SockaddrInet4) (*secret, error) {
 	if err := conn.Handshake(); err != nil { //nolint:noctx // bounded by SO_RCVTIMEO
 		return nil, err
 	}
-	suite := conn.ConnectionState().CipherSuite
+	state := conn.ConnectionState()
+	if want := t.Config.NextProtos; len(want) > 0 && !slices.Contains(want, state.NegotiatedProtocol) {
+		return nil, fmt.Errorf("no protocol of %v was agreed on", want)
+	}
+	suite := state.CipherSuite
 	t.Suite = tls.CipherSuiteName(suite)
 	s := &secret{}
 	for line := range bytes.Lines(log.Bytes()) {
@@ -158,6 +164,23 @@ func (s *secret) take(b []byte) {
 		s.at = 0
 	}
 	s.raw = append(s.raw, b...)
+}
+
+// each takes bytes that were received and gives the plaintext of every record that is complete.
+func (s *secret) each(b []byte, hear func(plain []byte) error) error {
+	s.take(b)
+	for {
+		plain, err := s.open()
+		if err != nil || plain == nil {
+			return err
+		}
+		if len(plain) == 0 {
+			continue // a session ticket
+		}
+		if err := hear(plain); err != nil {
+			return err
+		}
+	}
 }
 
 // open returns the plaintext of the next record: nil when there is none, empty when it is not for the application.

@@ -1,0 +1,47 @@
+package admin
+
+import (
+	"fmt"
+	"strings"
+
+	"crossfade.dev/internal/fleet"
+)
+
+// A bound is one of a pool's limits for all of its endpoints together, under Envoy's name.
+type bound struct {
+	envoy string
+	n     int
+	text  string // what there are at most n of
+}
+
+// boundsOf returns those limits of c that are set; nil has none.
+func boundsOf(c *fleet.Connections) []bound {
+	if c == nil {
+		return nil
+	}
+	var list []bound
+	for _, b := range []bound{
+		{"max_connections", c.Max, "connections"},
+		{"max_pending_requests", c.Pending, "requests that wait for one"},
+		{"max_requests", c.Requests, "requests that have one"},
+		{"max_retries", c.Retries, "requests that are sent another time"},
+	} {
+		if b.n > 0 {
+			list = append(list, b)
+		}
+	}
+	return list
+}
+
+// boundsSentence says what this program has open to a pool's endpoints at most, "" where nobody said.
+func boundsSentence(c *fleet.Connections) string {
+	list := boundsOf(c)
+	if len(list) == 0 {
+		return ""
+	}
+	parts := make([]string, len(list))
+	for i, b := range list {
+		parts[i] = fmt.Sprintf("%d %s", b.n, b.text)
+	}
+	return "To all endpoints together there are at most " + strings.Join(parts, ", ") + "."
+}

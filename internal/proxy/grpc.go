@@ -1,0 +1,124 @@
+package proxy
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+
+	"crossfade.dev/internal/http1"
+	"crossfade.dev/internal/http2"
+)
+
+// A call of gRPC is a request whose answer says in a field, mostly of its trailers, how it went
+// (https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md). Calls may last, and be silent, for as long as
+// their two sides like: they have a deadline of their own.
+
+const grpcType = "application/grpc"
+
+// isGRPC says whether a request is a call.
+func isGRPC(h *http2.Head) bool {
+	kind, _ := http1.Lookup(h.Fields, "Content-Type")
+	if string(h.Method) != http.MethodPost || len(kind) < len(grpcType) || !http1.EqualFold(kind[:len(grpcType)], grpcType) {
+		return false
+	}
+	return len(kind) == len(grpcType) || kind[len(grpcType)] == '+' || kind[len(grpcType)] == ';'
+}
+
+// callTimeout returns the deadline that a call brings along, 0 for none. One that is malformed is left to the endpoint.
+func callTimeout(r *http1.Request) time.Duration {
+	const most = 8 // digits
+	value, _ := http1.Lookup(r.Fields, "Grpc-Timeout")
+	if len(value) < 2 || len(value) > most+1 {
+		return 0
+	}
+	units := map[byte]time.Duration{
+		'H': time.Hour, 'M': time.Minute, 'S': time.Second,
+		'm': time.Millisecond, 'u': time.Microsecond, 'n': time.Nanosecond,
+	}
+	unit, ok := units[value[len(value)-1]]
+	n, err := strconv.ParseUint(string(value[:len(value)-1]), 10, 32)
+	if !ok || err != nil {
+		return 0
+	}
+	if n > uint64(maxCall/unit) {
+		return maxCall
+	}
+	return max(1, time.Duration(n)*unit) //nolint:gosec // below maxCall
+}
+
+// maxCall is the longest deadline that makes a difference.
+const maxCall = 30 * 24 * time.Hour
+
+// The codes of gRPC that we answer with.
+const (
+	codeUnknown          = 2
+	codeDeadlineExceeded = 4
+	codePermissionDenied = 7
+	codeExhausted        = 8
+	codeUnimplemented    = 12
+	codeInternal         = 13
+	codeUnavailable      = 14
+	codeUnauthenticated  = 16
+)
+
+// codeOf is the code for an answer of our own
+// (https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md, and what grpc's own servers say where a
+// deadline passed or a head was too large).
+func codeOf(status int) int {
+	switch status {
+	case http.StatusBadRequest:
+		return codeInternal
+	case http.StatusUnauthorized:
+		return codeUnauthenticated
+	case http.StatusForbidden:
+		return codePermissionDenied
+	case http.StatusNotFound, http.StatusNotImplemented:
+		return codeUnimplemented
+	case http.StatusRequestTimeout, http.StatusGatewayTimeout:
+		return codeDeadlineExceeded
+	case http.StatusRequestHeaderFieldsTooLarge:
+		return codeExhausted
+	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusMisdirectedRequest:
+		return codeUnavailable
+	default:
+		return codeUnknown
+	}
+}
+
+// refusal is an answer of our own to a call: a head with all that a call's trailers would say, and nothing else.
+func (s *transcript) refusal(o *outcome) *http2.Head {
+	s.head = http2.Head{Status: http.StatusOK, Fields: append(s.head.Fields[:0],
+		http1.Field{Name: []byte("content-type"), Value: []byte(grpcType)},
+		http1.Field{Name: []byte("grpc-status"), Value: strconv.AppendInt(nil, int64(codeOf(o.status)), 10)},
+		http1.Field{Name: []byte("grpc-message"), Value: appendPercent(nil, o.reason)},
+	)}
+	return &s.head
+}
+
+// appendPercent writes a message as grpc-message has it: what is not printable ASCII, and "%", by its bytes.
+func appendPercent(dst []byte, message string) []byte {
+	const hex = "0123456789ABCDEF"
+	for i := range len(message) {
+		if c := message[i]; c < ' ' || c > '~' || c == '%' {
+			dst = append(dst, '%', hex[c>>4], hex[c&15])
+		} else {
+			dst = append(dst, c)
+		}
+	}
+	return dst
+}
+
+// patience returns how long a side may be silent: a call's may for as long as a tunnel's.
+func (x *exchange) patience(usual time.Duration) time.Duration {
+	if x.grpc {
+		return max(usual, x.c.p.o.TunnelTimeout)
+	}
+	return usual
+}
+
+func (f *feeder) patience(c *Conn) time.Duration {
+	if f.lasting {
+		return max(c.p.o.StallTimeout, c.p.o.TunnelTimeout)
+	}
+	return c.p.o.StallTimeout
+}
