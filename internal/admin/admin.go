@@ -118,6 +118,9 @@ func (a *api) resetCounters(w http.ResponseWriter, r *http.Request) {
 	for _, d := range world.Listeners {
 		d.Reset()
 	}
+	if world.Streams != nil {
+		world.Streams.Reset()
+	}
 	now := time.Now()
 	a.reset.Store(&now)
 	a.Log.InfoContext(r.Context(), "counters reset", "from", r.RemoteAddr)

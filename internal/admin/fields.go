@@ -1,6 +1,9 @@
 package admin
 
-import "crossfade.dev/internal/evidence"
+import (
+	"crossfade.dev/internal/evidence"
+	"crossfade.dev/internal/http2"
+)
 
 // A field is one number of a traffic: what Envoy calls it, what Prometheus shall call it, and where it is. The
 // two expositions are written from the same table, so that neither can miss one.
@@ -43,4 +46,28 @@ var listenerTable = []field[evidence.Downstream]{
 	{envoy: "ssl.handshake", prom: "tls_handshakes_total", help: "TLS connections made.", value: func(d *evidence.Downstream) int64 { return int64(d.Handshakes.Load()) }},
 	{envoy: "ssl.connection_error", prom: "tls_errors_total", help: "TLS connections that could not be made.", value: func(d *evidence.Downstream) int64 { return int64(d.TLSErrors.Load()) }},
 	{envoy: "no_route", prom: "no_route_total", help: "Requests that no route matched.", value: func(d *evidence.Downstream) int64 { return int64(d.NoRoute.Load()) }},
+}
+
+// streamsTable are the numbers of all clients' connections of HTTP/2.
+var streamsTable = []field[http2.Stats]{
+	{envoy: "streams", prom: "streams_total", help: "Requests that clients of HTTP/2 began, refused ones included.", value: func(s *http2.Stats) int64 { return int64(s.Streams.Load()) }},
+	{envoy: "streams_refused", prom: "streams_refused_total", help: "Streams refused: too many at a time, or after the connection had left.", value: func(s *http2.Stats) int64 { return int64(s.Refused.Load()) }},
+	{envoy: "rx_messaging_error", prom: "malformed_total", help: "Messages of HTTP/2 that broke a rule.", value: func(s *http2.Stats) int64 { return int64(s.Malformed.Load()) }},
+	{envoy: "header_overflow", prom: "heads_too_large_total", help: "Heads that were too large.", value: func(s *http2.Stats) int64 { return int64(s.HeadTooLarge.Load()) }},
+	{envoy: "rx_reset", prom: "resets_received_total", help: "Streams that clients reset.", value: func(s *http2.Stats) int64 { return int64(s.ResetsIn.Load()) }},
+	{envoy: "tx_reset", prom: "resets_sent_total", help: "Streams that were reset.", value: func(s *http2.Stats) int64 { return int64(s.ResetsOut.Load()) }},
+	{envoy: "goaway_received", prom: "goaways_received_total", help: "Connections that clients said they leave.", value: func(s *http2.Stats) int64 { return int64(s.GoAwaysIn.Load()) }},
+	{envoy: "goaway_sent", prom: "goaways_sent_total", help: "Connections that clients were told will end.", value: func(s *http2.Stats) int64 { return int64(s.GoAwaysOut.Load()) }},
+	{envoy: "tx_flush_timeout", prom: "stalls_total", help: "Streams whose client did not take its answer in time.", value: func(s *http2.Stats) int64 { return int64(s.Stalled.Load()) }},
+	{envoy: "connections_broken", prom: "connections_broken_total", help: "Connections that ended for what the client did.", value: func(s *http2.Stats) int64 { return int64(s.Broken.Load()) }},
+	{envoy: "connections_timed_out", prom: "connections_timed_out_total", help: "Connections that ended for what the client did not do.", value: func(s *http2.Stats) int64 { return int64(s.TimedOut.Load()) }},
+	{envoy: "floods", prom: "floods_total", help: "Connections that ended for too much of something.", value: floods},
+}
+
+func floods(s *http2.Stats) int64 {
+	var n uint64
+	for i := range s.Floods {
+		n += s.Floods[i].Load()
+	}
+	return int64(n)
 }

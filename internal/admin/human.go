@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"crossfade.dev/internal/evidence"
 	"fmt"
 	"strconv"
 	"strings"
@@ -90,4 +91,11 @@ func plural(n int, thing string) string {
 }
 
 // statusText writes an HTTP status as a number.
+// callNames are the statuses of gRPC (https://github.com/grpc/grpc/blob/master/doc/statuscodes.md).
+var callNames = [evidence.MaxCall + 1]string{
+	"OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS",
+	"PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED",
+	"INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED",
+}
+
 func statusText(status int) string { return strconv.Itoa(status) }

@@ -41,18 +41,19 @@ func (a *api) prometheus() http.Handler {
 type collector struct {
 	api *api
 
-	service, endpoint, listener places
-	ramp                        []*prometheus.Desc // in the order of rampTable
-	stage, weight, age, reason  *prometheus.Desc
-	group                       *prometheus.Desc
-	ready, snapshot, viewAge    *prometheus.Desc
-	config, build               *prometheus.Desc
+	service, endpoint, listener, streams places
+	ramp                                 []*prometheus.Desc // in the order of rampTable
+	stage, weight, age, reason           *prometheus.Desc
+	group                                *prometheus.Desc
+	ready, snapshot, viewAge             *prometheus.Desc
+	config, build                        *prometheus.Desc
 }
 
 // Places are the metrics of one kind of place that requests pass.
 type places struct {
 	fields []*prometheus.Desc // in the order of a table of fields; nil where it shows none
 	codes  *prometheus.Desc
+	calls  *prometheus.Desc
 	took   *prometheus.Desc
 }
 
@@ -80,6 +81,7 @@ func newCollector(a *api) *collector {
 		service:  newPlaces("service", ofService, trafficTable, true),
 		endpoint: newPlaces("endpoint", ofEndpoint, trafficTable, false),
 		listener: newPlaces("listener", []string{"listener"}, listenerTable, true),
+		streams:  newPlaces("http2", nil, streamsTable, true),
 		stage:    desc("endpoint_stage_info", "The endpoint's stage, as a label; always 1.", append(slices.Clone(ofEndpoint), "stage")...),
 		weight:   desc("endpoint_weight", "Full, steady-state weight of the endpoint: what configuration says, times what people multiply it by.", ofEndpoint...),
 		age:      desc("endpoint_age_seconds", "Time since the endpoint was first offered to requests.", ofEndpoint...),
@@ -103,6 +105,7 @@ func newPlaces[T any](place string, labels []string, fields []field[T], whole bo
 	p := places{
 		fields: make([]*prometheus.Desc, len(fields)),
 		codes:  prometheus.NewDesc(prefix+"answers_total", "Whole answers, by status.", append(slices.Clone(labels), "code"), nil),
+		calls:  prometheus.NewDesc(prefix+"grpc_answers_total", "Whole answers to calls of gRPC, by its status.", append(slices.Clone(labels), "code"), nil),
 		took:   prometheus.NewDesc(prefix+"request_duration_seconds", "Time from a request to its whole answer.", labels, nil),
 	}
 	for i, f := range fields {
@@ -131,6 +134,9 @@ func (c *collector) Collect(metrics chan<- prometheus.Metric) {
 	out.gauge(c.ready, ready)
 	for _, p := range world.Pools {
 		c.pool(out, world, p, now)
+	}
+	if world.Streams != nil {
+		send(out, c.streams, streamsTable, world.Streams)
 	}
 	for name, d := range world.Listeners {
 		send(out, c.listener, listenerTable, d, name)
@@ -201,6 +207,9 @@ func send[T any](out exposition, p places, fields []field[T], value *T, labels .
 func (x exposition) answers(p places, c *evidence.Counts, classic bool, labels ...string) {
 	for _, code := range c.Codes {
 		x.number(p.codes, prometheus.CounterValue, float64(code.N), append(slices.Clone(labels), statusText(code.Status))...)
+	}
+	for _, code := range c.Calls {
+		x.number(p.calls, prometheus.CounterValue, float64(code.N), append(slices.Clone(labels), callNames[code.Status])...)
 	}
 	x.latency(p.took, &c.Latency, classic, labels...)
 }

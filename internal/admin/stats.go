@@ -164,6 +164,11 @@ func (w World) stats(uptime time.Duration) []stat {
 	for name, d := range w.Listeners {
 		all.listener("http."+statName(name)+".", d)
 	}
+	if w.Streams != nil {
+		for _, f := range streamsTable {
+			all.add("http2."+f.envoy, counter, f.value(w.Streams))
+		}
+	}
 	slices.SortFunc(all, func(x, y stat) int { return cmp.Compare(x.name, y.name) })
 	return all
 }
@@ -209,6 +214,7 @@ func (l *statList) traffic(prefix string, counts *evidence.Counts, whole bool) {
 		}
 	}
 	l.codes(prefix+"upstream_rq_", counts)
+	l.calls(prefix, counts)
 	*l = append(*l, stat{name: prefix + "upstream_rq_time", kind: histogram, latency: &counts.Latency})
 }
 
@@ -227,6 +233,13 @@ func (l *statList) codes(prefix string, counts *evidence.Counts) {
 	}
 }
 
+// calls adds every status of gRPC that was ever seen, by number.
+func (l *statList) calls(prefix string, counts *evidence.Counts) {
+	for _, code := range counts.Calls {
+		l.add(prefix+"grpc."+strconv.Itoa(code.Status), counter, int64(code.N))
+	}
+}
+
 func (l *statList) listener(prefix string, d *evidence.Downstream) {
 	for _, f := range listenerTable {
 		l.add(prefix+f.envoy, kindOf(f.gauge), f.value(d))
@@ -236,6 +249,7 @@ func (l *statList) listener(prefix string, d *evidence.Downstream) {
 		l.add(prefix+"downstream_rq_"+strconv.Itoa(class)+"xx", counter, int64(counts.Class(class)))
 	}
 	l.add(prefix+"downstream_rq_completed", counter, int64(counts.Answered()))
+	l.calls(prefix, &counts)
 	*l = append(*l, stat{name: prefix + "downstream_rq_time", kind: histogram, latency: &counts.Latency})
 }
 

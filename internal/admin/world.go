@@ -11,6 +11,7 @@ import (
 	"crossfade.dev/internal/balancer"
 	"crossfade.dev/internal/evidence"
 	"crossfade.dev/internal/fleet"
+	"crossfade.dev/internal/http2"
 	"crossfade.dev/internal/warmup"
 )
 
@@ -21,6 +22,7 @@ type World struct {
 	Overlay     fleet.Overlay                   // what this program knows on top; may be nil
 	Pools       []Pool                          // none where the program does not balance: all of View's are shown, without traffic
 	Listeners   map[string]*evidence.Downstream // by name
+	Streams     *http2.Stats                    // of all clients' connections of HTTP/2; nil where the program serves none
 	Locality    fleet.Locality                  // where this program stands
 	Ready       bool
 	ReadyReason string // why it is not ready

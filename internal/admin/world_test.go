@@ -15,6 +15,8 @@ import (
 	"crossfade.dev/internal/balancer"
 	"crossfade.dev/internal/evidence"
 	"crossfade.dev/internal/fleet"
+	"crossfade.dev/internal/http2"
+	"crossfade.dev/internal/meter"
 	"crossfade.dev/internal/warmup"
 )
 
@@ -66,6 +68,7 @@ func bookinfo() World {
 		View: fleet.View{Snapshot: snapshot, Taken: now}, Ready: true,
 		Overlay:   fleet.Overlay{"i-4": {Ejected: true, Reason: "3 checks failed"}},
 		Listeners: map[string]*evidence.Downstream{"http-8080": bookinfoListener()},
+		Streams:   streams(),
 	}
 	w.Pools = bookinfoPools(snapshot)
 	return w
@@ -78,6 +81,7 @@ func bookinfoPools(s *fleet.Snapshot) []Pool {
 	whole, v2 := answered(340, 200), answered(31, 200)
 	for range 2 {
 		whole.Answered(503, time.Second)
+		whole.Called(14)
 	}
 	whole.Active.Add(4)
 	return []Pool{
@@ -176,4 +180,16 @@ func golden(t *testing.T, name, got string) {
 	if diff := cmp.Diff(string(want), got); diff != "" {
 		t.Errorf("%s (-want +got):\n%s", name, diff)
 	}
+}
+
+// streams are counters that differ.
+func streams() *http2.Stats {
+	s := new(http2.Stats)
+	for n, c := range []*meter.Counter{
+		&s.Streams, &s.Refused, &s.Malformed, &s.HeadTooLarge, &s.ResetsIn, &s.ResetsOut, &s.GoAwaysIn, &s.GoAwaysOut,
+		&s.Stalled, &s.Broken, &s.TimedOut, &s.Floods[http2.RapidReset], &s.Floods[http2.PingFlood],
+	} {
+		c.Add(uint64(20 - n))
+	}
+	return s
 }

@@ -13,6 +13,7 @@ type Counts struct {
 	RetryOverflow, Connects, ConnectFail             uint64
 	ActiveConnects, Active                           int64
 	Codes                                            []Code // every status ever counted, in order
+	Calls                                            []Code // likewise those of gRPC; those answers are among Codes too
 	Latency                                          meter.Snapshot
 }
 
@@ -36,6 +37,7 @@ func (t *Traffic) Counts() Counts {
 		Latency: t.Latency.Snapshot(),
 	}
 	t.Codes(func(status int, n uint64) { c.Codes = append(c.Codes, Code{Status: status, N: n}) })
+	t.Calls(func(status int, n uint64) { c.Calls = append(c.Calls, Code{Status: status, N: n}) })
 	return c
 }
 
@@ -53,8 +55,12 @@ func (c *Counts) Merge(other *Counts) {
 	c.ActiveConnects += other.ActiveConnects
 	c.Active += other.Active
 	c.Latency.Merge(&other.Latency)
-	codes := slices.Clone(c.Codes)
-	for _, o := range other.Codes {
+	c.Codes, c.Calls = merged(c.Codes, other.Codes), merged(c.Calls, other.Calls)
+}
+
+func merged(into, from []Code) []Code {
+	codes := slices.Clone(into)
+	for _, o := range from {
 		i, known := slices.BinarySearchFunc(codes, o.Status, func(c Code, status int) int { return cmp.Compare(c.Status, status) })
 		if known {
 			codes[i].N += o.N
@@ -62,7 +68,7 @@ func (c *Counts) Merge(other *Counts) {
 			codes = slices.Insert(codes, i, o)
 		}
 	}
-	c.Codes = codes
+	return codes
 }
 
 // Class returns how many answers had a status of the class: Class(2) counts 200 to 299.

@@ -24,6 +24,7 @@ type Traffic struct {
 	Active         InFlight      // upstream_rq_active: requests in flight
 	Latency        meter.Histogram
 	codes          [5]atomic.Pointer[statuses]
+	calls          atomic.Pointer[statuses] // of gRPC
 }
 
 // statuses counts the answers of one class: 200 to 299, say.
@@ -54,10 +55,47 @@ func (t *Traffic) Codes(yield func(status int, n uint64)) {
 		if block == nil {
 			continue
 		}
-		for i := range block.counts {
-			if n := block.counts[i].Load(); n > 0 || block.known[i].Load() {
-				yield((class+1)*100+i, n)
-			}
+		block.each((class+1)*100, yield)
+	}
+}
+
+// MaxCall is the greatest status of gRPC (https://github.com/grpc/grpc/blob/master/doc/statuscodes.md).
+const MaxCall = 16
+
+// Called counts one whole answer to a call of gRPC by the status that it ended with; one that there is not is 2, UNKNOWN.
+// Answered counts it too.
+func (t *Traffic) Called(status int) {
+	const unknown = 2
+	if status < 0 || status > MaxCall {
+		status = unknown
+	}
+	block := t.calls.Load()
+	for block == nil { // once in the life of the process
+		t.calls.CompareAndSwap(nil, new(statuses))
+		block = t.calls.Load()
+	}
+	block.counts[status].Inc()
+}
+
+// Calls calls yield with every status of gRPC that was ever counted, in order, and its count: 0 after a Reset.
+func (t *Traffic) Calls(yield func(status int, n uint64)) {
+	if block := t.calls.Load(); block != nil {
+		block.each(0, yield)
+	}
+}
+
+func (s *statuses) each(base int, yield func(status int, n uint64)) {
+	for i := range s.counts {
+		if n := s.counts[i].Load(); n > 0 || s.known[i].Load() {
+			yield(base+i, n)
+		}
+	}
+}
+
+func (s *statuses) reset() {
+	for i := range s.counts {
+		if s.counts[i].Reset() > 0 {
+			s.known[i].Store(true)
 		}
 	}
 }
@@ -72,15 +110,12 @@ func (t *Traffic) Reset() {
 	}
 	t.Latency.Reset()
 	for class := range t.codes {
-		block := t.codes[class].Load()
-		if block == nil {
-			continue
+		if block := t.codes[class].Load(); block != nil {
+			block.reset()
 		}
-		for i := range block.counts {
-			if block.counts[i].Reset() > 0 {
-				block.known[i].Store(true)
-			}
-		}
+	}
+	if block := t.calls.Load(); block != nil {
+		block.reset()
 	}
 }
 

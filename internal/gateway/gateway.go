@@ -90,7 +90,7 @@ func (l *loop) world() admin.World {
 		return admin.World{ReadyReason: "no snapshot yet: control is away and none was kept"}
 	}
 	w := admin.World{
-		View: state.View(), Overlay: state.Overlay(), Locality: l.Gateway.Proxy.Locality, Listeners: map[string]*evidence.Downstream{}, Ready: true,
+		View: state.View(), Overlay: state.Overlay(), Locality: l.Gateway.Proxy.Locality, Listeners: map[string]*evidence.Downstream{}, Streams: l.proxy.Streams(), Ready: true,
 	}
 	if err := l.server.Unserved(); err != nil { // what only goes on with older files is served
 		w.Ready, w.ReadyReason = false, err.Error()

@@ -115,7 +115,7 @@ func (c *Conn) prepare(nc net.Conn, o *Options, client bool) {
 	c.decoder = hpack.NewDecoder(tableSize, c.field)
 	c.decoder.SetMaxStringLength(c.o.MaxHead)
 	c.parser.extended = c.o.ExtendedConnect
-	c.encoder = newEncoder(&c.out)
+	c.encoder = newEncoder(client)
 	c.send, c.recv = firstWindow, int64(c.o.ConnWindow)
 	c.ours = max(firstWindow, int64(c.o.StreamWindow))
 	c.peer = peerSettings{maxStreams: 100, window: firstWindow, maxHead: 1<<32 - 1, tableSize: tableSize}

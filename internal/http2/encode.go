@@ -5,46 +5,87 @@ import (
 	"strconv"
 	"unsafe"
 
-	"golang.org/x/net/http2/hpack"
-
 	"crossfade.dev/internal/http1"
 )
 
 // An encoder compresses heads. The peer's table learns a field when it is seen for the second time: a path or a
 // request number that never comes again displaces nothing, and costs no memory of ours.
+//
+// One head is mostly like the one before. So each field that was learned knows which one came next the last time: that
+// is compared before any other is looked for.
 type encoder struct {
-	hpack *hpack.Encoder
-	seed  maphash.Seed
-	seen  [32][4]sighting
-	turn  int
-	name  []byte // of the field in work, in small letters
-	digit []byte
+	compressor
+	client bool
+	seed   maphash.Seed
+	seen   [seenSets * seenPlaces]sighting
+	heads  uint32 // that were written
+	turn   int
+	first  uint8  // where the field is that a head begins with,
+	after  uint8  // and that trailers begin with
+	next   *uint8 // where the place of the next field is kept
+	name   []byte // of the field in work, in small letters
+	digit  []byte
 }
 
+// A sighting is in one of the places of the set that its hash chooses.
+const (
+	seenSets   = 32
+	seenPlaces = 4
+)
+
+// A sighting is a field that was seen. Once was: only its hash is known.
 type sighting struct {
-	hash        uint64
-	name, value string // set at second sight
+	hash  uint64
+	text  string // its name and its value, from the second time on
+	entry uint64 // the number that it was last put into the table under
+	head  uint32 // the last one that it was in
+	named uint16 // how much of text is the name
+	fixed uint8  // its place in the fixed table; 0: it has none
+	next  uint8  // the place of the one that came next
 }
 
 const maxLearned = 512 // bytes of a value: the table holds 4096
 
-func newEncoder(to *outlet) *encoder {
-	return &encoder{hpack: hpack.NewEncoder(to), seed: maphash.MakeSeed()}
+func newEncoder(client bool) *encoder {
+	e := &encoder{client: client, seed: maphash.MakeSeed()}
+	e.most = tableSize
+	e.huffman = !client // the way to an endpoint is short
+	return e
 }
 
-// head writes h as a client's request or a server's answer.
-func (e *encoder) head(h *Head, client bool) {
-	if client {
+// appendHead appends h, as a client's request or a server's answer, to dst.
+func (e *encoder) appendHead(dst []byte, h *Head) []byte {
+	e.begin(dst, &e.first)
+	if e.client {
 		e.request(h)
 	} else {
 		e.digit = strconv.AppendInt(e.digit[:0], int64(h.Status), 10)
 		e.pair(":status", e.digit)
 	}
-	e.fields(h.Fields, client && h.Authority != nil)
-	if h.Sized && (client || h.Status >= 200 && h.Status != 204) {
+	e.fields(h.Fields, e.client && h.Authority != nil)
+	if h.Sized && (e.client || h.Status >= 200 && h.Status != 204) {
 		e.digit = strconv.AppendInt(e.digit[:0], h.ContentLength, 10)
 		e.pair("content-length", e.digit)
 	}
+	return e.end()
+}
+
+// appendTrailers appends fields to dst.
+func (e *encoder) appendTrailers(dst []byte, fields []http1.Field) []byte {
+	e.begin(dst, &e.after)
+	e.fields(fields, true)
+	return e.end()
+}
+
+func (e *encoder) begin(dst []byte, first *uint8) {
+	e.dst, e.next = dst, first
+	e.heads++
+	e.tell()
+}
+
+func (e *encoder) end() (dst []byte) {
+	dst, e.dst = e.dst, nil
+	return dst
 }
 
 func (e *encoder) request(h *Head) {
@@ -67,25 +108,29 @@ func (e *encoder) request(h *Head) {
 func (e *encoder) fields(fields []http1.Field, authority bool) {
 	for i := range fields {
 		f := &fields[i]
+		value := view(f.Value)
+		if s := e.guess(view(f.Name), value); s != nil {
+			if passes(s.text[:s.named], value, authority) {
+				e.repeat(s)
+			}
+			continue
+		}
 		e.name = e.name[:0]
 		for _, c := range f.Name {
-			if 'A' <= c && c <= 'Z' {
-				c += 'a' - 'A'
-			}
-			e.name = append(e.name, c)
+			e.name = append(e.name, small(c))
 		}
-		if e.passes(f.Value, authority) {
-			e.pair(view(e.name), f.Value)
+		if name := view(e.name); passes(name, value, authority) {
+			e.look(name, value)
 		}
 	}
 }
 
-func (e *encoder) passes(value []byte, authority bool) bool {
-	switch string(e.name) {
+func passes(name, value string, authority bool) bool {
+	switch name {
 	case "connection", "proxy-connection", "keep-alive", "transfer-encoding", "upgrade", "http2-settings", "content-length":
 		return false
 	case "te":
-		return string(value) == "trailers"
+		return value == "trailers"
 	case "host":
 		return !authority
 	default:
@@ -93,58 +138,121 @@ func (e *encoder) passes(value []byte, authority bool) bool {
 	}
 }
 
-// pair writes one field. name and value are not kept.
+// pair writes one field, whose name is in small letters. value is not kept.
 func (e *encoder) pair(name string, value []byte) {
-	f := hpack.HeaderField{Name: name, Value: view(value), Sensitive: true}
-	if len(value) <= maxLearned && !secret(name) {
-		if s := e.sight(name, value); s != nil {
-			f = hpack.HeaderField{Name: s.name, Value: s.value}
-		}
+	if s := e.guess(name, view(value)); s != nil {
+		e.repeat(s)
+	} else {
+		e.look(name, view(value))
 	}
-	_ = e.hpack.WriteField(f) // an outlet takes everything
 }
 
-// sight remembers a field, and returns it from the second time on.
-func (e *encoder) sight(name string, value []byte) *sighting {
+// guess returns the field that is likely to be next, if it is this one.
+func (e *encoder) guess(name, value string) *sighting {
+	s := &e.seen[*e.next]
+	if s.is(name, value) {
+		return s
+	}
+	return nil
+}
+
+func (s *sighting) is(name, value string) bool {
+	n := int(s.named)
+	return n == len(name) && len(s.text) == n+len(value) && s.text[n:] == value && (s.text[:n] == name || isSmall(s.text[:n], name))
+}
+
+// isSmall says whether want is name in small letters. They are equally long.
+func isSmall(want, name string) bool {
+	for i := range len(want) {
+		if small(name[i]) != want[i] {
+			return false
+		}
+	}
+	return true
+}
+
+func small(c byte) byte {
+	if 'A' <= c && c <= 'Z' {
+		return c + 'a' - 'A'
+	}
+	return c
+}
+
+// look looks for a field among those that were seen, and writes it.
+func (e *encoder) look(name, value string) {
+	if hidden := secret(name); hidden || len(value) > maxLearned || len(name) > maxLearned {
+		e.pass(name, value, hidden)
+		return
+	}
+	i, ok := e.sight(name, value)
+	if !ok {
+		e.pass(name, value, false)
+		return
+	}
+	*e.next = i
+	e.repeat(&e.seen[i])
+}
+
+// repeat writes a field that was learned.
+func (e *encoder) repeat(s *sighting) {
+	s.head, e.next = e.heads, &s.next
+	switch {
+	case s.fixed > 0:
+		e.pointFixed(uint64(s.fixed))
+	case e.holds(s.entry):
+		e.point(s.entry)
+	default:
+		s.entry = e.add(s.text[:s.named], s.text[s.named:])
+	}
+}
+
+// sight remembers a field, and says where, from the second time on.
+func (e *encoder) sight(name, value string) (at uint8, ok bool) {
 	var h maphash.Hash
 	h.SetSeed(e.seed)
 	_, _ = h.WriteString(name)
 	_ = h.WriteByte(0)
-	_, _ = h.Write(value)
+	_, _ = h.WriteString(value)
 	sum := h.Sum64() | 1
-	set := &e.seen[sum>>1%uint64(len(e.seen))]
-	i := 0
-	for i < len(set) && set[i].hash != sum {
-		i++
+	first := int(sum>>1%seenSets) * seenPlaces
+	set := e.seen[first : first+seenPlaces]
+	for i := range set {
+		s := &set[i]
+		switch {
+		case s.hash != sum:
+			continue
+		case s.text == "":
+			s.learn(name, value)
+		case !s.is(name, value):
+			return 0, false
+		}
+		return uint8(first + i), true
 	}
-	if i == len(set) {
-		*e.victim(set) = sighting{hash: sum}
-		return nil
-	}
-	s := &set[i]
-	switch {
-	case s.name == "":
-		s.name, s.value = string(append([]byte(nil), name...)), string(value)
-	case s.name != name || s.value != string(value):
-		return nil
-	}
-	if i > 0 {
-		set[i], set[i-1] = set[i-1], set[i]
-		s = &set[i-1]
-	}
-	return s
+	*e.victim(set) = sighting{hash: sum}
+	return 0, false
+}
+
+func (s *sighting) learn(name, value string) {
+	s.named = uint16(len(name))
+	s.text = string(append(append(make([]byte, 0, len(name)+len(value)), name...), value...)) // name and value change
+	s.fixed = uint8(fixedTable.fields[[2]string{name, value}])
 }
 
 // victim returns the place that a newcomer takes: of one that was seen only once, by turns; if there is none, the
 // place of the one that was longest not seen.
-func (e *encoder) victim(set *[4]sighting) *sighting {
+func (e *encoder) victim(set []sighting) *sighting {
 	e.turn++
+	oldest := &set[0]
 	for i := range set {
-		if s := &set[(i+e.turn)%len(set)]; s.name == "" {
+		s := &set[(i+e.turn)%len(set)]
+		if s.text == "" {
 			return s
 		}
+		if e.heads-s.head > e.heads-oldest.head {
+			oldest = s
+		}
 	}
-	return &set[len(set)-1]
+	return oldest
 }
 
 // secret says that the field's values must not be found out by trying: requests of several clients share a
@@ -158,8 +266,7 @@ func secret(name string) bool {
 	}
 }
 
-// view is b as a string for as long as b does not change. The compressor keeps a field only if it is not sensitive,
-// and those are sightings, which have memory of their own.
+// view is b as a string for as long as b does not change.
 func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
 // writable says whether the fields of a head can stand on the wire. What came through a parser can.

@@ -202,7 +202,9 @@ func (c *Conn) tooLarge(s *Stream) error {
 	}
 	c.putHead(s.id, &Head{Status: 431, Sized: true}, nil, true)
 	s.sendEnd, s.recvEnd = true, c.block.end
+	answered := c.answered
 	c.settle(s)
+	c.answered = answered // it earns nothing: such a head may be small on the wire
 	if s.live {
 		c.reset(s, NoError, "the head is too large")
 	}

@@ -192,3 +192,16 @@ type Stats struct {
 	TimedOut     meter.Counter         // connections that ended for what the peer did not do
 	Floods       [floods]meter.Counter // connections that ended for too much of something, by Flood
 }
+
+// Reset sets the counters to zero.
+func (s *Stats) Reset() {
+	for _, c := range []*meter.Counter{
+		&s.Streams, &s.Refused, &s.Malformed, &s.HeadTooLarge, &s.ResetsIn, &s.ResetsOut, &s.GoAwaysIn, &s.GoAwaysOut,
+		&s.Stalled, &s.Broken, &s.TimedOut,
+	} {
+		c.Reset()
+	}
+	for i := range s.Floods {
+		s.Floods[i].Reset()
+	}
+}

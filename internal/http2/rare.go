@@ -104,8 +104,7 @@ func (c *Conn) setting(s frame.Setting) error {
 func (c *Conn) resizeTable(size uint32) {
 	if size != c.peer.tableSize {
 		c.peer.tableSize = size
-		c.encoder.hpack.SetMaxDynamicTableSizeLimit(size)
-		c.encoder.hpack.SetMaxDynamicTableSize(size)
+		c.encoder.resize(int(size))
 	}
 }
 

@@ -158,9 +158,9 @@ func (c *Conn) putHead(id uint32, h *Head, fields []http1.Field, end bool) {
 	start := c.out.len()
 	p := c.frameHeader(frame.FrameHeaders, flags, id, 0)
 	if h != nil {
-		c.encoder.head(h, c.client)
+		p.b = c.encoder.appendHead(p.b, h)
 	} else {
-		c.encoder.fields(fields, true)
+		p.b = c.encoder.appendTrailers(p.b, fields)
 	}
 	c.useful++
 	n := len(p.b) - start - frameHead

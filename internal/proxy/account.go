@@ -47,6 +47,9 @@ func (x *exchange) settle(o *outcome) {
 		end = "aborted"
 	default:
 		traffic.Requests.Answered(status, took)
+		if x.grpc {
+			traffic.Requests.Called(x.callStatus(o))
+		}
 	}
 	traffic.Requests.Active.Add(-1)
 	if o.reason != "" || status >= 500 || x.c.p.o.AccessLog {

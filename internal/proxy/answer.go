@@ -46,6 +46,9 @@ func (x *exchange) deliver() outcome {
 		case x.answer.done:
 			x.end = time.Now()
 			x.endpoint.answered(x.resp.Status, x.end.Sub(x.sentAt))
+			if x.grpc {
+				x.endpoint.called(x.callStatus(nil))
+			}
 			return outcome{verdict: whole}
 		}
 		x.flush()

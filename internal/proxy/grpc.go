@@ -85,6 +85,32 @@ func codeOf(status int) int {
 	}
 }
 
+// callStatus returns the status that a call ended with: that of our own answer, where o is one; else the endpoint's.
+func (x *exchange) callStatus(o *outcome) int {
+	if o != nil && o.verdict != whole {
+		return codeOf(o.status)
+	}
+	value, ok := http1.Lookup(x.answer.trailers, "Grpc-Status")
+	if !ok {
+		value, ok = http1.Lookup(x.resp.Fields, "Grpc-Status") // which had no trailers
+	}
+	status, err := strconv.Atoi(string(value))
+	switch {
+	case !ok && x.resp.Status != http.StatusOK:
+		return codeOf(x.resp.Status)
+	case err != nil:
+		return codeUnknown
+	}
+	return status
+}
+
+// called counts how a call ended.
+func (e *Endpoint) called(status int) {
+	for _, t := range e.books {
+		t.Called(status)
+	}
+}
+
 // refusal is an answer of our own to a call: a head with all that a call's trailers would say, and nothing else.
 func (s *transcript) refusal(o *outcome) *http2.Head {
 	s.head = http2.Head{Status: http.StatusOK, Fields: append(s.head.Fields[:0],

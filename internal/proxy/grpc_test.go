@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"crossfade.dev/internal/evidence"
 	"crossfade.dev/internal/fleet"
 	"crossfade.dev/internal/http1"
 	"crossfade.dev/internal/http2"
@@ -93,6 +95,10 @@ func TestOurAnswersToCalls(t *testing.T) {
 		t.Errorf("no route: got status %q, alone %v, want 12 alone", code, alone)
 	}
 	w.wantConserved()
+	want := []evidence.Code{{Status: 4, N: 2}, {Status: 12, N: 1}, {Status: 13, N: 1}, {Status: 14, N: 2}}
+	if got := w.listener().Traffic.Requests.Counts().Calls; !slices.Equal(got, want) {
+		t.Errorf("got %v counted by status, want %v", got, want)
+	}
 }
 
 // hang waits until the stream ends.
@@ -136,6 +142,10 @@ func TestTrailersOfCalls(t *testing.T) {
 			t.Errorf("%s: got status %q, alone %v, %q", answer.name, code, alone, text)
 		}
 		w.wantConserved()
+		want := []evidence.Code{{Status: 5, N: 1}}
+		if got := w.p.State().services[0].Endpoints[0].Traffic.Counts().Calls; !slices.Equal(got, want) {
+			t.Errorf("%s: got %v counted by status, want %v", answer.name, got, want)
+		}
 	}
 }
 

@@ -24,6 +24,23 @@ func BenchmarkReuse(b *testing.B) {
 	}
 }
 
+// The same, where everything that can be limited is.
+func BenchmarkReuseLimited(b *testing.B) {
+	e, now := listen(b), time.Now()
+	p := New(e.addr, Options{Limits: NewLimits(Bounds{Conns: 9, Pending: 9, Requests: 9, Retries: 9})}, new(evidence.Traffic))
+	defer p.Close()
+	ctx := b.Context()
+	p.Put(get(b, p, now), now)
+	b.ReportAllocs()
+	for b.Loop() {
+		c, err := p.Get(ctx, now, time.Time{}, false)
+		if err != nil {
+			b.Fatal(err)
+		}
+		p.Put(c, now)
+	}
+}
+
 func BenchmarkReuseContended(b *testing.B) {
 	e, now := listen(b), time.Now()
 	p := New(e.addr, Options{}, new(evidence.Traffic))

@@ -9,8 +9,9 @@ import (
 	"crossfade.dev/internal/http2"
 )
 
-// A Conn is one connection to an endpoint with its read buffer. Close is idempotent and may be called from any
-// goroutine; it gives the place in the pool back. After Put nothing but Close may be called.
+// A Conn is one connection to an endpoint, or one stream of HTTP/2, with its read buffer. Close is idempotent and may be
+// called from any goroutine. That of a connection gives its place in the pool back, and may be called after Put, as
+// nothing else may; that of a stream resets it, and not even that may be called after Put.
 type Conn struct {
 	net.Conn
 	Buffer *Buffer       // what was read and not yet used
@@ -18,7 +19,7 @@ type Conn struct {
 
 	Reading, Writing Alarm // the deadlines: those who set one otherwise leave the zero Alarm
 
-	link *link // what the stream is on
+	link *link // what the stream is on; nil: a connection
 
 	pool     *Pool
 	wire     *wire           // what TLS runs over; nil: plaintext
@@ -27,7 +28,7 @@ type Conn struct {
 	converse func(fd uintptr) bool
 	question question
 	quiet    bool      // what look found
-	born     time.Time // when it was opened
+	born     time.Time // when it was opened, or the stream was
 	since    time.Time // when it was last put back; zero: never
 	served   int
 	counted  atomic.Bool // among the requests of the pool's Limits
@@ -92,17 +93,17 @@ func (c *Conn) clear() error {
 // alive looks, without waiting, whether an idle connection still is one: an endpoint that has closed it, or
 // that sent something nobody asked for, is not to be trusted with a request.
 func (c *Conn) alive() bool {
-	if c.ended.Load() {
-		return false
+	return !c.ended.Load() && c.calm() && (c.wire == nil || c.wire.drained(c))
+}
+
+// calm says whether nothing has come to the socket that was not read, as far as there is a way to look.
+func (c *Conn) calm() bool {
+	if c.raw == nil {
+		return true
 	}
-	if c.raw != nil {
-		c.quiet = false
-		err := c.raw.Control(c.look) // not Read: that waits for, and obeys, the deadline
-		if err != nil || !c.quiet {
-			return false
-		}
-	}
-	return c.wire == nil || c.wire.drained(c)
+	c.quiet = false
+	err := c.raw.Control(c.look) // not Read: that waits for, and obeys, the deadline
+	return err == nil && c.quiet
 }
 
 // peek reads without taking: only "nothing yet" is quiet.

@@ -42,9 +42,11 @@ const (
 
 const (
 	// A connection that carried nothing for this long is asked whether it lives before it gets a request: one that was
-	// sent to nobody could not be sent again.
+	// sent to nobody could not be sent again. So is one on which something came that nobody has read yet, after a pause:
+	// it may be the endpoint's leave.
 	doubtAfter = 5 * time.Second
 	doubtTime  = time.Second
+	pause      = 10 * time.Millisecond
 	// So is one on which nothing was heard for this long before somebody gave up waiting for an answer. Those who still
 	// wait for theirs give it more time.
 	silenceAfter = time.Second
@@ -268,7 +270,11 @@ func (p *Pool) expired(l *link, now time.Time) bool {
 
 // doubtful says whether l must be asked first whether it lives.
 func (l *link) doubtful(now time.Time) bool {
-	return l.taken == 0 && l.limit.Load() > 0 && now.Sub(l.since) >= doubtAfter
+	if l.taken > 0 || l.limit.Load() <= 0 {
+		return false
+	}
+	idle := now.Sub(l.since)
+	return idle >= doubtAfter || idle >= pause && !l.conn.calm()
 }
 
 // ask has l take no streams until it has shown that it lives, and says whether that is to be asked now.

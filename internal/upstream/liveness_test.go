@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -126,6 +128,65 @@ func TestSlowConnectionsAreKept(t *testing.T) {
 func slowly(s *http2.Stream) {
 	time.Sleep(time.Minute)
 	_ = s.WriteHead(answered, true)
+}
+
+// An endpoint that closes a connection without a word gets no request there, even where its leave has arrived and
+// nobody has read it yet.
+func TestLeavesThatNobodyHasRead(t *testing.T) {
+	s, traffic := listening(t, http2.Options{}, echo), new(evidence.Traffic)
+	var last atomic.Pointer[hesitant]
+	p := New(s.addr, Options{Dial: func(ctx context.Context, addr netip.AddrPort) (net.Conn, error) {
+		nc, err := dialTCP(ctx, addr)
+		if err != nil {
+			return nil, err
+		}
+		tcp, _ := nc.(*net.TCPConn)
+		h := &hesitant{TCPConn: tcp, heard: make(chan struct{}), read: make(chan struct{})}
+		last.Store(h)
+		return h, nil
+	}}, traffic)
+	defer p.Close()
+	if _, err := call(t.Context(), p, []byte("hello")); err != nil {
+		t.Fatal(err)
+	}
+	first := last.Load()
+	first.hesitates.Store(true)
+	s.each((*http2.Server).Close)
+	<-first.heard
+	now := time.Now().Add(time.Second)
+	c, err := p.Open(t.Context(), now, now.Add(time.Minute), posted, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Reused() || traffic.Connects.Load() != 2 {
+		t.Errorf("got a connection that the endpoint has closed, of %d", traffic.Connects.Load())
+	}
+	p.Put(c, now)
+}
+
+// A hesitant connection does not tell what it has read before something is written.
+type hesitant struct {
+	*net.TCPConn
+	hesitates   atomic.Bool
+	heard, read chan struct{}
+	once        sync.Once
+}
+
+func (h *hesitant) Read(b []byte) (int, error) {
+	n, err := h.TCPConn.Read(b)
+	if h.hesitates.Load() {
+		close(h.heard)
+		<-h.read
+		h.hesitates.Store(false)
+	}
+	return n, err
+}
+
+func (h *hesitant) Write(b []byte) (int, error) {
+	if h.hesitates.Load() {
+		h.once.Do(func() { close(h.read) })
+	}
+	return h.TCPConn.Write(b)
 }
 
 // Who has a stream open to nobody hears of it.

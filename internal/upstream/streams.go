@@ -58,7 +58,7 @@ func (p *Pool) Open(ctx context.Context, now, deadline time.Time, h *http2.Head,
 		}
 		moved := errors.Is(err, http2.ErrLeaving) || errors.Is(err, http2.ErrClosed) || errors.Is(err, http2.ErrNoRoom)
 		if moved {
-			p.changed(c.link) // as somebody is about to say, unless it has run out of numbers for streams
+			p.changed(c.link) // as somebody is about to say; nobody does where it has run out of numbers for streams
 		}
 		p.Put(c, now)
 		if !moved {

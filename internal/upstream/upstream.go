@@ -36,7 +36,7 @@ var (
 type Options struct {
 	MaxConns       int           // open at once, idle ones included; 1024
 	MaxPending     int           // requests that wait for one of them; 1024; negative: none
-	MaxIdle        int           // kept for reuse; 256; negative: none
+	MaxIdle        int           // kept for reuse, of HTTP/1.1; 256; negative: none
 	IdleTimeout    time.Duration // an idle connection is dropped after it; 60 s
 	MaxLifetime    time.Duration // no reuse after it; 0: for ever
 	MaxRequests    int           // that one connection carries in its life; 0: any number

@@ -307,6 +307,7 @@ func TestNothingIsLeftOfStreams(t *testing.T) {
 		}
 		echo(s)
 	})
+	goroutines := runtime.NumGoroutine()
 	traffic := new(evidence.Traffic)
 	limits := NewLimits(Bounds{Conns: 4, Requests: workers})
 	p := New(s.addr, Options{MaxConns: 5, MaxPending: workers / 2, MaxRequests: 200, Limits: limits}, traffic)
@@ -322,7 +323,7 @@ func TestNothingIsLeftOfStreams(t *testing.T) {
 	all.Wait()
 	p.Close()
 	s.close()
-	for traffic.ActiveConnects.Load() != 0 { // they hear of it
+	for traffic.ActiveConnects.Load() != 0 || runtime.NumGoroutine() > goroutines { // they hear of it
 		runtime.Gosched()
 	}
 	wantOpen(t, p, 0, 0, 0)

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net/http"
 	"strconv"
 	"strings"
 	"testing"
@@ -64,6 +65,7 @@ func TestCalls(t *testing.T) {
 		l.suite(t)
 	})
 	_, trusted, _ := launchHTTP2(t, nil)
+	t.Run("deadline that nobody keeps", callees.forgottenDeadline)
 	for name, c := range map[string]struct {
 		door    string
 		trusted *tls.Config
@@ -73,6 +75,7 @@ func TestCalls(t *testing.T) {
 			l.suite(t)
 			t.Run("nobody to call", l.nobodyToCall)
 			t.Run("each call is balanced", l.balanced)
+			t.Run("too much metadata", l.tooMuchMetadata)
 		})
 	}
 }
@@ -270,10 +273,10 @@ func (l *line) manyStreams(t *testing.T) {
 }
 
 // wantEnded waits until the endpoint has noted why a call was over.
-func (l *line) wantEnded(t *testing.T, id string, wants ...error) {
+func (c *callees) wantEnded(t *testing.T, id string, wants ...error) {
 	t.Helper()
 	select {
-	case got := <-l.callees.note(id).ended:
+	case got := <-c.note(id).ended:
 		for _, want := range wants {
 			if errors.Is(got, want) {
 				return
@@ -292,7 +295,7 @@ func (l *line) cancelled(t *testing.T) {
 	stream := l.open(asks, t)
 	exchange(t, stream, 10)
 	cancel()
-	l.wantEnded(t, id, context.Canceled)
+	l.callees.wantEnded(t, id, context.Canceled)
 	_, err := stream.Recv()
 	wantCode(t, err, codes.Canceled)
 }
@@ -306,7 +309,7 @@ func (l *line) lineCut(t *testing.T) {
 	if err := other.conn.Close(); err != nil {
 		t.Fatal(err)
 	}
-	l.wantEnded(t, id, context.Canceled)
+	l.callees.wantEnded(t, id, context.Canceled)
 }
 
 // deadline of a call is known to both sides, and ends it for both.
@@ -317,7 +320,7 @@ func (l *line) deadline(t *testing.T) {
 	asks, id := asking(ctx, doWait)
 	_, err := l.UnaryCall(asks, &testgrpc.SimpleRequest{})
 	wantCode(t, err, codes.DeadlineExceeded)
-	l.wantEnded(t, id, context.DeadlineExceeded, context.Canceled) // by its own clock, or by a reset
+	l.callees.wantEnded(t, id, context.DeadlineExceeded, context.Canceled) // by its own clock, or by a reset
 	if left := l.callees.note(id).deadline; left <= 0 || left > patience {
 		t.Errorf("the endpoint was told that it has %v, want up to %v", left, patience)
 	}
@@ -373,4 +376,46 @@ func (l *line) balanced(t *testing.T) {
 			t.Errorf("%s got %d of %d calls, want a half", address, n, calls)
 		}
 	}
+}
+
+// tooMuchMetadata is refused, and harms no other call.
+func (l *line) tooMuchMetadata(t *testing.T) {
+	beside := l.open(bounded(t), t)
+	exchange(t, beside, 100)
+	ctx := metadata.AppendToOutgoingContext(bounded(t), "x-much", strings.Repeat("x", 100_000))
+	_, err := l.UnaryCall(ctx, &testgrpc.SimpleRequest{})
+	wantCode(t, err, codes.Internal) // by grpc-go itself, which knows the bound by SETTINGS_MAX_HEADER_LIST_SIZE
+	exchange(t, beside, 100)
+	wantEndOf(t, beside)
+}
+
+// forgottenDeadline is one that neither client nor endpoint looks at: the gateway ends the call, for both.
+func (c *callees) forgottenDeadline(t *testing.T) {
+	id := strconv.FormatUint(rand.Uint64(), 16)
+	defer close(c.note(id).release)
+	const empty = "\x00\x00\x00\x00\x00" // a message of no bytes
+	req, err := http.NewRequestWithContext(bounded(t), http.MethodPost, "http://calls.camp/grpc.testing.TestService/UnaryCall", strings.NewReader(empty))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, value := range map[string]string{
+		"Content-Type": "application/grpc", "Te": "trailers", "Grpc-Timeout": "300m", callID: id, callDo: doIgnore,
+	} {
+		req.Header.Set(name, value)
+	}
+	transport := plainHTTP2()
+	defer transport.CloseIdleConnections()
+	resp, err := transport.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+		t.Fatal(err)
+	}
+	got := resp.Header.Get("Grpc-Status") + resp.Trailer.Get("Grpc-Status") // in the one or in the other
+	if want := strconv.Itoa(int(codes.DeadlineExceeded)); resp.StatusCode != http.StatusOK || got != want {
+		t.Errorf("got %s with grpc-status %q, want 200 with %s", resp.Status, got, want)
+	}
+	c.wantEnded(t, id, context.DeadlineExceeded, context.Canceled)
 }

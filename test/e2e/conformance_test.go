@@ -3,7 +3,10 @@
 package e2e
 
 import (
+	"bufio"
+	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -51,6 +54,42 @@ func TestH2spec(t *testing.T) {
 				t.Errorf("got %q (%v), want %q\n%s", got, err, all, failures)
 			}
 		})
+	}
+}
+
+// TestUpgradeToHTTP2 comes with HTTP/1.1 and goes on with HTTP/2: the answer to the request that asked for it is on
+// stream 1, and there is room for more.
+func TestUpgradeToHTTP2(t *testing.T) {
+	launchHTTP2(t, nil)
+	for _, path := range []string{"/one/1000", "/two/1000"} {
+		nc, err := net.Dial("tcp", ingress)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer nc.Close()
+		const settings = "AAMAAABkAAQAAP__" // 100 streams, windows of 65535 bytes
+		_, err = fmt.Fprintf(nc, "GET %s HTTP/1.1\r\nHost: a.camp\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: %s\r\n\r\n", path, settings)
+		if err != nil {
+			t.Fatal(err)
+		}
+		in := bufio.NewReader(nc)
+		answer, err := http.ReadResponse(in, nil)
+		if err != nil || answer.StatusCode != http.StatusSwitchingProtocols || answer.Header.Get("Upgrade") != "h2c" {
+			t.Fatalf("got %v, %v; want 101 to h2c", answer, err)
+		}
+		r := newRaider(nc, in)
+		if err := r.greet(); err != nil {
+			t.Fatal(err)
+		}
+		go r.listen()
+		r.wantStatus(t, 1, "200")
+		r.mu.Lock()
+		err = r.ask(3, "GET", path)
+		r.mu.Unlock()
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.wantStatus(t, 3, "200")
 	}
 }
 

@@ -41,14 +41,8 @@ func raid(t *testing.T, deaf bool, settings ...http2.Setting) *raider {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = nc.Close() })
-	r := &raider{
-		nc: nc, settings: map[http2.SettingID]uint32{}, framer: http2.NewFramer(nc, nc), ready: make(chan struct{}),
-		over: make(chan struct{}), resets: map[uint32]http2.ErrCode{}, answers: map[uint32]string{},
-	}
-	r.framer.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
-	r.encode = hpack.NewEncoder(&r.block)
-	_, err = io.WriteString(nc, http2.ClientPreface)
-	if err = errors.Join(err, r.framer.WriteSettings(settings...)); err != nil {
+	r := newRaider(nc, nc)
+	if err := r.greet(settings...); err != nil {
 		t.Fatal(err)
 	}
 	if !deaf {
@@ -56,6 +50,40 @@ func raid(t *testing.T, deaf bool, settings ...http2.Setting) *raider {
 		<-r.ready
 	}
 	return r
+}
+
+// newRaider is a raider on a connection that is heard through in.
+func newRaider(nc net.Conn, in io.Reader) *raider {
+	r := &raider{
+		nc: nc, settings: map[http2.SettingID]uint32{}, framer: http2.NewFramer(nc, in), ready: make(chan struct{}),
+		over: make(chan struct{}), resets: map[uint32]http2.ErrCode{}, answers: map[uint32]string{},
+	}
+	r.framer.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
+	r.encode = hpack.NewEncoder(&r.block)
+	return r
+}
+
+// greet says what a connection begins with.
+func (r *raider) greet(settings ...http2.Setting) error {
+	_, err := io.WriteString(r.nc, http2.ClientPreface)
+	return errors.Join(err, r.framer.WriteSettings(settings...))
+}
+
+// wantStatus waits for an answer, and looks at it.
+func (r *raider) wantStatus(t *testing.T, id uint32, want string) {
+	t.Helper()
+	got := ""
+	eventually(t, soon, func() string {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if got = r.answers[id]; got == "" {
+			return "an answer on the stream"
+		}
+		return ""
+	})
+	if got != want {
+		t.Errorf("stream %d: got status %s, want %s", id, got, want)
+	}
 }
 
 // listen notes what the gateway says, until the connection ends.
