@@ -40,7 +40,7 @@ bench: build ## Measure beside HAProxy, nginx, Envoy and others (BENCH=, BENCH_P
 
 bench-smoke: build ## A little of that in half a minute, without other programs: does the bench work?
 	go build -o bin/bench ./test/bench
-	BENCH=keepalive-200,connection,post-1k,tls,routes BENCH_PEERS=crossfade,net/http BENCH_ROUNDS=1 bin/bench
+	BENCH=keepalive-200,connection,post-1k,tls,routes,h2-200,grpc-unary-tls BENCH_PEERS=crossfade,net/http BENCH_ROUNDS=1 bin/bench
 
 microbench: ## Measure the hot paths: pick, codec, route; CPU time and allocations of each.
 	go test -run '^$$' -bench . -benchmem -benchtime 300ms -count 3 $(BENCHED)

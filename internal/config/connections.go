@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -8,6 +9,9 @@ import (
 
 	"crossfade.dev/internal/fleet"
 )
+
+// never is how long a connection stays that is not to be closed for being idle.
+const never = 100 * 365 * 24 * time.Hour
 
 // Bounded is fleet.Policy's Connections, where nil says something.
 type bounded struct{ to *fleet.Connections }
@@ -41,7 +45,7 @@ func (b *builder) connections(o *object, path string, pool *networking.Connectio
 	switch idle := tcp.GetIdleTimeout(); {
 	case idle == nil:
 	case http.GetIdleTimeout() == nil:
-		c.IdleTimeout = lasting(idle)
+		c.IdleTimeout = cmp.Or(lasting(idle), never)
 	default:
 		b.warn(o, path+".tcp.idleTimeout", "http.idleTimeout goes before it; remove one of the two")
 	}

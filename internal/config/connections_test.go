@@ -18,6 +18,7 @@ var connecting = []balancing{
 	{"connectionPool.tcp.connectTimeout", "loadBalancer: {}", "connectionPool: {tcp: {connectTimeout: 30ms}}", "connections", `{"connect_timeout_ns":30000000}`},
 	{"connectionPool.tcp.maxConnectionDuration", "loadBalancer: {}", "connectionPool: {tcp: {maxConnectionDuration: 1h}}", "connections", `{"max_lifetime_ns":3600000000000}`},
 	{"connectionPool.tcp.idleTimeout", "loadBalancer: {}", "connectionPool: {tcp: {idleTimeout: 5s}}", "connections", `{"idle_timeout_ns":5000000000}`},
+	{"connectionPool.tcp.idleTimeout", "connectionPool: {tcp: {idleTimeout: 5s}}", "connectionPool: {tcp: {idleTimeout: 0s}}", "connections/idle_timeout_ns", "3153600000000000000"},
 	{"connectionPool.http.http1MaxPendingRequests", "loadBalancer: {}", "connectionPool: {http: {http1MaxPendingRequests: 3}}", "connections", `{"pending":3}`},
 	{"connectionPool.http.http2MaxRequests", "loadBalancer: {}", "connectionPool: {http: {http2MaxRequests: 3}}", "connections", `{"requests":3}`},
 	{"connectionPool.http.maxRequestsPerConnection", "loadBalancer: {}", "connectionPool: {http: {maxRequestsPerConnection: 3}}", "connections", `{"per_connection":3}`},

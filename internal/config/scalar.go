@@ -181,10 +181,11 @@ func (c *checker) duration(n *yaml.Node, s *shape, at spot) (any, bool) {
 		return nil, false
 	}
 	switch {
-	case s.zero && d != 0 && d < time.Second:
-		c.report(placeOf(n), Invalid, at.path, "%s is too short; it must be 0s, for as long as a session lasts, or 1s or more", n.Value)
-	case d < time.Millisecond && !s.zero:
-		c.report(placeOf(n), Invalid, at.path, "%s is too short; it must be 1ms or more, or be left out", n.Value)
+	case d >= s.least || d == 0 && s.zero != "":
+	case s.zero != "":
+		c.report(placeOf(n), Invalid, at.path, "%s is too short; it must be 0s, %s, or %s or more", n.Value, s.zero, s.least)
+	default:
+		c.report(placeOf(n), Invalid, at.path, "%s is too short; it must be %s or more, or be left out", n.Value, s.least)
 	}
 	return fmt.Sprintf("%d.%09ds", d/time.Second, max(0, d%time.Second)), true // as the JSON form of a Duration has it
 }

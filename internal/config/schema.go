@@ -5,6 +5,7 @@ import (
 	"math"
 	"reflect"
 	"strings"
+	"time"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"k8s.io/apimachinery/pkg/util/intstr"
@@ -16,9 +17,10 @@ type shape struct {
 	elem     *shape       // of a list or a mapping
 	fields   func() field // of an object: builds them, once
 	built    map[string]*fieldShape
-	values   []string // of an enumeration
-	zero     bool     // of a duration: none is a value
-	min, max float64  // of an integer
+	values   []string      // of an enumeration
+	zero     string        // of a duration: what 0s stands for; "": it is too short
+	least    time.Duration // likewise: what is shorter, and not 0s, is too short
+	min, max float64       // of an integer
 }
 
 // A shapeKind is a type that a value may have.
@@ -85,8 +87,11 @@ func (c *shapes) message(d protoreflect.MessageDescriptor) *shape {
 		for i := range d.Fields().Len() {
 			f := d.Fields().Get(i)
 			fs := &fieldShape{name: f.JSONName(), shape: c.protoField(f)}
-			if f.Name() == "ttl" && fs.shape.is == durationShape { // 0 is a cookie for the session
-				fs.shape = &shape{is: durationShape, zero: true}
+			switch {
+			case f.Name() == "ttl" && fs.shape.is == durationShape:
+				fs.shape = &shape{is: durationShape, zero: "for as long as a session lasts", least: time.Second}
+			case f.Name() == "idle_timeout" && d.Name() == "TCPSettings":
+				fs.shape = &shape{is: durationShape, zero: "for never", least: time.Millisecond}
 			}
 			if o := f.ContainingOneof(); o != nil && !o.IsSynthetic() {
 				fs.oneOf = string(o.Name())
@@ -144,7 +149,7 @@ func (c *shapes) protoValue(f protoreflect.FieldDescriptor) *shape {
 func wellKnown(name protoreflect.FullName) *shape {
 	switch name {
 	case "google.protobuf.Duration":
-		return &shape{is: durationShape}
+		return &shape{is: durationShape, least: time.Millisecond}
 	case "google.protobuf.BoolValue":
 		return &shape{is: boolShape}
 	case "google.protobuf.DoubleValue", "google.protobuf.FloatValue":

@@ -49,7 +49,7 @@ func connectionsTable(at string) []Decision {
 		{Field: at + "tcp.maxConnections", Note: "to all endpoints together, in each gateway; idle ones make room for those that are needed; no limit where it is not given, but 1024 to each endpoint"},
 		{Field: at + "tcp.connectTimeout", Note: "TLS included; 5s where it is not given"},
 		{Field: at + "tcp.maxConnectionDuration", Note: "a connection carries no other request after it, and is closed with its last one"},
-		{Field: at + "tcp.idleTimeout", Note: "where http.idleTimeout is not given"},
+		{Field: at + "tcp.idleTimeout", Note: "where http.idleTimeout is not given; 0s: never"},
 		{Field: at + "tcp.tcpKeepalive", Effect: Unenforced, Note: "connections are probed every 15s, as Go does"},
 		{Field: at + "http.http1MaxPendingRequests", Note: "also over HTTP/2; requests that wait for a connection, also while it is made; one more is answered with 503 and counted in upstream_rq_pending_overflow"},
 		{Field: at + "http.http2MaxRequests", Note: "also over HTTP/1.1; requests that have a connection; one more is answered with 503 and counted in upstream_rq_pending_overflow"},

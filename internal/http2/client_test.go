@@ -145,8 +145,8 @@ func TestAnswersWithoutBody(t *testing.T) {
 }
 
 func TestLimit(t *testing.T) {
-	changes := 0
-	toEndpoint(t, Options{Changed: func() { changes++ }}, func(e *end) {
+	var changes atomic.Int32
+	toEndpoint(t, Options{Changed: func() { changes.Add(1) }}, func(e *end) {
 		wantLimit(e, 100, true) // before SETTINGS
 		e.greet(frame.Setting{ID: frame.SettingMaxConcurrentStreams, Val: 2})
 		a := e.ask("GET")
@@ -155,11 +155,11 @@ func TestLimit(t *testing.T) {
 		if _, err := e.client.Open(getHead("GET"), true); !errors.Is(err, ErrNoRoom) {
 			t.Errorf("got %v, want ErrNoRoom", err)
 		}
-		changes = 0
+		changes.Store(0)
 		e.headers(1, true, ":status=200")
 		e.take()
-		if _, err := a.ReadHead(); err != nil || changes != 1 {
-			t.Errorf("got %v, %d changes; want 1", err, changes)
+		if _, err := a.ReadHead(); err != nil || changes.Load() != 1 {
+			t.Errorf("got %v, %d changes; want 1", err, changes.Load())
 		}
 		e.ask("GET").Close()
 		e.want("HEADERS 5 end :method=GET :scheme=http :authority=a :path=/ user-agent=t", "RST_STREAM 5 CANCEL")
@@ -418,5 +418,23 @@ func TestExtendedConnect(t *testing.T) {
 		if a, b := <-ended, <-ended; a != nil || b != nil {
 			t.Errorf("ended with %v and %v, want order", a, b)
 		}
+	})
+}
+
+// What a stream said that ends as one that was never sent is not sent after all when its connection ends.
+func TestUnprocessedIsNotWritten(t *testing.T) {
+	toEndpoint(t, Options{}, func(e *end) {
+		e.greet()
+		s, err := e.client.Open(getHead("POST"), false) // waits for its body
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = s.WriteBody([]byte("once"), false)
+		_ = e.framer.WriteRawFrame(frame.FramePing, 0, 1, make([]byte, 8)) // PING on a stream: the connection is over
+		e.want("GOAWAY 0 PROTOCOL_ERROR", "closed")
+		if s.failure == nil || !s.failure.Unprocessed {
+			t.Errorf("got %v, want a stream that was not processed", s.failure)
+		}
+		s.Close()
 	})
 }

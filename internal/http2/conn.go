@@ -176,6 +176,8 @@ func (c *Conn) end(err error) error {
 		err = c.farewell
 	case c.over, errors.Is(err, io.EOF) && c.open == 0:
 		err = nil
+	case errors.Is(err, io.EOF):
+		err = io.ErrUnexpectedEOF // io.EOF is how a body ends that is whole
 	}
 	c.breakOff(err)
 	_ = c.nc.SetWriteDeadline(time.Now().Add(lingerTime))
@@ -209,6 +211,9 @@ func (c *Conn) breakOff(err error) {
 		if err == nil {
 			c.cause = ErrClosed
 		}
+		if c.client {
+			c.out.drop() // streams that wait in there count as unprocessed: somebody sends them elsewhere
+		}
 		if broken, ok := errors.AsType[*ConnError](err); ok && !broken.Remote {
 			c.o.Stats.Broken.Inc()
 			c.goAway(c.lastOfPeer(), broken.Code, broken.Reason)
@@ -217,7 +222,10 @@ func (c *Conn) breakOff(err error) {
 	for _, s := range c.streams {
 		c.fail(s, &StreamError{Code: codeOf(c.cause), Remote: true, Unprocessed: c.client && s.headAt >= c.begun, Cause: c.cause})
 	}
-	c.changed = true
+	for _, s := range c.free {
+		s.silence()
+	}
+	c.free, c.changed = nil, true
 }
 
 // lastOfPeer is the last stream that the peer opened.

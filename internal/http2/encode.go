@@ -272,7 +272,7 @@ func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 // writable says whether the fields of a head can stand on the wire. What came through a parser can.
 func writable(fields []http1.Field) bool {
 	for i := range fields {
-		if f := &fields[i]; !validToken(f.Name) || !all(f.Value, inValue) {
+		if f := &fields[i]; !validToken(f.Name) || !clean(view(f.Value)) {
 			return false
 		}
 	}

@@ -239,7 +239,7 @@ func (c *Conn) deliver(s *Stream) error {
 	s.recvEnd = end
 	if p.role == request {
 		c.running++
-		go c.serve(s)
+		c.o.Memory.hands.serve(s)
 		return nil
 	}
 	s.wake.Broadcast()

@@ -1,8 +1,9 @@
 // Package http2 multiplexes HTTP/2 streams over one connection (RFC 9113), of either side: a [Server] hands every
 // stream that its client opens to a function; a [Client] opens streams to an endpoint.
 //
-// Frames and header compression are those of golang.org/x/net/http2; streams, windows and limits are ours, so that
-// how a connection leaves is under our control and what a peer can make us hold is bounded.
+// Frames and the reading of compressed heads are those of golang.org/x/net/http2; streams, windows and limits are ours,
+// so that how a connection leaves is under our control and what a peer can make us hold is bounded. So is the writing of
+// compressed heads, which knows what is written again and again.
 //
 // One goroutine reads. Whoever has something to write appends it to what goes out next and, if nobody is writing,
 // writes it: what several streams say at a time leaves in one write. Nothing is handed between goroutines but heads

@@ -86,17 +86,15 @@ func (c *Conn) reset(s *Stream, code Code, reason string) {
 func (c *Conn) discard(s *Stream) {
 	n := s.pile.size
 	s.pile.drop()
-	c.consumeConn(int64(n))
+	c.consumeConn(int64(n), 0)
 }
 
 // recycle takes a stream back whose user is done with it.
 func (c *Conn) recycle(s *Stream) {
 	c.discard(s)
-	if s.timer != nil && !s.timerAt.IsZero() {
-		s.timer.Stop()
-		s.timerAt = time.Time{}
-	}
-	if len(c.free) >= keepStreams || cap(s.text) > keepText || cap(s.memory) > keepFields || cap(s.trailers) > keepFields || s.id == 0 {
+	large := cap(s.text) > keepText || cap(s.memory) > keepFields || cap(s.trailers) > keepFields
+	if large || len(c.free) >= keepStreams || s.id == 0 || c.cause != nil {
+		s.silence()
 		return
 	}
 	s.state = state{text: s.text, memory: s.memory, trailers: s.trailers[:0], pile: s.pile}
@@ -106,7 +104,7 @@ func (c *Conn) recycle(s *Stream) {
 // consume counts n bytes as read, and tells the peer when half a window is free again. It says whether there is
 // something to be written.
 func (c *Conn) consume(s *Stream, n int64) (told bool) {
-	told = c.consumeConn(n)
+	told = c.consumeConn(n, int64(s.pile.size))
 	if s.recvEnd || !s.live {
 		return told
 	}
@@ -119,8 +117,11 @@ func (c *Conn) consume(s *Stream, n int64) (told bool) {
 	return told
 }
 
-func (c *Conn) consumeConn(n int64) (told bool) {
-	if c.consumed += n; c.consumed*2 < int64(c.o.ConnWindow) || c.cause != nil {
+// consumeConn counts n bytes as read, by somebody for whom own more are there, and tells the peer when that is half of
+// the window that others have not filled: what they leave unread may stay there.
+func (c *Conn) consumeConn(n, own int64) (told bool) {
+	c.consumed += n
+	if c.cause != nil || c.consumed*2 < c.recv+c.consumed+own {
 		return false
 	}
 	_ = c.framer.WriteWindowUpdate(0, uint32(c.consumed))

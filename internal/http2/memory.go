@@ -2,12 +2,13 @@ package http2
 
 import "sync"
 
-// A Memory is what connections use by turns. The zero value is ready; it may be shared by all.
+// A Memory is what connections use by turns, goroutines included. The zero value is ready; it may be shared by all.
 type Memory struct {
 	reads   sync.Pool // *[muchRead]byte
 	packets sync.Pool // *packet
 	little  sync.Pool // *piece
 	big     sync.Pool
+	hands   hands
 }
 
 func (m *Memory) read() *[muchRead]byte {

@@ -11,6 +11,15 @@ type Pipe struct {
 	*Stream
 }
 
+// Ready is a stream whose body is read as far as it has come: nothing, and no error, says that there is none yet.
+// io.EOF may come with its last bytes.
+type Ready struct {
+	*Stream
+}
+
+// Read implements io.Reader.
+func (r Ready) Read(b []byte) (int, error) { return r.read(b, false) }
+
 // Read implements io.Reader.
 func (p Pipe) Read(b []byte) (int, error) { return p.ReadBody(b) }
 

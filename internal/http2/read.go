@@ -142,7 +142,7 @@ func (c *Conn) data(h frame.FrameHeader, p []byte) error {
 	}
 	s := c.streams[h.StreamID]
 	if s == nil || s.recvEnd {
-		c.consumeConn(size)
+		c.consumeConn(size, 0)
 		if err := c.stray(h.StreamID, s); err != nil || len(body) > 0 {
 			return err
 		}
@@ -159,7 +159,7 @@ func (c *Conn) data(h frame.FrameHeader, p []byte) error {
 	s.recv -= size
 	bad := c.wrongData(s, n, end)
 	if s.recv < 0 || bad != "" {
-		c.consumeConn(size)
+		c.consumeConn(size, 0)
 		if s.recv < 0 {
 			return c.punish(s, FlowControlError, "more DATA than the stream's window")
 		}

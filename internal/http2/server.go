@@ -47,17 +47,19 @@ func (c *Server) Upgrade(request *Head, settings []byte) error {
 	return nil
 }
 
-// Serve calls handle, in a goroutine of its own, for every stream that the client opens. It returns when the
+// Serve calls handle, in a goroutine that is its own meanwhile, for every stream that the client opens. It returns when the
 // connection has ended and all handlers have returned: nil if it ended in order, else a *ConnError or the socket's error.
 //
 // A stream that is not whole when its handler returns is reset. handle must not panic.
 func (c *Server) Serve(handle func(*Stream)) error {
 	c.handle = handle
+	c.o.Memory.hands.come()
+	defer c.o.Memory.hands.leave()
 	return c.run(func() error {
 		c.mu.Lock()
 		if s := c.streams[1]; s != nil {
 			c.running++
-			go c.serve(s)
+			c.o.Memory.hands.serve(s)
 		}
 		c.mu.Unlock()
 		return c.preface()

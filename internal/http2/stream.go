@@ -101,23 +101,31 @@ func (s *Stream) tell() {
 }
 
 // wait waits for wake, and says whether by has passed. mu is held before and after.
+//
+// The clock is only looked at where the timer would go off too late. One that goes off too early does no harm: so it is
+// left to the next stream as it stands.
 func (s *Stream) wait(by time.Time) (late bool) {
-	if !by.IsZero() {
-		now := time.Now()
-		if !now.Before(by) {
-			return true
-		}
+	if !by.IsZero() && (s.timerAt.IsZero() || by.Before(s.timerAt)) {
+		left := time.Until(by)
 		switch {
+		case left <= 0:
+			return true
 		case s.timer == nil:
-			s.timer = time.AfterFunc(by.Sub(now), s.ring)
-			s.timerAt = by
-		case s.timerAt.IsZero() || by.Before(s.timerAt):
-			s.timer.Reset(by.Sub(now))
-			s.timerAt = by
+			s.timer = time.AfterFunc(left, s.ring)
+		default:
+			s.timer.Reset(left)
 		}
+		s.timerAt = by
 	}
 	s.wake.Wait()
 	return false
+}
+
+// silence stops the timer of a stream that is not used again: the timer would keep it.
+func (s *Stream) silence() {
+	if s.timer != nil {
+		s.timer.Stop()
+	}
 }
 
 func (s *Stream) ring() {
@@ -155,7 +163,10 @@ func (s *Stream) ReadHead() (*Head, error) {
 
 // ReadBody reads what has come of the peer's body, and waits for the first byte. After the last it returns io.EOF.
 // Other errors are a *StreamError, and os.ErrDeadlineExceeded. What is read is what the peer is allowed to send.
-func (s *Stream) ReadBody(p []byte) (n int, err error) {
+func (s *Stream) ReadBody(p []byte) (n int, err error) { return s.read(p, true) }
+
+// read is ReadBody, which waits, or takes what there is.
+func (s *Stream) read(p []byte, waits bool) (n int, err error) {
 	c := s.c
 	c.mu.Lock()
 	defer c.unlock()
@@ -168,9 +179,14 @@ func (s *Stream) ReadBody(p []byte) (n int, err error) {
 			if c.consume(s, int64(n)) {
 				c.flush()
 			}
+			if !waits && s.recvEnd && s.pile.size == 0 {
+				return n, io.EOF
+			}
 			return n, nil
 		case s.recvEnd:
 			return 0, io.EOF
+		case !waits:
+			return 0, nil
 		}
 		if c.flush(); s.pile.size > 0 || s.recvEnd || s.spoiled {
 			continue

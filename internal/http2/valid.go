@@ -44,6 +44,21 @@ func all[T ~string | ~[]byte](s T, of uint8) bool {
 	return true
 }
 
+// clean says whether s has no control byte but the tab: all(s, inValue), eight bytes at a time.
+func clean(s string) bool {
+	const ones, highs = 0x0101010101010101, 0x8080808080808080
+	for ; len(s) >= 8; s = s[8:] {
+		w := uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
+			uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
+		// A high bit stays where a byte is below the space, or DEL; a borrow may add some beside those.
+		low, del := (w-' '*ones)&^w, w^0x7f*ones
+		if (low|(del-ones)&^del)&highs != 0 && !all(s[:8], inValue) {
+			return false
+		}
+	}
+	return all(s, inValue)
+}
+
 func validName(s string) bool  { return len(s) > 0 && all(s, inName) }
 func validToken(b []byte) bool { return len(b) > 0 && all(b, inToken) }
 
@@ -52,7 +67,7 @@ func validValue(s string) bool {
 		return true
 	}
 	blank := func(c byte) bool { return c == ' ' || c == '\t' }
-	return !blank(s[0]) && !blank(s[len(s)-1]) && all(s, inValue)
+	return !blank(s[0]) && !blank(s[len(s)-1]) && clean(s)
 }
 
 func validScheme(b []byte) bool {

@@ -40,6 +40,13 @@ func (o *outlet) packet() *packet {
 	return o.next
 }
 
+func (o *outlet) drop() {
+	if o.next != nil {
+		o.memory.putPacket(o.next)
+		o.next = nil
+	}
+}
+
 func (o *outlet) len() int {
 	if o.next == nil {
 		return 0

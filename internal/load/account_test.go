@@ -96,9 +96,10 @@ func runMisbehaving(t *testing.T, plan Plan, deeds []int) (report *Report, did R
 func TestCheckFindsEveryImbalance(t *testing.T) {
 	balanced := func() *Report {
 		return &Report{
-			Sent: 4, OK: 2, Lost: Losses{Cut: 1, ServerError: 1},
-			Statuses: map[int]uint64{200: 2, 500: 1}, Endpoints: map[string]uint64{"a": 2}, NoEndpoint: 1,
-			Seconds: []Second{{Sent: 3, OK: 1}, {Second: 1, Sent: 1, OK: 1, Lost: Losses{Cut: 1, ServerError: 1}}},
+			Protocol: GRPC, Sent: 6, OK: 2, Lost: Losses{Cut: 1, ServerError: 1, GRPCError: 1, Rejected: 1},
+			Statuses: map[int]uint64{200: 3, 500: 1}, Endpoints: map[string]uint64{"a": 3}, NoEndpoint: 1,
+			GRPCStatuses: map[string]uint64{"OK": 2, "UNAVAILABLE": 1}, Resets: map[string]uint64{"REFUSED_STREAM": 1},
+			Seconds: []Second{{Sent: 5, OK: 1}, {Second: 1, Sent: 1, OK: 1, Lost: Losses{Cut: 1, ServerError: 1, GRPCError: 1, Rejected: 1}}},
 		}
 	}
 	if err := balanced().Check(); err != nil {
@@ -110,6 +111,8 @@ func TestCheckFindsEveryImbalance(t *testing.T) {
 		"a loss":     func(r *Report) { r.Lost.Reset++ },
 		"abandoned":  func(r *Report) { r.Abandoned++ },
 		"a status":   func(r *Report) { r.Statuses[200]++ },
+		"gRPC":       func(r *Report) { r.GRPCStatuses["OK"]-- },
+		"a reset":    func(r *Report) { r.Resets["CANCEL"]++ },
 		"endpoint":   func(r *Report) { r.Endpoints["b"]++ },
 		"unnamed":    func(r *Report) { r.NoEndpoint++ },
 		"late":       func(r *Report) { r.Late++ },

@@ -47,8 +47,11 @@ func (x *exchange) settle(o *outcome) {
 		end = "aborted"
 	default:
 		traffic.Requests.Answered(status, took)
+		if x.grpc && o.verdict != whole {
+			x.called = o.call()
+		}
 		if x.grpc {
-			traffic.Requests.Called(x.callStatus(o))
+			traffic.Requests.Called(x.called)
 		}
 	}
 	traffic.Requests.Active.Add(-1)
@@ -72,6 +75,8 @@ func (x *exchange) abandon() {
 		if x.feeder.running {
 			x.feeder.halt(x.c, x.conn)
 		}
+		x.endpoint.connsOf(x.pool).Put(x.conn, time.Now())
+		x.conn = nil
 	}
 	x.release()
 	x.settle(&outcome{verdict: cut, reason: "panic"})

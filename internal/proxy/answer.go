@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"crossfade.dev/internal/http1"
+	"crossfade.dev/internal/http2"
 )
 
 // passInterim passes a 1xx answer on to a client that understands it. 100 is for those who asked.
@@ -22,19 +23,18 @@ func (x *exchange) passInterim() error {
 
 // deliver passes the answer on, whose head has been read, or what is left of it.
 func (x *exchange) deliver() outcome {
+	ended := false
 	if x.step != delivering {
-		x.step = delivering
-		x.frame()
-		x.out = http1.AppendResponse(x.out[:0], &x.resp, x.edits.answered(x))
-		x.feeder.answering.Store(true)
-		if x.c.stream != nil {
-			if err := x.writeHead(x.answer.done); err != nil {
-				return outcome{verdict: gone, reason: "the client left before its answer"}
-			}
+		var err error
+		if ended, err = x.begin(); err != nil {
+			return outcome{verdict: gone, reason: "the client left before its answer"}
 		}
 	}
 	for {
 		out, bad := x.answer.pass(&x.out, x.conn.Buffer)
+		if ended && bad == nil {
+			x.answer.close(&out, x.tail())
+		}
 		if err := x.tell(out); err != nil {
 			return outcome{verdict: gone, reason: "the client left before its answer was whole"}
 		}
@@ -47,12 +47,13 @@ func (x *exchange) deliver() outcome {
 			x.end = time.Now()
 			x.endpoint.answered(x.resp.Status, x.end.Sub(x.sentAt))
 			if x.grpc {
-				x.endpoint.called(x.callStatus(nil))
+				x.called = x.callStatus()
+				x.endpoint.called(x.called)
 			}
 			return outcome{verdict: whole}
 		}
 		x.flush()
-		if err := x.fill(x.patience(x.c.p.o.StreamTimeout), window); err != nil {
+		if _, err := x.fill(x.patience(x.c.p.o.StreamTimeout), window); err != nil {
 			if errors.Is(err, errInside) {
 				return outcome{verdict: paused}
 			}
@@ -62,6 +63,22 @@ func (x *exchange) deliver() outcome {
 			return x.broken(err)
 		}
 	}
+}
+
+// begin writes the answer's head, and takes what of its body came with it. It says whether that was all.
+func (x *exchange) begin() (ended bool, err error) {
+	x.step = delivering
+	x.frame()
+	x.out = http1.AppendResponse(x.out[:0], &x.resp, x.edits.answered(x))
+	x.feeder.answering.Store(true)
+	if s := x.conn.Stream; s != nil && !x.answer.done {
+		_, err = x.conn.Buffer.Fill(http2.Ready{Stream: s}, window) // another error is there for the next one, too
+		ended = errors.Is(err, io.EOF)
+	}
+	if x.c.stream == nil {
+		return ended, nil // it goes out with the body
+	}
+	return ended, x.writeHead(x.answer.done)
 }
 
 // tell passes the next of the answer's body on, and its end, where that is not in it.
@@ -81,13 +98,15 @@ func (x *exchange) frame() {
 	x.close = x.req.Close || early || x.leaving()
 	from := x.resp.Framing
 	switch {
+	case from == http1.Length && x.conn.Stream != nil && !x.headAlone:
+		from = http1.UntilClose // the stream holds to its length, and its end is still to come, perhaps after trailers
+		if x.c.stream != nil {
+			x.close = false
+		}
 	case x.c.stream != nil:
 		x.close = false
-		switch {
-		case from == http1.Chunked:
+		if from == http1.Chunked {
 			x.resp.Framing = plain
-		case from == http1.Length && x.conn.Stream != nil && !x.headAlone:
-			from = http1.UntilClose // the stream holds to its length, and trailers may follow
 		}
 	case from == http1.UntilClose && x.req.Minor == 1:
 		x.resp.Framing = http1.Chunked
@@ -112,5 +131,9 @@ func (x *exchange) broken(err error) outcome {
 		return outcome{verdict: cut, reason: "the endpoint stalled in the middle of its answer"}
 	}
 	x.endpoint.cut()
+	var reset *http2.StreamError
+	if errors.As(err, &reset) && reset.Remote && reset.Cause == nil && reset.Code != http2.NoError {
+		x.c.code = reset.Code // a client of HTTP/2 hears why
+	}
 	return outcome{verdict: cut, reason: "the endpoint cut its answer"}
 }

@@ -97,7 +97,7 @@ func (x *exchange) choose(now time.Time) outcome {
 			for _, t := range pool.books {
 				t.NoEndpoint.Inc()
 			}
-			return outcome{refused, 503, "no endpoint of the service can take the request"}
+			return outcome{verdict: refused, status: 503, reason: "no endpoint of the service can take the request"}
 		}
 		e := pool.Endpoints[i]
 		e.begin()
@@ -150,10 +150,10 @@ func (x *exchange) send() outcome {
 		x.feeder.sent.Store(x.feeder.whole.Load())
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, upstream.ErrStalled):
 		x.endpoint.timedOut()
-		return outcome{refused, 504, "the endpoint did not take the request in time"}
+		return outcome{verdict: refused, status: 504, reason: "the endpoint did not take the request in time"}
 	case n == 0 || n <= x.headLen && x.idempotent() && x.conn.Reused():
 		x.endpoint.cut()
-		return outcome{again, 502, "the endpoint cut the connection"}
+		return outcome{verdict: again, status: 502, reason: "the endpoint cut the connection"}
 	default:
 		return outcome{} // it may have answered before it stopped listening
 	}
@@ -202,6 +202,8 @@ func (x *exchange) hear() outcome {
 		x.closing = x.closing || x.resp.Close
 		x.resp.Close = x.closing // whichever of its heads says so
 		switch status := x.resp.Status; {
+		case status >= 200 && status < 300 && x.c.stream != nil && x.upgrade:
+			return x.unheard(&http1.Error{Status: 502, Reason: "it did not switch protocols"}) // a 200 would say that it had (RFC 8441 section 5)
 		case status >= 200:
 			return x.deliver()
 		case status == 101:
@@ -218,7 +220,6 @@ func (x *exchange) hear() outcome {
 // hearHead reads one head from the endpoint. Its time begins once, however many pieces it comes in.
 func (x *exchange) hearHead() error {
 	var guard headGuard
-	var began time.Time
 	for {
 		b := x.conn.Buffer.Bytes()
 		if x.conn.Stream != nil {
@@ -231,19 +232,15 @@ func (x *exchange) hearHead() error {
 			}
 			if n > 0 {
 				x.headHeard(n)
+				x.asked = time.Time{}
 				return nil
 			}
 		}
-		if !x.asked.IsZero() {
-			began = x.asked
-		} else if began.IsZero() {
-			began = time.Now()
-		}
-		x.asked = began
-		if err := x.fill(x.patience(x.c.p.o.AnswerTimeout), x.c.p.o.MaxHead); err != nil {
+		began, err := x.fill(x.patience(x.c.p.o.AnswerTimeout), x.c.p.o.MaxHead)
+		if err != nil {
 			return err
 		}
-		x.heard = true
+		x.asked, x.heard = began, true
 	}
 }
 
@@ -259,31 +256,34 @@ func (x *exchange) unheard(err error) outcome {
 		return outcome{verdict: gone, reason: "the connection was cut before its answer"}
 	case errors.As(err, &bad):
 		x.endpoint.cut()
-		return outcome{refused, 502, "the endpoint answered badly: " + bad.Reason}
+		return outcome{verdict: refused, status: 502, reason: "the endpoint answered badly: " + bad.Reason}
 	case errors.Is(err, upstream.ErrTooLarge):
 		x.endpoint.cut()
-		return outcome{refused, 502, "the endpoint answered badly: its head is too large"}
+		return outcome{verdict: refused, status: 502, reason: "the endpoint answered badly: its head is too large"}
 	case errors.Is(err, errTimeout):
 		x.endpoint.timedOut()
-		return outcome{refused, 504, "the endpoint did not answer in time"}
+		return outcome{verdict: refused, status: 504, reason: "the endpoint did not answer in time"}
+	}
+	if o, did := x.callReset(err); did {
+		return o
 	}
 	x.endpoint.cut()
 	x.cause = err
 	if x.unprocessed(err) {
-		return outcome{again, 503, "the endpoint takes no more streams"}
+		return outcome{verdict: again, status: 503, reason: "the endpoint takes no more streams"}
 	}
 	if !x.heard && x.conn.Reused() && x.idempotent() && x.feeder.untouched(x) {
-		return outcome{again, 502, "the endpoint cut the connection"}
+		return outcome{verdict: again, status: 502, reason: "the endpoint cut the connection"}
 	}
-	return outcome{refused, 502, "the endpoint cut the connection"}
+	return outcome{verdict: refused, status: 502, reason: "the endpoint cut the connection"}
 }
 
-// fill reads once from the endpoint, waiting no longer than wait after it or the client last did something. The
-// error is errTimeout, errInside, upstream.ErrTooLarge or the connection's. A client that waits long is watched
-// meanwhile.
-func (x *exchange) fill(wait time.Duration, most int) error {
+// fill reads once from the endpoint, waiting no longer than wait after it or the client last did something, and
+// returns since when. The error is errTimeout, errInside, upstream.ErrTooLarge or the connection's. A client that waits
+// long is watched meanwhile.
+func (x *exchange) fill(wait time.Duration, most int) (began time.Time, err error) {
 	now := time.Now()
-	began := now
+	began = now
 	if !x.asked.IsZero() {
 		began, x.asked = x.asked, time.Time{}
 	}
@@ -291,17 +291,17 @@ func (x *exchange) fill(wait time.Duration, most int) error {
 	defer x.feeder.quiet.Store(0)
 	for ; ; now = time.Now() {
 		if x.c.isCut() {
-			return net.ErrClosed
+			return began, net.ErrClosed
 		}
 		limit := x.sooner(x.feeder.latest(began).Add(wait))
 		if !now.Before(limit) {
-			return errTimeout
+			return began, errTimeout
 		}
 		watch := began.Add(x.c.p.o.WatchAfter)
 		if !x.feeder.running && !now.Before(watch) {
 			if x.c.inside {
 				x.asked = began
-				return errInside
+				return began, errInside
 			}
 			x.keep()
 			x.feed()
@@ -315,10 +315,10 @@ func (x *exchange) fill(wait time.Duration, most int) error {
 		}
 		n, err := x.listen(most)
 		if n > 0 {
-			return nil
+			return began, nil
 		}
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
-			return err
+			return began, err
 		}
 	}
 }

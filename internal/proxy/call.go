@@ -65,7 +65,7 @@ func (x *exchange) sendStream() outcome {
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, http2.ErrStalled):
 		x.endpoint.timedOut()
-		return outcome{refused, 504, "the endpoint did not take the request in time"}
+		return outcome{verdict: refused, status: 504, reason: "the endpoint did not take the request in time"}
 	case err != nil:
 		return outcome{} // it may have answered before it stopped listening; if not, that says why
 	case !whole:
@@ -139,7 +139,7 @@ func (x *exchange) unprocessed(err error) bool {
 		x.piece = append(x.piece, f.replay...)
 		x.written = nil
 	}
-	f.why, f.replay = notStopped, f.replay[:0]
+	f.why, f.replay, f.fed = notStopped, f.replay[:0], false
 	f.progress.Store(0)
 	return true
 }

@@ -9,6 +9,7 @@ import (
 	"crossfade.dev/internal/balancer"
 	"crossfade.dev/internal/evidence"
 	"crossfade.dev/internal/fleet"
+	"crossfade.dev/internal/http2"
 	"crossfade.dev/internal/route"
 	"crossfade.dev/internal/upstream"
 	"crossfade.dev/internal/warmup"
@@ -24,12 +25,12 @@ import (
 // difference; those of [Service.Endpoints] may thus be of an older snapshot, true at its own moment.
 func Compile(prev *State, view fleet.View, overlay fleet.Overlay, o Options, now time.Time) (*State, error) {
 	if prev == nil {
-		prev = &State{buffers: new(upstream.Buffers)}
+		prev = &State{buffers: new(upstream.Buffers), memory: new(http2.Memory)}
 	}
 	c := compiler{
 		prev: prev,
 		next: &State{
-			view: view, overlay: overlay, buffers: prev.buffers,
+			view: view, overlay: overlay, buffers: prev.buffers, memory: prev.memory,
 			services:  make([]*Service, 0, len(view.Services)),
 			listeners: make([]*Listener, 0, len(view.Listeners)),
 			pools:     make(map[destinationKey]*Pool, len(prev.pools)),
@@ -45,6 +46,9 @@ func Compile(prev *State, view fleet.View, overlay fleet.Overlay, o Options, now
 	}
 	if c.o.Upstream.Buffers == nil {
 		c.o.Upstream.Buffers = prev.buffers
+	}
+	if c.o.Upstream.HTTP2.Memory == nil {
+		c.o.Upstream.HTTP2.Memory = prev.memory
 	}
 	if c.next.callers = prev.callers; !c.later {
 		c.next.callers = callers(view.Instances)

@@ -58,6 +58,8 @@ type Conn struct {
 	h2     atomic.Pointer[http2.Server] // what it speaks, once that is HTTP/2
 	under  *Conn                        // a stream's: the connection that it is on; else nil
 	stream *http2.Stream                // likewise
+	code   http2.Code                   // likewise: with which it is reset, where its answer is cut
+	seen   atomic.Pointer[sight]        // of a connection with streams: what the last of them that looked has found
 
 	// Only Serve's goroutine, or the feeder that it waits for, touches what follows.
 	in          *upstream.Buffer // nil while a parked connection has nothing unread
@@ -150,7 +152,7 @@ func (c *Conn) Serve(ctx context.Context) (lost int) {
 		return 0
 	}
 	if c.negotiated() {
-		c.serveStreams(ctx, nil, nil)
+		c.serveStreams(ctx, c.streams())
 		return int(c.lost.Load())
 	}
 	await := c.await
@@ -163,7 +165,7 @@ func (c *Conn) Serve(ctx context.Context) (lost int) {
 		switch again = await(); {
 		case !again:
 		case c.prefaced():
-			c.serveStreams(ctx, nil, nil)
+			c.serveStreams(ctx, c.streams())
 			again = false
 		default:
 			again = c.serveOne(ctx)
@@ -184,7 +186,15 @@ func (c *Conn) look(s *State) {
 	case c.listener != nil:
 		c.listener = c.listener.outlive(s)
 	}
-	c.state = s
+	if c.state = s; c.under != nil {
+		c.under.seen.Store(&sight{c.state, c.listener})
+	}
+}
+
+// A sight is a state with the listener that a connection has in it.
+type sight struct {
+	state    *State
+	listener *Listener
 }
 
 // serveOne serves one request, or goes on with the one that has paused. While c.x is left, it has.

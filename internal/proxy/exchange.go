@@ -54,6 +54,7 @@ type exchange struct {
 	script   transcript    // what HTTP/2 says, in the words of HTTP/1.1, and back
 	grpc     bool          // it is a call of gRPC over HTTP/2,
 	timeout  time.Duration // and this is what it says of its deadline; 0 for none
+	called   int           // likewise how it ended, once it has
 
 	// Of the last rule that was found.
 	course  *course // nil for none
@@ -100,11 +101,13 @@ const (
 	delivering // the final answer, whose head has been read
 )
 
-// An outcome is a verdict with its reason; status is that of our own answer.
+// An outcome is a verdict with its reason; status is that of our own answer, code that in gRPC's words where it does not
+// follow from the status.
 type outcome struct {
 	verdict verdict
 	status  int
 	reason  string
+	code    int
 }
 
 func newExchange(p *Proxy) *exchange {
@@ -228,9 +231,9 @@ func (x *exchange) misread(err error) outcome {
 		return outcome{verdict: gone, reason: "the client does not speak HTTP"}
 	case errors.As(err, &refusal):
 		x.c.traffic.Malformed.Inc()
-		return outcome{refused, refusal.Status, refusal.Reason}
+		return outcome{verdict: refused, status: refusal.Status, reason: refusal.Reason}
 	case errors.Is(err, errTimeout):
-		return outcome{refused, 408, "the request's head did not come in time"}
+		return outcome{verdict: refused, status: 408, reason: "the request's head did not come in time"}
 	default:
 		return outcome{verdict: gone, reason: "the client left in the middle of a head"}
 	}
@@ -356,45 +359,4 @@ func (x *exchange) conclude(o outcome) (another bool) {
 	}
 	x.settle(&o)
 	return another
-}
-
-// refuse answers for an endpoint that cannot, or that the route does not ask.
-func (x *exchange) refuse(o *outcome) (another bool) {
-	x.close = !x.parsed || x.req.Close || !x.feeder.whole.Load() || x.leaving()
-	a := http1.Answer{
-		Status:    o.status,
-		Head:      x.parsed && string(x.method) == "HEAD",
-		Close:     x.close,
-		KeepAlive: !x.close && x.req.Minor == 0,
-	}
-	switch {
-	case o.reason != "":
-		x.edits.explain(o)
-		a.Body, a.Fields = x.edits.text, x.edits.fields(nil)
-	case x.course != nil && x.course.respond != nil:
-		a.Body, a.Fields = x.course.respond.Body, x.edits.fields(x.course)
-	default:
-		a.Fields = x.edits.fields(x.course)
-	}
-	o.verdict = refused
-	if err := x.reply(&a, o); err != nil {
-		o.verdict = gone
-		return false
-	}
-	return !x.close
-}
-
-// reply writes an answer of our own.
-func (x *exchange) reply(a *http1.Answer, o *outcome) error {
-	x.out = http1.AppendAnswer(x.out[:0], a)
-	if x.c.stream != nil {
-		return x.replyStream(o)
-	}
-	return x.c.write(x.out)
-}
-
-// leaving says whether the client is to be told that its connection ends with this answer. A client that has
-// sent the next request already gets that one answered too.
-func (x *exchange) leaving() bool {
-	return x.c.door.leaving.Load() && (x.feeder.running || !x.c.pipelined())
 }

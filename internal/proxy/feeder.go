@@ -30,6 +30,7 @@ type feeder struct {
 	why    stop
 	replay []byte // what it has sent of the body over HTTP/2, where it may have to be sent again
 	spilt  bool   // there is more than is kept
+	fed    bool   // something was sent, or tried to
 	thrown any    // what it panicked with
 
 	// Everybody's.
@@ -57,7 +58,7 @@ func newFeeder() feeder {
 
 // start makes f ready for a request whose body has been started, and passed as far as it had come.
 func (f *feeder) start() {
-	f.why, f.replay, f.spilt = notStopped, f.replay[:0], false
+	f.why, f.replay, f.spilt, f.fed = notStopped, f.replay[:0], false, false
 	f.whole.Store(f.body.done)
 	f.sent.Store(false)
 	f.answering.Store(false)
@@ -108,6 +109,7 @@ func (f *feeder) upload(c *Conn, conn *upstream.Conn) stop {
 		return clientBabbled
 	}
 	done := f.body.done
+	f.fed = true
 	if conn.Stream != nil {
 		f.keep(out)
 	}
@@ -205,9 +207,9 @@ func (f *feeder) blame() outcome {
 	case clientLeft:
 		return outcome{verdict: gone, reason: "the client left before its answer was whole"}
 	case clientStalled:
-		return outcome{refused, 408, "the request's body stalled"}
+		return outcome{verdict: refused, status: 408, reason: "the request's body stalled"}
 	case clientBabbled:
-		return outcome{refused, 400, "the request's body is malformed"}
+		return outcome{verdict: refused, status: 400, reason: "the request's body is malformed"}
 	case notStopped, endpointClosed:
 	}
 	return outcome{}
@@ -215,7 +217,7 @@ func (f *feeder) blame() outcome {
 
 // untouched says whether nothing of the request's body has been sent.
 func (f *feeder) untouched(x *exchange) bool {
-	return f.whole.Load() && len(x.head) == x.headLen && f.body.from != http1.Chunked
+	return f.whole.Load() && !f.fed && len(x.head) == x.headLen && f.body.from != http1.Chunked
 }
 
 // latest returns when something of the body was last sent, or t if that is later.

@@ -9,7 +9,7 @@ import (
 // is our own answer.
 func (x *exchange) find(s *State) (*Pool, outcome) {
 	if x.c.misdirected(x.host) {
-		return nil, outcome{refused, http.StatusMisdirectedRequest, "this connection is not one for that host"}
+		return nil, outcome{verdict: refused, status: http.StatusMisdirectedRequest, reason: "this connection is not one for that host"}
 	}
 	l := x.c.listener
 	switch {
@@ -29,7 +29,7 @@ func (x *exchange) find(s *State) (*Pool, outcome) {
 		return nil, x.redirect(&redirect{code: http.StatusMovedPermanently, scheme: secure})
 	case hit.Rule == nil:
 		x.c.traffic.NoRoute.Inc()
-		return nil, outcome{refused, 404, "no route matches this request"}
+		return nil, outcome{verdict: refused, status: 404, reason: "no route matches this request"}
 	}
 	c := l.courses[hit.Rule.Number]
 	x.course, x.match, x.prefix, x.deadline = c, hit.Match, hit.Prefix, time.Time{}
@@ -43,13 +43,13 @@ func (x *exchange) find(s *State) (*Pool, outcome) {
 	case c.redirect != nil:
 		return nil, x.redirect(c.redirect)
 	case c.respond != nil:
-		return nil, outcome{refused, c.respond.Status, ""}
+		return nil, outcome{verdict: refused, status: c.respond.Status, reason: ""}
 	}
 	i := hit.Rule.Destination(x.draw)
 	x.lane = &c.lanes[i]
 	pool := l.pools[hit.Rule.Number][i]
 	if pool == nil {
-		return nil, outcome{refused, 503, "the route leads to a service that does not exist"}
+		return nil, outcome{verdict: refused, status: 503, reason: "the route leads to a service that does not exist"}
 	}
 	return pool, outcome{}
 }
@@ -57,11 +57,11 @@ func (x *exchange) find(s *State) (*Pool, outcome) {
 // redirect is the outcome of a request that is sent to another place.
 func (x *exchange) redirect(r *redirect) outcome {
 	if r.authority == "" && len(x.host) == 0 {
-		return outcome{refused, 400, "the request names no host to be sent back to"}
+		return outcome{verdict: refused, status: 400, reason: "the request names no host to be sent back to"}
 	}
 	e := &x.edits.place
 	e.Value = r.append(e.Value[:0], x.c.scheme(), x.host, x.path, x.c.listener.Port)
-	return outcome{refused, r.code, ""}
+	return outcome{verdict: refused, status: r.code, reason: ""}
 }
 
 // index returns the place of an incarnation, -1 for none.

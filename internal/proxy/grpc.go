@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"errors"
 	"net/http"
 	"strconv"
 	"time"
@@ -51,6 +52,7 @@ const maxCall = 30 * 24 * time.Hour
 
 // The codes of gRPC that we answer with.
 const (
+	codeCancelled        = 1
 	codeUnknown          = 2
 	codeDeadlineExceeded = 4
 	codePermissionDenied = 7
@@ -85,11 +87,8 @@ func codeOf(status int) int {
 	}
 }
 
-// callStatus returns the status that a call ended with: that of our own answer, where o is one; else the endpoint's.
-func (x *exchange) callStatus(o *outcome) int {
-	if o != nil && o.verdict != whole {
-		return codeOf(o.status)
-	}
+// callStatus returns the status that the endpoint's answer ends a call with. What says so is the stream's, and gone with it.
+func (x *exchange) callStatus() int {
 	value, ok := http1.Lookup(x.answer.trailers, "Grpc-Status")
 	if !ok {
 		value, ok = http1.Lookup(x.resp.Fields, "Grpc-Status") // which had no trailers
@@ -111,11 +110,51 @@ func (e *Endpoint) called(status int) {
 	}
 }
 
+// call is the code of an outcome that is an answer of our own.
+func (o *outcome) call() int {
+	if o.code != 0 {
+		return o.code
+	}
+	return codeOf(o.status)
+}
+
+// callReset is the outcome of a call whose stream the endpoint reset before it answered, and whether it did: a server
+// does that at the call's deadline, too, a moment before we would.
+func (x *exchange) callReset(err error) (o outcome, did bool) {
+	var reset *http2.StreamError
+	if !x.grpc || !errors.As(err, &reset) || !reset.Remote || reset.Cause != nil || reset.Unprocessed {
+		return outcome{}, false
+	}
+	if near := x.timeout / 10; reset.Code == http2.Cancel && near > 0 && time.Since(x.start) >= x.timeout-near {
+		x.endpoint.timedOut()
+		return outcome{verdict: refused, status: http.StatusGatewayTimeout, reason: "the endpoint gave up at the call's deadline"}, true
+	}
+	x.endpoint.cut()
+	return outcome{verdict: refused, status: http.StatusBadGateway, code: codeOfReset(reset.Code), reason: "the endpoint reset the call"}, true
+}
+
+// codeOfReset is the code for a reset
+// (https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md, "HTTP2 Transport Mapping", errors).
+func codeOfReset(code http2.Code) int {
+	switch code {
+	case http2.RefusedStream:
+		return codeUnavailable
+	case http2.Cancel:
+		return codeCancelled
+	case http2.EnhanceYourCalm:
+		return codeExhausted
+	case http2.InadequateSecurity:
+		return codePermissionDenied
+	default:
+		return codeInternal
+	}
+}
+
 // refusal is an answer of our own to a call: a head with all that a call's trailers would say, and nothing else.
 func (s *transcript) refusal(o *outcome) *http2.Head {
 	s.head = http2.Head{Status: http.StatusOK, Fields: append(s.head.Fields[:0],
 		http1.Field{Name: []byte("content-type"), Value: []byte(grpcType)},
-		http1.Field{Name: []byte("grpc-status"), Value: strconv.AppendInt(nil, int64(codeOf(o.status)), 10)},
+		http1.Field{Name: []byte("grpc-status"), Value: strconv.AppendInt(nil, int64(o.call()), 10)},
 		http1.Field{Name: []byte("grpc-message"), Value: appendPercent(nil, o.reason)},
 	)}
 	return &s.head

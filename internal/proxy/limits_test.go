@@ -112,6 +112,7 @@ func TestLimitsOutliveStates(t *testing.T) {
 func TestConnectionsOutliveEqualSettings(t *testing.T) {
 	addr := handle(t, echo)
 	w := newWorld(t, Options{})
+	c := w.dial() // one client: its next request finds the connection of the one before put back
 	for i, step := range []struct {
 		whole, odd *fleet.Connections
 		made       uint64
@@ -126,7 +127,6 @@ func TestConnectionsOutliveEqualSettings(t *testing.T) {
 		{nil, nil, 5},
 	} {
 		w.apply(w.bounded(step.whole, step.odd, addr))
-		c := w.dial()
 		c.say("GET / HTTP/1.1\r\nHost: app\r\n\r\n")
 		c.wantAnswer("GET", 200, "GET / ")
 		e := w.p.State().Services()[0].Endpoints[0]
@@ -139,33 +139,40 @@ func TestConnectionsOutliveEqualSettings(t *testing.T) {
 	eventually(t, "no connection is left", func() bool { return e.Traffic.ActiveConnects.Load() == 0 })
 }
 
-// A request that waits for its connection, and one that is sent another time, count until they are done, whatever
-// becomes of them.
+// Of two that want the one connection, which is in use, one waits and the other is refused, whichever comes first.
 func TestWaitingIsLimited(t *testing.T) {
 	g := newGate(t)
 	w := newWorld(t, Options{})
-	limits := &fleet.Connections{Max: 1, Pending: 1}
-	w.apply(w.bounded(limits, nil, g.addr))
+	w.apply(w.bounded(&fleet.Connections{Max: 1, Pending: 1}, nil, g.addr))
 	first := g.ask(w)
-	second := w.dial()
-	second.say("GET / HTTP/1.1\r\nHost: app\r\n\r\n")
-	pool := w.p.State().Services()[0].Pools[0]
-	eventually(t, "the second waits", func() bool { return pool.Traffic.Active.Load() == 2 })
-	third := func() (int, string) {
-		c := w.dial()
-		c.say("GET /hurry HTTP/1.1\r\nHost: app\r\n\r\n")
-		resp, body := c.answer("GET")
-		return resp.StatusCode, body
+	type answer struct {
+		status int
+		body   string
 	}
-	eventually(t, "there is no place in the queue", func() bool {
-		status, body := third()
-		return status == 503 && strings.Contains(body, "as many requests wait for a connection to the service as its limits allow")
-	})
+	answers := make(chan answer, 2)
+	for range 2 {
+		c := w.dial()
+		c.say("GET / HTTP/1.1\r\nHost: app\r\n\r\n")
+		go func() {
+			resp, body, err := c.tryAnswer("GET")
+			if err != nil {
+				t.Error(err)
+				resp = new(http.Response)
+			}
+			answers <- answer{resp.StatusCode, body}
+		}()
+	}
+	const full = "as many requests wait for a connection to the service as its limits allow"
+	if got := <-answers; got.status != 503 || !strings.Contains(got.body, full) {
+		t.Errorf("got %v, want 503: the queue is full", got)
+	}
 	g.leave <- struct{}{}
 	first.wantAnswer("GET", 200, "done")
 	<-g.entered
 	g.leave <- struct{}{}
-	second.wantAnswer("GET", 200, "done")
+	if got := <-answers; got.status != 200 {
+		t.Errorf("got %v, want 200: it has waited", got)
+	}
 	w.wantConserved()
 	e := w.p.State().Services()[0].Endpoints[0].Traffic
 	if n := e.Connects.Load(); n != 1 {

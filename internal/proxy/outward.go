@@ -151,23 +151,23 @@ func (x *exchange) unconnected(err error) outcome {
 	switch {
 	case errors.Is(err, upstream.ErrRequests):
 		x.endpoint.overflowed()
-		return outcome{refused, 503, "the service has as many requests as its limits allow"}
+		return outcome{verdict: refused, status: 503, reason: "the service has as many requests as its limits allow"}
 	case errors.Is(err, upstream.ErrLimited):
 		x.endpoint.overflowed()
-		return outcome{refused, 503, "as many requests wait for a connection to the service as its limits allow"}
+		return outcome{verdict: refused, status: 503, reason: "as many requests wait for a connection to the service as its limits allow"}
 	case errors.Is(err, upstream.ErrOverflow):
 		x.endpoint.overflowed()
-		return outcome{again, 503, "too many requests wait for the endpoint"}
+		return outcome{verdict: again, status: 503, reason: "too many requests wait for the endpoint"}
 	case x.late(time.Now()):
 		x.endpoint.timedOut()
-		return outcome{refused, 504, "the endpoint took no connection in time"}
+		return outcome{verdict: refused, status: 504, reason: "the endpoint took no connection in time"}
 	case errors.Is(err, upstream.ErrWait):
 		x.endpoint.timedOut()
-		return outcome{refused, 503, "no connection to the endpoint became free"}
+		return outcome{verdict: refused, status: 503, reason: "no connection to the endpoint became free"}
 	default:
 		x.endpoint.unreachable()
 		x.cause = err
-		return outcome{again, 503, "the endpoint took no connection"}
+		return outcome{verdict: again, status: 503, reason: "the endpoint took no connection"}
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"crossfade.dev/internal/balancer"
 	"crossfade.dev/internal/evidence"
 	"crossfade.dev/internal/fleet"
+	"crossfade.dev/internal/http2"
 	"crossfade.dev/internal/route"
 	"crossfade.dev/internal/upstream"
 )
@@ -20,6 +21,7 @@ type State struct {
 	pools     map[destinationKey]*Pool
 	callers   map[string]*caller // the instances that may call, by name
 	buffers   *upstream.Buffers  // of all connections to endpoints
+	memory    *http2.Memory      // likewise
 	tls       outward            // how endpoints of TLS are spoken to
 }
 

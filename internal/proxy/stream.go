@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/base64"
@@ -60,19 +61,19 @@ func (c *Conn) stranger() bool {
 	return len(words) > 2 && validPath(string(words[2])) && !bytes.HasPrefix(words[2], []byte("HTTP/"))
 }
 
-// serveStreams serves the connection as HTTP/2 from here on. first is a request that was made before, with what it said
-// of SETTINGS; nil for none.
-func (c *Conn) serveStreams(ctx context.Context, first *http2.Head, settings []byte) {
-	h2 := http2.NewServer(c.nc, c.in.Bytes(), c.p.h2())
+// streams returns the server of the connection's streams.
+func (c *Conn) streams() *http2.Server {
+	return http2.NewServer(c.nc, c.in.Bytes(), c.p.h2(c.listener.edge))
+}
+
+// serveStreams serves the connection as HTTP/2 from here on.
+func (c *Conn) serveStreams(ctx context.Context, h2 *http2.Server) {
 	c.p.buffers.Put(c.in)
 	c.in = nil
 	_ = c.nc.SetDeadline(time.Time{}) // from here on they are the server's
 	c.read, c.wrote = upstream.Alarm{}, upstream.Alarm{}
-	if first != nil {
-		if err := h2.Upgrade(first, settings); err != nil {
-			return
-		}
-	}
+	c.seen.Store(&sight{c.state, c.listener})
+	c.state, c.listener = nil, nil // streams look for themselves
 	c.traffic.HTTP2.Inc()
 	c.h2.Store(h2)
 	if c.door.leaving.Load() || c.cut.Load() {
@@ -85,14 +86,21 @@ func (c *Conn) serveStreams(ctx context.Context, first *http2.Head, settings []b
 	}
 }
 
-// h2 returns what connections of HTTP/2 allow.
-func (p *Proxy) h2() *http2.Options {
-	return &http2.Options{
-		MaxStreams: p.o.MaxStreams, MaxHead: p.o.MaxHead, ExtendedConnect: true,
-		Stats: &p.streams, Memory: &p.memory,
+// h2 returns what connections of HTTP/2 allow. A gateway of ours carries the requests of many clients on one
+// connection: however many of their bodies are not read, there is room for the others'. A stranger who sends bodies that
+// nobody reads keeps only himself waiting, once there are sixteen of them, and little memory busy.
+func (p *Proxy) h2(stranger bool) *http2.Options {
+	o := &http2.Options{
+		MaxStreams: cmp.Or(p.o.MaxStreams, 250), MaxHead: p.o.MaxHead, StreamWindow: 128 << 10, ConnWindow: 2 << 20,
+		ExtendedConnect: true, Stats: &p.streams, Memory: &p.memory,
 		HandshakeTimeout: p.o.HeaderTimeout, FrameTimeout: p.o.HeaderTimeout,
 		StallTimeout: p.o.StallTimeout, IdleTimeout: p.o.IdleTimeout, LeaveAfter: leaveAfter,
 	}
+	if !stranger {
+		o.StreamWindow = 256 << 10
+		o.ConnWindow = 2 * o.MaxStreams * o.StreamWindow // up to a half is read before the other side is told
+	}
+	return o
 }
 
 // Leave tells a client of HTTP/2 that its connection will end: it opens no more streams there once it has heard. One of
@@ -124,7 +132,7 @@ func (c *Conn) serveStream(ctx context.Context, s *http2.Stream) {
 	}()
 	x.run(ctx)
 	if own.end == endReset {
-		s.Reset(http2.InternalError)
+		s.Reset(own.code)
 	}
 	c.p.buffers.Put(own.in)
 	own.in, own.x, own.under, own.stream, own.nc = nil, nil, nil, nil, nil
@@ -136,11 +144,11 @@ func (c *Conn) serveStream(ctx context.Context, s *http2.Stream) {
 func (c *Conn) become(under *Conn, s *http2.Stream) {
 	c.p, c.door, c.secure, c.tls, c.remote = under.p, under.door, under.secure, under.tls, under.remote
 	c.traffic, c.under, c.stream, c.nc = under.traffic, under, s, http2.Pipe{Stream: s}
-	c.state, c.listener = under.state, under.listener
+	seen := under.seen.Load()
+	c.state, c.listener = seen.state, seen.listener
 	c.read, c.wrote = upstream.Alarm{}, upstream.Alarm{}
-	c.end, c.begun = endPlain, true
+	c.end, c.begun, c.code = endPlain, true, http2.InternalError
 	c.hush.Store(false)
-	c.in = c.p.buffers.Get()
 }
 
 // lose counts a request that Cut lost.
@@ -173,22 +181,26 @@ func (x *exchange) transcribe() error {
 // readReady starts the body of a stream's request with what has come of it.
 func (x *exchange) readReady() error {
 	f, s := &x.feeder, x.c.stream
-	if h := s.Request(); h.End || h.Protocol != nil {
+	h := s.Request()
+	if h.End || h.Protocol != nil {
 		f.body.start(http1.NoBody, plain, 0, false)
+		if h.Protocol != nil {
+			x.c.in = x.c.p.buffers.Get() // for the tunnel
+		}
 		return nil
 	}
 	f.body.start(http1.UntilClose, plain, 0, false)
-	for !f.body.done && len(x.piece) < window && s.Ready() {
-		switch _, err := x.c.in.Fill(x.c.nc, window); {
+	x.c.in = x.c.p.buffers.Get()
+	for !f.body.done && len(x.piece) < window {
+		n, err := x.c.in.Fill(http2.Ready{Stream: s}, window)
+		x.piece = append(x.piece, x.c.in.Bytes()...)
+		x.c.in.Skip(n)
+		switch {
 		case errors.Is(err, io.EOF):
 			f.body.close(&x.piece, s.Trailers())
-			return nil
-		case err != nil:
-			return err
+		case n == 0:
+			return err // nil: the rest is to come
 		}
-		b := x.c.in.Bytes()
-		x.piece = append(x.piece, b...)
-		x.c.in.Skip(len(b))
 	}
 	return nil
 }
@@ -260,6 +272,9 @@ func (x *exchange) replyStream(o *outcome) error {
 	if err != nil {
 		return err
 	}
+	if x.c.stream.Request().Protocol != nil && h.Status < 300 {
+		h.Status = 502 // or it would say that the tunnel stands (RFC 8441 section 5)
+	}
 	_, text, _ := bytes.Cut(x.out, []byte("\r\n\r\n"))
 	if err := x.c.stream.WriteHead(h, len(text) == 0); err != nil || len(text) == 0 {
 		return err
@@ -319,15 +334,20 @@ func (c *Conn) hop(ctx context.Context, x *exchange) (again bool) {
 	settings, err := base64.RawURLEncoding.DecodeString(string(bytes.TrimRight(encoded, "=")))
 	x.out = http1.AppendRequest(x.out[:0], &x.req, &http1.Edit{})
 	first, bad := x.script.readRequest(x.out, plaintext)
+	h2 := c.streams()
+	if err == nil && bad == nil {
+		err = h2.Upgrade(first, settings)
+	}
 	if err != nil || bad != nil {
 		c.traffic.Malformed.Inc()
-		x.conclude(outcome{refused, 400, "the request's HTTP2-Settings are malformed"})
+		x.close = true
+		x.conclude(outcome{verdict: refused, status: 400, reason: "the request's HTTP2-Settings are malformed"})
 	} else if c.write([]byte("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n")) == nil {
 		c.hopped = true
 		c.traffic.Requests.Active.Add(-1)
 		x.counted = false
 		c.x = nil
-		c.serveStreams(ctx, first, settings)
+		c.serveStreams(ctx, h2)
 	} else {
 		x.conclude(outcome{verdict: gone, reason: "the client left before its answer"})
 	}

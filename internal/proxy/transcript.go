@@ -158,8 +158,9 @@ func (s *transcript) readResponse(text, method []byte) (*http2.Head, error) {
 func (s *transcript) keep(fields []http1.Field, switching bool) {
 	for i := range fields {
 		f := &fields[i]
-		switch {
-		case http1.EqualFold(f.Name, "Host"), http1.EqualFold(f.Name, "Content-Length"):
+		switch n := len(f.Name); { // most names are as long as none of these
+		case n == len("Host") && http1.EqualFold(f.Name, "Host"):
+		case n == len("Content-Length") && http1.EqualFold(f.Name, "Content-Length"):
 		case switching && (http1.EqualFold(f.Name, keyName) || http1.EqualFold(f.Name, acceptName)):
 		default:
 			s.head.Fields = append(s.head.Fields, *f)

@@ -343,6 +343,22 @@ func TestOwnBoundUnderLimits(t *testing.T) {
 	})
 }
 
+// Limits that allow more than a pool would by itself are not cut short by it, unless somebody has said so.
+func TestLimitsRaiseTheDefault(t *testing.T) {
+	much := NewLimits(Bounds{Conns: 5000, Pending: 6000})
+	if o := (Options{Limits: much}).withDefaults(); o.MaxConns != 5000 || o.MaxPending != 6000 {
+		t.Errorf("got %d connections, %d waiting; want 5000, 6000", o.MaxConns, o.MaxPending)
+	}
+	if o := (Options{Limits: much, MaxConns: 7, MaxPending: -1}).withDefaults(); o.MaxConns != 7 || o.MaxPending != -1 {
+		t.Errorf("got %d connections, %d waiting; want 7, -1", o.MaxConns, o.MaxPending)
+	}
+	for _, l := range []*Limits{nil, NewLimits(Bounds{Conns: 1, Pending: 1})} {
+		if o := (Options{Limits: l}).withDefaults(); o.MaxConns != 1024 || o.MaxPending != 1024 {
+			t.Errorf("got %d connections, %d waiting; want 1024, 1024", o.MaxConns, o.MaxPending)
+		}
+	}
+}
+
 func TestLimitsAllocateNothing(t *testing.T) {
 	pools, _ := limited(1, NewLimits(Bounds{Conns: 1, Pending: 1, Requests: 1, Retries: 1}), Options{MaxRequests: 1 << 30})
 	p, now, ctx := pools[0], time.Now(), t.Context()

@@ -34,8 +34,8 @@ var (
 
 // Options bound a Pool. A zero value means the default.
 type Options struct {
-	MaxConns       int           // open at once, idle ones included; 1024
-	MaxPending     int           // requests that wait for one of them; 1024; negative: none
+	MaxConns       int           // open at once, idle ones included; 1024, or what Limits allow where that is more
+	MaxPending     int           // requests that wait for one of them; likewise; negative: none
 	MaxIdle        int           // kept for reuse, of HTTP/1.1; 256; negative: none
 	IdleTimeout    time.Duration // an idle connection is dropped after it; 60 s
 	MaxLifetime    time.Duration // no reuse after it; 0: for ever
@@ -51,8 +51,9 @@ type Options struct {
 }
 
 func (o Options) withDefaults() Options {
-	o.MaxConns = orDefault(o.MaxConns, 1024)
-	o.MaxPending = orDefault(o.MaxPending, 1024)
+	limits := o.Limits.Bounds()
+	o.MaxConns = orDefault(o.MaxConns, max(1024, limits.Conns))
+	o.MaxPending = orDefault(o.MaxPending, max(1024, limits.Pending))
 	o.MaxIdle = orDefault(o.MaxIdle, 256)
 	o.IdleTimeout = orDefault(o.IdleTimeout, time.Minute)
 	o.ConnectTimeout = orDefault(o.ConnectTimeout, 5*time.Second)

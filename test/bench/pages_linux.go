@@ -22,6 +22,7 @@ func forms() []form {
 			name: "http1", title: "HTTP/1.1",
 			load:    fmt.Sprintf("%d connections at a time", connections),
 			checked: "status and length",
+			notes:   "- Where the time of a request goes, and what was tried to make it less: [why.md](why.md).\n",
 		},
 		{
 			name: "http2", title: "HTTP/2 and gRPC",

@@ -105,11 +105,11 @@ func follow(t *testing.T, trials []*trial, window time.Duration, stages ...strin
 }
 
 // see looks for the newcomer among all endpoints, as they were at some moment of a question, and says its
-// stage, "" when there is none.
+// stage, "" when there is none: the age at which it counts begins anew when it is ready.
 func (tr *trial) see(t *testing.T, all []endpoint, asked time.Time, took time.Duration) string {
 	t.Helper()
 	i := slices.IndexFunc(all, func(e endpoint) bool {
-		return deploymentOf(e) == tr.service && e.Age > 0 && !slices.ContainsFunc(tr.old, func(o endpoint) bool { return o.Incarnation == e.Incarnation })
+		return deploymentOf(e) == tr.service && e.Age > 0 && e.Stage != "Starting" && !slices.ContainsFunc(tr.old, func(o endpoint) bool { return o.Incarnation == e.Incarnation })
 	})
 	if i < 0 {
 		return ""

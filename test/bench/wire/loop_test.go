@@ -82,6 +82,19 @@ func shortly(port, size int, requests ...[]byte) Work {
 	}
 }
 
+// do does the work for as long as it takes until something was answered within the time that is measured: the machine may
+// have others to serve.
+func do(l *Loop, w Work) (result Result, err error) {
+	for range 10 {
+		clear(l.Served)
+		if result, err = l.Do(w); err != nil || result.Requests > 0 {
+			break
+		}
+		w.Measure *= 2
+	}
+	return result, err
+}
+
 // Clients may talk to endpoints without anything in between: what was asked is what was served.
 func TestClientsAndEndpoints(t *testing.T) {
 	l, ports := newLoop(t, 2)
@@ -93,8 +106,7 @@ func TestClientsAndEndpoints(t *testing.T) {
 		"a connection each":     {Port: ports[1], Size: 9, Conns: 4, Anew: true, Measure: 50 * time.Millisecond, Requests: [][]byte{get(9, "Connection: close\r\n")}},
 		"two requests in turns": shortly(ports[1], 7, get(7, ""), get(7, "A: b\r\n")),
 	} {
-		clear(l.Served)
-		result, err := l.Do(w)
+		result, err := do(l, w)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -112,7 +124,7 @@ func TestThroughAProxy(t *testing.T) {
 	l, ports := newLoop(t, 1)
 	proxy := httptest.NewServer(httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: fmt.Sprintf("127.0.0.1:%d", ports[0])}))
 	defer proxy.Close()
-	result, err := l.Do(shortly(portOf(t, proxy), 200, get(200, "")))
+	result, err := do(l, shortly(portOf(t, proxy), 200, get(200, "")))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,7 +138,7 @@ func TestTLSRecords(t *testing.T) {
 	s := serve(t, true, http.StatusOK, strings.Repeat("x", 40_000)) // three records
 	w := shortly(portOf(t, s), 40_000, get(40_000, ""))
 	w.TLS = &TLS{Config: &tls.Config{RootCAs: s.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs, ServerName: "example.com"}}
-	result, err := l.Do(w)
+	result, err := do(l, w)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -143,11 +155,11 @@ func TestWrongAnswersEndTheWork(t *testing.T) {
 		"closed": shortly(ports[0], 5, get(5, "Connection: close\r\n")),
 		"nobody": shortly(1, 5, get(5, "")),
 	} {
-		if _, err := l.Do(w); err == nil {
+		if _, err := do(l, w); err == nil {
 			t.Errorf("%s: no error", name)
 		}
 	}
-	if _, err := l.Do(shortly(ports[0], 5, get(5, ""))); err != nil {
+	if _, err := do(l, shortly(ports[0], 5, get(5, ""))); err != nil {
 		t.Errorf("after errors, right work: %v", err)
 	}
 }
@@ -206,7 +218,7 @@ func TestRelayMovesEverything(t *testing.T) {
 		runtime.Gosched()
 	}
 	for _, size := range []int{0, 200, 4 << 20} { // 4 MB do not fit into the buffers of sockets
-		if _, err := l.Do(shortly(at.Port, size, get(size, ""))); err != nil {
+		if _, err := do(l, shortly(at.Port, size, get(size, ""))); err != nil {
 			t.Errorf("%d bytes: %v", size, err)
 		}
 	}
