@@ -1,11 +1,12 @@
 package admin
 
 import (
-	"crossfade.dev/internal/evidence"
 	"fmt"
 	"strconv"
 	"strings"
 	"time"
+
+	"crossfade.dev/internal/evidence"
 )
 
 // Percent writes a fraction as people read it: 0.0931 is "9.3 %", 1 is "100 %". What is there but would read as

@@ -7,7 +7,8 @@ import (
 
 // What is kept of a stream that ended, for the next one.
 const (
-	keepStreams = 64
+	keepStreams = 64  // by a server: of each client that was busy once
+	keepOpened  = 256 // by a client: it has few connections, of many streams
 	keepText    = 8 << 10
 	keepFields  = 64
 )
@@ -93,7 +94,11 @@ func (c *Conn) discard(s *Stream) {
 func (c *Conn) recycle(s *Stream) {
 	c.discard(s)
 	large := cap(s.text) > keepText || cap(s.memory) > keepFields || cap(s.trailers) > keepFields
-	if large || len(c.free) >= keepStreams || s.id == 0 || c.cause != nil {
+	keep := keepStreams
+	if c.client {
+		keep = keepOpened
+	}
+	if large || len(c.free) >= keep || s.id == 0 || c.cause != nil {
 		s.silence()
 		return
 	}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"testing"
+	"time"
 
 	"crossfade.dev/internal/fleet"
 	"crossfade.dev/internal/http2"
@@ -39,6 +40,7 @@ func TestNothingIsSentAgainWithoutItsBody(t *testing.T) {
 
 // breaksOnPut starts an endpoint whose first connection breaks when it has the body of a PUT. It says what it gets.
 func breaksOnPut(t *testing.T, version fleet.HTTP, heads chan<- string) string {
+	t.Helper()
 	return script(t, func(n int, c *net.TCPConn, r *bufio.Reader) {
 		if version == fleet.HTTP2 {
 			_ = http2.NewServer(c, nil, &http2.Options{}).Serve(func(s *http2.Stream) {
@@ -141,4 +143,41 @@ func TestCutAnswersAreNotWhole(t *testing.T) {
 			}
 		}
 	}
+}
+
+// While an endpoint does not take a body, its answer is heard all the same, and a client that leaves is noticed.
+func TestBodiesThatWaitHinderNobody(t *testing.T) {
+	come := make(chan struct{}, 1)
+	w := newWorld(t, Options{StallTimeout: time.Hour}, script(t, func(_ int, c *net.TCPConn, _ *bufio.Reader) {
+		_ = http2.NewServer(c, nil, &http2.Options{StreamWindow: 1}).Serve(func(s *http2.Stream) {
+			if string(s.Request().Path) == "/refused" {
+				_ = s.WriteHead(&http2.Head{Status: 401}, true)
+				return
+			}
+			come <- struct{}{}
+			hang(s)
+		})
+	}))
+	w.speak(fleet.HTTP2)
+	c := w.dialStreams()
+	post := func(path string) *http2.Stream {
+		h := get(path)
+		h.Method = []byte("POST")
+		s, err := c.Open(h, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = s.WriteBody(make([]byte, 1000), true)
+		return s
+	}
+	s := post("/refused")
+	if a, err := s.ReadHead(); err != nil || a.Status != 401 {
+		t.Errorf("got %+v and %v, want 401 before the body was taken", a, err)
+	}
+	s.Close()
+	s = post("/silent")
+	<-come
+	s.Close()
+	eventually(t, "the endpoint is rid of it", func() bool { return len(w.p.State().Open()) == 0 })
+	w.wantConserved()
 }

@@ -254,6 +254,9 @@ func (x *exchange) unheard(err error) outcome {
 	switch {
 	case x.c.isCut():
 		return outcome{verdict: gone, reason: "the connection was cut before its answer"}
+	case errors.As(err, &bad) && speaksStreams(x.conn.Buffer.Bytes()):
+		x.endpoint.cut()
+		return outcome{verdict: refused, status: 502, reason: "the endpoint speaks HTTP/2 and was asked in HTTP/1.1: name its Service's port grpc or http2"}
 	case errors.As(err, &bad):
 		x.endpoint.cut()
 		return outcome{verdict: refused, status: 502, reason: "the endpoint answered badly: " + bad.Reason}
@@ -326,12 +329,12 @@ func (x *exchange) fill(wait time.Duration, most int) (began time.Time, err erro
 // part gives the connection back, or ends it when another request could not follow on it.
 func (x *exchange) part(v verdict) {
 	conn := x.conn
-	x.conn = nil
 	reuse := v == whole && !x.resp.Close && x.feeder.whole.Load()
 	if !reuse {
 		_ = conn.Close() // before the feeder is waited for: it may be writing
 	}
 	x.feeder.join(x.c, conn)
+	x.conn = nil // not before: if the feeder has panicked, it is still to be put back
 	if reuse && !x.feeder.sent.Load() {
 		_ = conn.Close()
 	}

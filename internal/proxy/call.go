@@ -47,32 +47,49 @@ func (x *exchange) bodiless() bool {
 	return x.feeder.whole.Load() && len(x.piece) == 0 && trailing(&x.feeder.body) == nil
 }
 
-// sendStream is send over HTTP/2, where the head has been sent.
+// sendStream is send over HTTP/2, where the head has been sent. What the endpoint does not take at once of the piece is
+// the feeder's: the answer may come first, and the client may leave.
 func (x *exchange) sendStream() outcome {
-	s, whole := x.conn.Stream, x.feeder.whole.Load()
-	x.feeder.sent.Store(whole)
+	s, f := x.conn.Stream, &x.feeder
+	whole := f.whole.Load()
+	f.sent.Store(whole)
 	if x.bodiless() {
 		return outcome{}
 	}
-	trailers := trailing(&x.feeder.body)
-	s.SetWriteDeadline(x.sooner(time.Now().Add(x.c.p.o.StallTimeout)))
-	_, err := s.WriteBody(x.piece, whole && trailers == nil)
-	if err == nil && trailers != nil {
-		err = s.WriteTrailers(trailers)
-	}
+	trailers := trailing(&f.body)
+	s.SetWriteDeadline(time.Unix(1, 0))
+	n, err := s.WriteBody(x.piece, whole && trailers == nil)
 	s.SetWriteDeadline(time.Time{})
-	x.conn.Writing = upstream.Alarm{}
 	switch {
-	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, http2.ErrStalled):
-		x.endpoint.timedOut()
-		return outcome{verdict: refused, status: 504, reason: "the endpoint did not take the request in time"}
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		f.sent.Store(false)
+		f.first = x.piece[n:]
 	case err != nil:
 		return outcome{} // it may have answered before it stopped listening; if not, that says why
-	case !whole:
-		s.Flush()
-		x.feed()
+	case trailers != nil:
+		_ = s.WriteTrailers(trailers) // likewise
+		return outcome{}
+	case whole:
+		return outcome{}
 	}
+	s.Flush()
+	x.feed()
 	return outcome{}
+}
+
+// pushFirst sends what was left of the request's first piece.
+func (f *feeder) pushFirst(c *Conn, conn *upstream.Conn) stop {
+	f.fed = true
+	_, err := writeAll(conn, &conn.Writing, f.first, patience{stall: f.patience(c), hush: &c.hush})
+	if err == nil {
+		err = f.pushStream(conn.Stream)
+	}
+	if err != nil {
+		return endpointClosed
+	}
+	f.progress.Store(time.Now().UnixNano())
+	f.sent.Store(f.body.done)
+	return notStopped
 }
 
 // pushStream has the endpoint get what was written of the body, and its end.
@@ -135,11 +152,9 @@ func (x *exchange) unprocessed(err error) bool {
 	if !errors.As(err, &reset) || !reset.Unprocessed || x.heard || f.spilt {
 		return false
 	}
-	if len(f.replay) > 0 {
-		x.piece = append(x.piece, f.replay...)
-		x.written = nil
-	}
-	f.why, f.replay, f.fed = notStopped, f.replay[:0], false
+	x.piece = append(x.piece, f.replay...)
+	x.written = nil // it was written before all of this had come
+	f.why, f.first, f.replay, f.fed = notStopped, nil, f.replay[:0], false
 	f.progress.Store(0)
 	return true
 }
@@ -158,12 +173,18 @@ func (x *exchange) handshook() error {
 	if x.c.stream == nil || x.conn.Stream != nil {
 		return nil // the client looks itself, or there is no key
 	}
-	accept, want := []byte(nil), acceptOf(x.script.key[:])
-	accept, _ = http1.Lookup(x.resp.Fields, acceptName)
+	want := acceptOf(x.script.key[:])
+	accept, _ := http1.Lookup(x.resp.Fields, acceptName)
 	if string(accept) != string(want[:]) {
 		return &http1.Error{Status: 502, Reason: "it did not understand the WebSocket's key"}
 	}
 	return nil
+}
+
+// speaksStreams says whether b begins as what an endpoint of HTTP/2 says first: a frame of SETTINGS (RFC 9113 section 3.4).
+func speaksStreams(b []byte) bool {
+	const settings = 4
+	return len(b) >= 9 && b[0] == 0 && b[3] == settings && b[4] == 0 && string(b[5:9]) == "\x00\x00\x00\x00"
 }
 
 // push has the other side get what was written to nc.

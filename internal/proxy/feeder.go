@@ -27,6 +27,7 @@ type feeder struct {
 	// The goroutine's while it runs.
 	body   body
 	out    []byte
+	first  []byte // what the endpoint has not taken yet of what came with the head
 	why    stop
 	replay []byte // what it has sent of the body over HTTP/2, where it may have to be sent again
 	spilt  bool   // there is more than is kept
@@ -58,7 +59,7 @@ func newFeeder() feeder {
 
 // start makes f ready for a request whose body has been started, and passed as far as it had come.
 func (f *feeder) start() {
-	f.why, f.replay, f.spilt, f.fed = notStopped, f.replay[:0], false, false
+	f.why, f.first, f.replay, f.spilt, f.fed = notStopped, nil, f.replay[:0], false, false
 	f.whole.Store(f.body.done)
 	f.sent.Store(false)
 	f.answering.Store(false)
@@ -80,12 +81,26 @@ func (f *feeder) run(c *Conn, conn *upstream.Conn) {
 		}
 		f.ended <- struct{}{}
 	}()
+	if f.feedAll(c, conn); f.why == notStopped && !c.hush.Load() {
+		f.why = f.watch(c)
+	}
+}
+
+// feedAll sends what is left of the body.
+func (f *feeder) feedAll(c *Conn, conn *upstream.Conn) {
+	if c.stream != nil && (len(f.first) > 0 || !f.body.done) {
+		defer f.guard(c, conn)()
+	}
+	if len(f.first) > 0 {
+		if f.why = f.pushFirst(c, conn); f.why != notStopped || c.hush.Load() {
+			return
+		}
+	}
 	for !f.body.done {
 		if f.why = f.upload(c, conn); f.why != notStopped || c.hush.Load() {
 			return
 		}
 	}
-	f.why = f.watch(c)
 }
 
 // upload reads and sends the next piece of the body.

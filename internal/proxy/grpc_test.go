@@ -75,8 +75,8 @@ func TestOurAnswersToCalls(t *testing.T) {
 		code, text string
 	}{
 		{call("/nowhere/m"), "14", "a service that does not exist"},
-		{call("/x/m", "grpc-timeout=20m"), "4", "did not answer in time"},
-		{call("/hurry/m"), "4", "did not answer in time"},
+		{call("/x/m", "grpc-timeout=20m"), "4", "in time"}, // to answer, or on a busy machine to take the connection
+		{call("/hurry/m"), "4", "in time"},
 		{call("/../m"), "13", "path"},
 	} {
 		code, alone, text := outcomeOf(t, c, tt.head)
@@ -198,6 +198,16 @@ func TestCallsToNobody(t *testing.T) {
 	w := newWorld(t, Options{Retries: -1}, script(t, func(_ int, c *net.TCPConn, r *bufio.Reader) { fmt.Fprint(c, "HTTP/1.1 200") }))
 	if code, alone, text := outcomeOf(t, w.dialStreams(), call("/x/m")); code != "14" || !alone || text == "" {
 		t.Errorf("got status %q, alone %v, %q; want 14", code, alone, text)
+	}
+	w.wantConserved()
+}
+
+// An endpoint of HTTP/2 whose port does not say so is asked in HTTP/1.1, and the answer says what to do.
+func TestCallsToAPortThatDoesNotSay(t *testing.T) {
+	w := newWorld(t, Options{}, serveStreams(t, func(*http2.Stream) {}))
+	code, alone, text := outcomeOf(t, w.dialStreams(), call("/x/m"))
+	if code != "14" || !alone || !strings.Contains(text, "name its Service's port grpc or http2") {
+		t.Errorf("got status %q, alone %v, %q; want 14 and what to do", code, alone, text)
 	}
 	w.wantConserved()
 }

@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"io"
+	"sync"
 	"time"
 
 	"crossfade.dev/internal/http1"
@@ -50,15 +51,16 @@ func (c *Conn) prefaced() bool {
 	return false
 }
 
-// stranger says whether the connection's first line names a version of something that is not HTTP, such as a preface that
-// went wrong: an answer would mean nothing to who sent it.
+// stranger says whether the connection's first line is three words of which none is HTTP's, neither a target nor a version:
+// such as a preface that went wrong. An answer would mean nothing to who sent it.
 func (c *Conn) stranger() bool {
 	if c.begun {
 		return false
 	}
 	line, _, _ := bytes.Cut(c.in.Bytes(), []byte{'\n'})
 	words := bytes.Fields(line)
-	return len(words) > 2 && validPath(string(words[2])) && !bytes.HasPrefix(words[2], []byte("HTTP/"))
+	return len(words) == 3 && validPath(string(words[0])) && validPath(string(words[1])) && validPath(string(words[2])) &&
+		!bytes.ContainsAny(words[1], "/*") && !bytes.ContainsRune(words[2], '/')
 }
 
 // streams returns the server of the connection's streams.
@@ -80,8 +82,7 @@ func (c *Conn) serveStreams(ctx context.Context, h2 *http2.Server) {
 		c.Leave()
 	}
 	err := h2.Serve(func(s *http2.Stream) { c.serveStream(ctx, s) })
-	var broken *http2.ConnError
-	if errors.As(err, &broken) {
+	if _, broken := errors.AsType[*http2.ConnError](err); broken {
 		c.p.o.Log.DebugContext(ctx, "a connection of HTTP/2 broke", "listener", c.door.Name(), "remote", string(c.remote), "error", err)
 	}
 }
@@ -281,6 +282,29 @@ func (x *exchange) replyStream(o *outcome) error {
 	}
 	_, err = x.c.stream.WriteBody(text, true)
 	return err
+}
+
+// guard ends the endpoint's stream when the client leaves, also while that is what the feeder waits for. What it returns
+// ends the guard.
+func (f *feeder) guard(c *Conn, conn *upstream.Conn) (end func()) {
+	var mu sync.Mutex // the connection is somebody else's once the guard has ended
+	var over, left bool
+	c.stream.OnGone(func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if !over {
+			left = true
+			_ = conn.Close()
+		}
+	})
+	return func() {
+		c.stream.OnGone(nil)
+		mu.Lock()
+		defer mu.Unlock()
+		if over = true; left {
+			f.why = clientLeft
+		}
+	}
 }
 
 // attend is watch for a stream: its connection says when the client has left.

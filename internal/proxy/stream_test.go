@@ -176,6 +176,7 @@ func TestTranslationsOfCancellation(t *testing.T) {
 		<-r.Context().Done()
 		gone <- struct{}{}
 	}, func(t *testing.T, w *world, c *http.Client, _, _ fleet.HTTP) {
+		t.Helper()
 		for _, path := range []string{"/silent", "/begun"} {
 			ctx, cancel := context.WithCancel(t.Context())
 			ended := make(chan error, 1)
@@ -261,6 +262,7 @@ func TestRefusedStreamsGoElsewhere(t *testing.T) {
 
 // serveStreams starts an endpoint that speaks HTTP/2 alone.
 func serveStreams(t testing.TB, do func(*http2.Stream)) string {
+	t.Helper()
 	return script(t, func(_ int, c *net.TCPConn, _ *bufio.Reader) {
 		_ = http2.NewServer(c, nil, &http2.Options{ExtendedConnect: true}).Serve(do)
 	})
@@ -550,5 +552,21 @@ func TestTunnelTurnedDownOverStreams(t *testing.T) {
 		t.Errorf("got %q and %v, want what the endpoint said", b, err)
 	}
 	s.Close()
+	w.wantConserved()
+}
+
+// What is not HTTP at all is not answered; what is HTTP, and wrong, is told so.
+func TestStrangers(t *testing.T) {
+	w := newWorld(t, Options{}, handle(t, echo))
+	c := w.dial()
+	c.say("INVALID CONNECTION PREFACE\r\n\r\n")
+	c.wantEnd()
+	for _, line := range []string{"GET /a b HTTP/1.1", "GET / http/1.1", "GET /a b", "GET *", "GET / HTTP/3.0"} {
+		c := w.dial()
+		c.say("%s\r\nHost: app\r\n\r\n", line)
+		if a, _ := c.answer("GET"); a.StatusCode != 400 && a.StatusCode != 505 {
+			t.Errorf("%s: got %s, want 400 or 505", line, a.Status)
+		}
+	}
 	w.wantConserved()
 }

@@ -90,6 +90,7 @@ func TestTranslationsLetEndpointsFinish(t *testing.T) {
 		<-whole
 		after <- r.Context().Err()
 	}, func(t *testing.T, w *world, c *http.Client, _, _ fleet.HTTP) {
+		t.Helper()
 		a, err := c.Do(w.request("GET", "/", nil))
 		if err != nil {
 			t.Fatal(err)

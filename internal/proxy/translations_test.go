@@ -26,6 +26,7 @@ var versions = []fleet.HTTP{fleet.HTTP1, fleet.HTTP2}
 
 // translate runs a test for every pair of versions, with a client and a world whose endpoint is h.
 func translate(t *testing.T, h http.HandlerFunc, test func(t *testing.T, w *world, c *http.Client, asks, answers fleet.HTTP)) {
+	t.Helper()
 	for _, asks := range versions {
 		for _, answers := range versions {
 			t.Run(fmt.Sprintf("%s to %s", asks, answers), func(t *testing.T) {
@@ -161,6 +162,7 @@ func TestTranslationsKeepBodies(t *testing.T) {
 		}
 	}
 	translate(t, endpoint, func(t *testing.T, w *world, c *http.Client, _, version fleet.HTTP) {
+		t.Helper()
 		rapid.Check(t, func(t *rapid.T) {
 			there := drawMessage(t, "request")
 			back := drawMessage(t, "answer")
@@ -242,6 +244,7 @@ func TestTranslationsOfNothing(t *testing.T) {
 		status, _ := strconv.Atoi(r.URL.Query().Get("status"))
 		rw.WriteHeader(status)
 	}, func(t *testing.T, w *world, c *http.Client, _, _ fleet.HTTP) {
+		t.Helper()
 		for _, method := range []string{"GET", "HEAD", "DELETE", "OPTIONS"} {
 			for _, status := range []int{200, 204, 304, 404} {
 				r, _ := http.NewRequest(method, fmt.Sprintf("http://%s/?status=%d", w.addr, status), nil)
@@ -271,6 +274,7 @@ func TestTranslationsOfInterimAnswers(t *testing.T) {
 		b, _ := io.ReadAll(r.Body) // which says 100 Continue
 		_, _ = rw.Write(b)
 	}, func(t *testing.T, w *world, c *http.Client, _, _ fleet.HTTP) {
+		t.Helper()
 		r, _ := http.NewRequest("POST", "http://"+w.addr+"/", bytes.NewReader([]byte("patience")))
 		r.Header.Set("Expect", "100-continue")
 		var seen []int

@@ -26,24 +26,22 @@ type herd struct {
 func (h *herd) post(n int, gateway, successor string, after int) {
 	for range n {
 		h.clients.Go(func() {
-			if !h.stay(gateway, -1) {
-				return
-			}
+			h.stay(gateway, -1)
 			h.moved.Add(1)
 			h.stay(successor, after)
 		})
 	}
 }
 
-// stay posts at one place until it takes no more, or so many answers have come, and says whether it was reached.
-func (h *herd) stay(addr string, most int) bool {
+// stay posts at one place until it cannot be reached any more, or so many answers have come.
+func (h *herd) stay(addr string, most int) {
 	for {
 		nc, err := net.Dial("tcp", addr)
 		if err != nil {
 			if !errors.Is(err, syscall.ECONNREFUSED) {
 				h.lost.Add(1)
 			}
-			return true
+			return
 		}
 		c := http2.NewClient(nc, &http2.Options{})
 		go func() { _ = c.Run() }()
@@ -69,7 +67,7 @@ func (h *herd) stay(addr string, most int) bool {
 		side.Wait()
 		c.Close()
 		if most >= 0 {
-			return true
+			return
 		}
 	}
 }
