@@ -11,6 +11,8 @@ import (
 // arrives as a Basic Proxy-Authorization. That is a hint for routing by SourceLabels among programs that one
 // person runs, not a proof of identity; the password is not looked at. The field never goes on.
 
+const callerName = "Proxy-Authorization"
+
 // A caller is what is known of an instance that calls.
 type caller struct {
 	labels  map[string]string
@@ -47,7 +49,7 @@ func callers(instances []fleet.Instance) map[string]*caller {
 // callerOf appends the user that a request names in its Proxy-Authorization, nothing if it names none.
 func callerOf(dst []byte, fields []http1.Field) []byte {
 	const most = 256 // a DNS name and a namespace, and what is left of it for a password
-	value, ok := http1.Lookup(fields, "Proxy-Authorization")
+	value, ok := http1.Lookup(fields, callerName)
 	if !ok || len(value) < len("Basic ") || !http1.EqualFold(value[:len("Basic ")], "Basic ") {
 		return dst
 	}

@@ -360,25 +360,30 @@ func (c *Conn) hop(ctx context.Context, x *exchange) (again bool) {
 	first, bad := x.script.readRequest(x.out, plaintext)
 	h2 := c.streams()
 	if err == nil && bad == nil {
+		if name, ok := http1.Lookup(x.req.Fields, callerName); ok { // it belongs to the connection, which is still this one
+			first.Fields = append(first.Fields, http1.Field{Name: []byte(callerName), Value: name})
+		}
 		err = h2.Upgrade(first, settings)
 	}
-	if err != nil || bad != nil {
+	switch {
+	case err != nil || bad != nil:
 		c.traffic.Malformed.Inc()
 		x.close = true
 		x.conclude(outcome{verdict: refused, status: 400, reason: "the request's HTTP2-Settings are malformed"})
-	} else if c.write([]byte("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n")) == nil {
+	case c.write([]byte("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n")) != nil:
+		x.conclude(outcome{verdict: gone, reason: "the client left before its answer"})
+	default:
 		c.hopped = true
 		c.traffic.Requests.Active.Add(-1)
 		x.counted = false
-		c.x = nil
-		c.serveStreams(ctx, h2)
-	} else {
-		x.conclude(outcome{verdict: gone, reason: "the client left before its answer"})
 	}
 	c.x = nil
 	x.forget()
 	c.p.exchanges.Put(x)
 	c.since.Store(time.Now().UnixNano())
+	if c.hopped {
+		c.serveStreams(ctx, h2)
+	}
 	return false
 }
 

@@ -23,6 +23,7 @@ type link struct {
 	taken  int          // places for streams
 	served int          // streams that had one
 	since  time.Time    // when the last one was given back, or the connection was made
+	asked  time.Time    // when it was last asked; zero: it has answered a request since
 	doubt  doubt        // why it is being asked whether it lives; it takes none meanwhile
 }
 
@@ -51,6 +52,9 @@ const (
 	// wait for theirs give it more time.
 	silenceAfter = time.Second
 	silenceTime  = 5 * time.Second
+	// Servers of gRPC end a connection, with all that is on it, on which they are asked a third time and have answered
+	// nothing in between. So one that has not answered a request since it was asked is asked again only after this time.
+	askEvery = 5 * time.Minute
 	// Streams on which nobody says anything may be open to nobody. Servers of gRPC forbid to ask more often than every
 	// five minutes.
 	pingAfter = 6 * time.Minute
@@ -278,11 +282,11 @@ func (l *link) doubtful(now time.Time) bool {
 }
 
 // ask has l take no streams until it has shown that it lives, and says whether that is to be asked now.
-func (l *link) ask(why doubt) bool {
-	if l.doubt != trusted || l.limit.Load() == gone {
+func (l *link) ask(why doubt, now time.Time) bool {
+	if l.doubt != trusted || l.limit.Load() == gone || !l.asked.IsZero() && now.Sub(l.asked) < askEvery {
 		return false
 	}
-	l.doubt = why
+	l.doubt, l.asked = why, now
 	l.limit.Store(0)
 	return true
 }

@@ -299,3 +299,27 @@ func TestStalledStreamsHinderNobody(t *testing.T) {
 		w.wantConns(1)
 	})
 }
+
+// Servers of gRPC count how often they are asked: a connection that answers nothing is asked rarely.
+func TestConnectionsAreAskedRarely(t *testing.T) {
+	var l link
+	now := time.Now()
+	ask := func(after time.Duration) bool {
+		l.doubt = trusted // it has shown that it lives
+		l.limit.Store(100)
+		return l.ask(silence, now.Add(after))
+	}
+	if !ask(0) {
+		t.Error("a connection in doubt is not asked")
+	}
+	if ask(time.Second) || ask(askEvery-1) {
+		t.Error("it is asked again, though it has answered no request since")
+	}
+	if !ask(askEvery) {
+		t.Error("it is not asked again after so long")
+	}
+	l.asked = time.Time{} // as when a request is answered
+	if !ask(askEvery + time.Second) {
+		t.Error("it is not asked, though it has answered a request")
+	}
+}

@@ -91,6 +91,7 @@ func (c *Conn) open(now time.Time, h *http2.Head, end bool) error {
 func (p *Pool) putStream(c *Conn, now time.Time) {
 	l, s := c.link, &p.streams
 	silent := c.Stream != nil && c.unanswered(now)
+	answered := c.Stream != nil && c.Stream.Answered()
 	if c.Stream != nil {
 		c.Stream.Close()
 	}
@@ -108,7 +109,10 @@ func (p *Pool) putStream(c *Conn, now time.Time) {
 		s.stop(l)
 	}
 	idle, stopped := l.taken == 0, l.limit.Load() == gone
-	ask := silent && l.ask(silence)
+	if answered {
+		l.asked = time.Time{}
+	}
+	ask := silent && l.ask(silence, now)
 	s.mu.Unlock()
 	switch {
 	case stopped:
@@ -217,7 +221,7 @@ func (p *Pool) roomy(now time.Time) (found *link, old, doubtful []*link) {
 		switch {
 		case p.expired(l, now):
 			old = append(old, l)
-		case l.doubtful(now) && l.ask(idleness):
+		case l.doubtful(now) && l.ask(idleness, now):
 			doubtful = append(doubtful, l)
 		case p.room(l):
 			return l, old, doubtful
