@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -31,9 +33,8 @@ func announce(ctx context.Context, f upFlags, link *feed.Client, stdout io.Write
 			fmt.Fprintf(&b, "  between services  http://%s (set as HTTP_PROXY for every local instance)\n", l.Address)
 			continue
 		}
-		url := "http://" + strings.Replace(l.Address, "0.0.0.0", "127.0.0.1", 1)
-		fmt.Fprintf(&b, "  %-16s  %s (Gateway port %d)\n", "gateway", url, l.Port)
-		first = url
+		fmt.Fprintf(&b, "  %-16s  %s (Gateway port %d)\n", "gateway", address(&l), l.Port)
+		first = cmp.Or(curl(view, &l), first)
 	}
 	fmt.Fprintf(&b, "  gateway's admin   http://%s\n  control's admin   http://%s\n  feed              %s\n", f.gatewayAdmin, f.admin, f.socket)
 	fmt.Fprintf(&b, "  state             %s (remove it to start anew)\n", f.state)
@@ -103,10 +104,10 @@ func sentence(e fleet.Event) string {
 }
 
 // tries are three things to do with what runs.
-func tries(v fleet.View, url string) []string {
+func tries(v fleet.View, curl string) []string {
 	list := []string{"crossfade get endpoints -w"}
-	if url != "" {
-		list = append([]string{"curl " + url + path(v)}, list...)
+	if curl != "" {
+		list = append([]string{curl}, list...)
 	}
 	for _, l := range v.Workloads {
 		if l.Replicas == 0 {
@@ -117,6 +118,58 @@ func tries(v fleet.View, url string) []string {
 		return append(list, "crossfade rollout restart deployment/"+l.Name)
 	}
 	return append(list, "crossfade explain "+v.Services[0].Host)
+}
+
+// address is the URL of what a gateway listens on.
+func address(l *fleet.Listener) string {
+	scheme := "http://"
+	if len(l.TLS) > 0 {
+		scheme = "https://"
+	}
+	return scheme + strings.Replace(l.Address, "0.0.0.0", "127.0.0.1", 1)
+}
+
+// curl is a command that asks at a gateway's listener; "" where it would get nothing: where all is gRPC, or every client
+// must show a certificate.
+func curl(v fleet.View, l *fleet.Listener) string {
+	switch {
+	case onlyGRPC(v, l):
+		return ""
+	case len(l.TLS) == 0:
+		return "curl " + address(l) + path(v)
+	}
+	for _, t := range l.TLS {
+		if t.ClientCA != "" || len(t.Hosts) == 0 {
+			continue
+		}
+		url := address(l)
+		if t.Hosts[0] == "*" {
+			return "curl -k " + url + path(v)
+		}
+		name := strings.Replace(t.Hosts[0], "*", "www", 1)
+		at, port, _ := strings.Cut(strings.TrimPrefix(url, "https://"), ":")
+		return fmt.Sprintf("curl -k --resolve %s:%s:%s https://%s:%s%s", name, port, at, name, port, path(v))
+	}
+	return ""
+}
+
+// onlyGRPC says whether all that a listener's routes lead to speaks gRPC.
+func onlyGRPC(v fleet.View, l *fleet.Listener) bool {
+	grpc := map[string]bool{}
+	for i := range v.Services {
+		grpc[v.Services[i].Name] = v.Services[i].Protocol == "grpc"
+	}
+	some := false
+	for _, h := range l.Hosts {
+		for i := range h.Routes {
+			r := &h.Routes[i]
+			if len(r.Destinations) == 0 || slices.ContainsFunc(r.Destinations, func(d fleet.Destination) bool { return !grpc[d.Service] }) {
+				return false
+			}
+			some = true
+		}
+	}
+	return some
 }
 
 // path is one that some route of a gateway matches exactly, or "/".

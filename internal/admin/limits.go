@@ -33,15 +33,22 @@ func boundsOf(c *fleet.Connections) []bound {
 	return list
 }
 
-// boundsSentence says what this program has open to a pool's endpoints at most, "" where nobody said.
+// boundsSentence says what this program has open to a pool's endpoints at most, and what one connection carries; "" where
+// nobody said.
 func boundsSentence(c *fleet.Connections) string {
-	list := boundsOf(c)
-	if len(list) == 0 {
-		return ""
+	var sentences []string
+	if list := boundsOf(c); len(list) > 0 {
+		parts := make([]string, len(list))
+		for i, b := range list {
+			parts[i] = fmt.Sprintf("%d %s", b.n, b.text)
+		}
+		sentences = append(sentences, "To all endpoints together there are at most "+strings.Join(parts, ", ")+".")
 	}
-	parts := make([]string, len(list))
-	for i, b := range list {
-		parts[i] = fmt.Sprintf("%d %s", b.n, b.text)
+	if c != nil && c.Streams > 0 {
+		sentences = append(sentences, fmt.Sprintf("A connection of HTTP/2 carries at most %d requests at a time.", c.Streams))
 	}
-	return "To all endpoints together there are at most " + strings.Join(parts, ", ") + "."
+	if c != nil && c.PerConnection > 0 {
+		sentences = append(sentences, fmt.Sprintf("A connection carries at most %d requests in its life.", c.PerConnection))
+	}
+	return strings.Join(sentences, " ")
 }

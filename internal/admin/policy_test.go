@@ -64,6 +64,13 @@ func TestEveryPolicyIsSaid(t *testing.T) {
 			"/api/v1/services": `"max": 100`,
 			"/clusters":        "::default_priority::max_connections::100\n",
 		}},
+		"streams": {fleet.Policy{Connections: &fleet.Connections{Max: 100, Streams: 5}}, nil, map[string]string{
+			"/api/v1/explain":  "at most 100 connections. A connection of HTTP/2 carries at most 5 requests at a time.",
+			"/api/v1/services": `"streams": 5`,
+		}},
+		"requests of a connection": {fleet.Policy{Connections: &fleet.Connections{PerConnection: 3}}, nil, map[string]string{
+			"/api/v1/explain": "A connection carries at most 3 requests in its life.",
+		}},
 		"cookie": {ring(fleet.Hash{Cookie: &fleet.HashCookie{Name: "sid", TTL: time.Minute}}), nil, map[string]string{
 			"/api/v1/explain": "Requests with the same cookie sid go to one endpoint; a client without it is given one, for 1 m.",
 		}},

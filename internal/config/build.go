@@ -64,6 +64,7 @@ func build(objects []*object, o Options) (*fleet.Desired, []Finding) {
 	b.addGatewayListeners()
 	b.addMeshListener()
 	b.checkSelectors()
+	b.checkRefusals()
 	d := b.desired()
 	b.checkRollouts(d.Services)
 	b.selfCheck(d)

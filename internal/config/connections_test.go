@@ -13,6 +13,7 @@ import (
 // connecting are the effects of how many connections and requests there may be.
 var connecting = []balancing{
 	{"connectionPool.tcp.maxConnections", "connectionPool: {tcp: {maxConnections: 7}}", "connectionPool: {tcp: {maxConnections: 8}}", "connections", `{"max":8}`},
+	{"connectionPool.tcp.maxConnections", "loadBalancer: {}", "connectionPool: {tcp: {maxConnections: 2147483647}}", "connections", `{"max":2147483647}`}, // Istio's way to write none
 	{"connectionPool.tcp.maxConnections", "loadBalancer: {}", "connectionPool: {tcp: {max_connections: 8}}", "connections", `{"max":8}`},
 	{"connectionPool.tcp.maxConnections", "connectionPool: {tcp: {maxConnections: 7}}", "connectionPool: {tcp: {maxConnections: 0}}", "connections", "null"},
 	{"connectionPool.tcp.connectTimeout", "loadBalancer: {}", "connectionPool: {tcp: {connectTimeout: 30ms}}", "connections", `{"connect_timeout_ns":30000000}`},

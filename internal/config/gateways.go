@@ -109,13 +109,13 @@ func (b *builder) checkServer(o *object, path string, s *networking.Server) bool
 	switch protocol := s.Port.Protocol; strings.ToUpper(protocol) {
 	case "HTTP", "HTTP2", "GRPC", "HTTPS": // clients choose between HTTP/1.1 and HTTP/2 on each of them
 	case "":
-		b.report(o, Missing, path+".port.protocol", "is missing; write HTTP or HTTPS")
+		b.report(o, Missing, path+".port.protocol", "is missing; write HTTP, HTTPS, HTTP2 or GRPC")
 	case "GRPC-WEB":
 		b.report(o, Unsupported, path+".port.protocol", "%s is not supported yet: %s", protocol, noGRPCWeb)
 	case "TCP", "TLS", "MONGO", "MYSQL", "REDIS", "UDP":
 		b.report(o, Unsupported, path+".port.protocol", "%s is not supported yet; crossfade serves HTTP, HTTP2, GRPC and HTTPS", protocol)
 	default:
-		b.report(o, Invalid, path+".port.protocol", "%q is no protocol; write HTTP or HTTPS", clip(protocol))
+		b.report(o, Invalid, path+".port.protocol", "%q is no protocol; write HTTP, HTTPS, HTTP2 or GRPC", clip(protocol))
 	}
 	return b.checkPort(o, path+".port.number", int64(s.Port.Number))
 }

@@ -33,6 +33,8 @@ type hostRule struct {
 	policy  portPolicy
 	subsets []subset
 	goals   []goal // of the requests that are distributed over places
+
+	refusals []refusal // of HTTP/2
 }
 
 // A subset is one of a DestinationRule's.
@@ -208,6 +210,7 @@ func (b *builder) settings(rule *hostRule, path string, t traffic) settings {
 		out.tls = &spoken{b.clientTLS(rule.object, path+".tls", secured)}
 	}
 	if pool := t.GetConnectionPool(); pool != nil {
+		rule.refuse(path, t)
 		version := b.version(rule.object, path+".connectionPool.http", pool.GetHttp())
 		out.http = &version
 		out.bounded = &bounded{b.connections(rule.object, path+".connectionPool", pool)}

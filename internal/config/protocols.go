@@ -1,6 +1,8 @@
 package config
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 
 	networking "istio.io/api/networking/v1alpha3"
@@ -83,4 +85,75 @@ func (b *builder) version(o *object, path string, h *networking.ConnectionPoolSe
 		return fleet.HTTP2
 	}
 	return fleet.HTTP1
+}
+
+// A refusal is where a DestinationRule says DO_NOT_UPGRADE.
+type refusal struct {
+	path string
+	port uint32 // that it is for; 0 is all
+}
+
+// refuse notes where a rule says DO_NOT_UPGRADE.
+func (r *hostRule) refuse(path string, t traffic) {
+	pool := t.GetConnectionPool().GetHttp()
+	if pool.GetUseClientProtocol() || pool.GetH2UpgradePolicy() != networking.ConnectionPoolSettings_HTTPSettings_DO_NOT_UPGRADE {
+		return
+	}
+	at := refusal{path: path + ".connectionPool.http.h2UpgradePolicy"}
+	if one, ok := t.(interface {
+		GetPort() *networking.PortSelector
+	}); ok {
+		at.port = one.GetPort().GetNumber()
+	}
+	r.refusals = append(r.refusals, at)
+}
+
+// checkRefusals names every DO_NOT_UPGRADE that is for ports only which say themselves that they speak HTTP/2.
+func (b *builder) checkRefusals() {
+	for _, rule := range b.rules {
+		for _, at := range rule.refusals {
+			said := map[fleet.HTTP]bool{}
+			for _, h := range b.hosts {
+				for _, s := range h.web() {
+					if h.rule == rule && (at.port == 0 || at.port == s.Port) {
+						said[versionOf(s)] = true
+					}
+				}
+			}
+			if said[fleet.HTTP2] && !said[fleet.HTTP1] {
+				b.warn(rule.object, at.path, "DO_NOT_UPGRADE takes nothing from a port that says http2 or grpc, as in Istio; remove it, or name the port http")
+			}
+		}
+	}
+}
+
+// checkProbed names a port of a Service at which a Deployment is probed by gRPC while all else goes there in HTTP/1.1.
+// Target is the port of the Deployment's container.
+func (b *builder) checkProbed(h *host, s *fleet.Service, w *fleet.Workload, target uint32) {
+	probed := w.Readiness != nil && w.Readiness.GRPC && w.Readiness.Port == target
+	if !probed || s.Protocol != protocolHTTP || slices.ContainsFunc(s.Pools, func(p fleet.Pool) bool { return p.Policy.HTTP != fleet.HTTP1 }) {
+		return
+	}
+	for i := range h.services {
+		if h.services[i].Port != s.Port {
+			continue
+		}
+		path, field := fmt.Sprintf("spec.ports[%d]", i), "name"
+		if h.object.has(path + ".appProtocol") {
+			field = "appProtocol"
+		}
+		b.warn(h.object, path+"."+field, "calls go to this port in HTTP/1.1, but Deployment %s/%s at %s:%d has a readinessProbe by gRPC there; write %s: grpc",
+			w.Namespace, w.Name, w.Origin.File, w.Origin.Line, field)
+		return
+	}
+}
+
+// checkProbePort names a number of a probe's port that is none of the container's.
+func (b *builder) checkProbePort(o *object, path string, number uint32, w *fleet.Workload) {
+	for _, kind := range []string{".httpGet", ".tcpSocket", ".grpc"} {
+		there := func(p fleet.ContainerPort) bool { return p.Number == number }
+		if o.has(path+kind+".port") && number != 0 && len(w.Ports) > 0 && !slices.ContainsFunc(w.Ports, there) {
+			b.warn(o, path+kind+".port", "no containerPort is %d; mend the number, or add the port to the container's", number)
+		}
+	}
 }

@@ -122,6 +122,7 @@ func TestFaultsOfProtocolsAreNamed(t *testing.T) {
 		{rule(`useClientProtocol: "yes"`), "error: " + pool + `useClientProtocol: must be true or false, not the string "yes"`},
 		{strings.Replace(service("a", "default", 80), "http-80", "grpc-web-80", 1), "error: spec.ports[0].name: grpc-web is not supported yet: " + noGRPCWeb},
 		{gateway("GRPC-Web", ""), "error: spec.servers[0].port.protocol: GRPC-Web is not supported yet: " + noGRPCWeb},
+		{gateway("H2C", ""), `error: spec.servers[0].port.protocol: "H2C" is no protocol; write HTTP, HTTPS, HTTP2 or GRPC`},
 		{gateway("MONGO", ""), "error: spec.servers[0].port.protocol: MONGO is not supported yet; crossfade serves HTTP, HTTP2, GRPC and HTTPS"},
 		{gateway("GRPC", ", tls: {mode: SIMPLE}"), "error: spec.servers[0].tls: a port that speaks HTTP has no use for certificates; write protocol: HTTPS, or keep only httpsRedirect"},
 	} {
@@ -132,6 +133,66 @@ func TestFaultsOfProtocolsAreNamed(t *testing.T) {
 		}
 		if !found {
 			t.Errorf("%s: no finding %q in:\n%s", c.document, c.want, text(findings))
+		}
+	}
+}
+
+// What is well-formed and yet not what its author can have meant is warned about, and nothing else is.
+func TestProtocolsThatNobodyCanMeanAreWarnedAbout(t *testing.T) {
+	const (
+		useless = ".connectionPool.http.h2UpgradePolicy: DO_NOT_UPGRADE takes nothing from a port that says http2 or grpc, as in Istio; remove it, or name the port http"
+		not     = "connectionPool: {http: {h2UpgradePolicy: DO_NOT_UPGRADE}}"
+	)
+	rule := func(spec string) string { return istio("DestinationRule", "a", "default", "host: a, "+spec) }
+	service := func(port string) string {
+		return "---\n{apiVersion: v1, kind: Service, metadata: {name: a}, spec: {selector: {app: a}, ports: [" + port + "]}}\n"
+	}
+	probed := func(probe string) string {
+		return "---\n{apiVersion: apps/v1, kind: Deployment, metadata: {name: a}, spec: {selector: {matchLabels: {app: a}}, template: " +
+			"{metadata: {labels: {app: a}}, spec: {containers: [{command: [a], ports: [{name: main, containerPort: 90}], readinessProbe: {" + probe + "}}]}}}}\n"
+	}
+	const web, rpc = "{port: 80, name: http, targetPort: main}", "{port: 90, name: grpc}"
+	mistaken := func(field string) []string {
+		return []string{"spec.ports[0]." + field + ": calls go to this port in HTTP/1.1, but Deployment default/a at test.yaml:2 has a readinessProbe by gRPC there; write " + field + ": grpc"}
+	}
+	other := func(field string) []string {
+		return []string{"spec.template.spec.containers[0].readinessProbe." + field + ": no containerPort is 91; mend the number, or add the port to the container's"}
+	}
+	for _, c := range []struct {
+		document string
+		want     []string
+	}{
+		{probed("grpc: {port: 90}") + service(web), mistaken("name")},
+		{probed("grpc: {port: 90}") + service("{port: 90, name: rpc}"), mistaken("name")},
+		{probed("grpc: {port: 90}") + service("{port: 90, name: grpc, appProtocol: http}"), mistaken("appProtocol")},
+		{probed("grpc: {port: 90}") + service(rpc), nil},
+		{probed("grpc: {port: 90}") + service("{port: 90, name: http2}"), nil},
+		{probed("grpc: {port: 90}") + service(web) + rule("trafficPolicy: {connectionPool: {http: {h2UpgradePolicy: UPGRADE}}}"), nil},
+		{probed("grpc: {port: 90}") + service(web) + rule("trafficPolicy: {connectionPool: {http: {useClientProtocol: true}}}"), nil},
+		{probed("tcpSocket: {port: 90}") + service(web), nil},
+		{probed("grpc: {port: 91}") + service(web), other("grpc.port")},
+		{probed("httpGet: {path: /, port: 91}") + service(web), other("httpGet.port")},
+		{probed("tcpSocket: {port: 91}") + service(web), other("tcpSocket.port")},
+		{probed("httpGet: {path: /, port: main}") + service(web), nil},
+
+		{probed("tcpSocket: {port: 90}") + service(rpc) + rule("trafficPolicy: {"+not+"}"), []string{"spec.trafficPolicy" + useless}},
+		{probed("tcpSocket: {port: 90}") + service(web+", "+rpc) + rule("trafficPolicy: {"+not+"}"), nil},
+		{
+			probed("tcpSocket: {port: 90}") + service(web+", "+rpc) + rule("trafficPolicy: {portLevelSettings: [{port: {number: 80}, "+not+"}, {port: {number: 90}, "+not+"}]}"),
+			[]string{"spec.trafficPolicy.portLevelSettings[1]" + useless},
+		},
+		{
+			probed("tcpSocket: {port: 90}") + service(rpc) + rule("subsets: [{name: v1, labels: {app: a}, trafficPolicy: {"+not+"}}]"),
+			[]string{"spec.subsets[0].trafficPolicy" + useless},
+		},
+	} {
+		_, findings := Parse([]File{{Name: "test.yaml", Data: []byte(c.document)}}, options())
+		var got []string
+		for _, f := range findings {
+			got = append(got, f.Field+": "+f.Message)
+		}
+		if diff := cmp.Diff(c.want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", c.document, diff)
 		}
 	}
 }

@@ -152,6 +152,10 @@ func number(n *yaml.Node) (f float64, ok bool) {
 func (c *checker) integer(n *yaml.Node, s *shape, at spot) (any, bool) {
 	var i int64
 	if err := n.Decode(&i); err != nil || float64(i) < s.min || float64(i) > s.max {
+		if s.min < 0 && !strings.HasPrefix(n.Value, "-") { // whether it may be negative is the field's own matter
+			c.report(placeOf(n), Invalid, at.path, "%s is out of range; it must be %.0f or less", clip(n.Value), s.max)
+			return nil, false
+		}
 		c.report(placeOf(n), Invalid, at.path, "%s is out of range; it must be between %.0f and %.0f", clip(n.Value), s.min, s.max)
 		return nil, false
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -70,7 +71,7 @@ func (b *builder) addWorkload(o *object, d *apps.DeploymentSpec) {
 func seconds[T int32 | int64](n T) time.Duration { return time.Duration(n) * time.Second }
 
 func (b *builder) notNegative(o *object, path string, n int64) {
-	const most = 1 << 30 // of seconds this is 34 years; a time.Duration holds 292
+	const most = math.MaxInt32 // of seconds this is 68 years; a time.Duration holds 292
 	if n < 0 || n > most {
 		b.report(o, Invalid, path, "%d is out of range; it must be between 0 and %d", n, most)
 	}
@@ -225,6 +226,7 @@ func (b *builder) probe(o *object, path string, p *core.Probe, w *fleet.Workload
 		}
 		b.checkPort(o, path+".grpc.port", int64(p.GRPC.Port))
 	}
+	b.checkProbePort(o, path, out.Port, w)
 	b.oneOf(o, path, "exec", "httpGet", "tcpSocket", "grpc")
 	return out
 }
@@ -329,7 +331,10 @@ func (b *builder) checkTargets(h *host, s *fleet.Service) bool {
 		found = true
 		want := cmp.Or(s.Target, strconv.Itoa(int(s.Port)))
 		listens := func(p fleet.ContainerPort) bool { return p.Name == want || strconv.Itoa(int(p.Number)) == want }
-		if !slices.ContainsFunc(w.Ports, listens) {
+		at := slices.IndexFunc(w.Ports, listens)
+		if at >= 0 {
+			b.checkProbed(h, s, w, w.Ports[at].Number)
+		} else {
 			b.report(h.object, Reference, portPath(h, s), "Deployment %s/%s at %s:%d has no containerPort %s; add it there",
 				w.Namespace, w.Name, w.Origin.File, w.Origin.Line, want)
 		}

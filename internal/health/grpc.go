@@ -42,13 +42,13 @@ var codeTable = []string{
 }
 
 // AskGRPC asks the server at address whether a service of its serves, "" for the server as a whole, by
-// grpc.health.v1.Health/Check over plaintext HTTP/2, on a connection of its own. It says what it heard, and whether
-// that was SERVING. It waits for as long as ctx lets it.
-func AskGRPC(ctx context.Context, address netip.AddrPort, service string) (reason string, ok bool) {
+// grpc.health.v1.Health/Check over plaintext HTTP/2, on a connection of its own. The error is nil for SERVING, that of
+// the dial where nobody took the connection, and else what was heard. It waits for as long as ctx lets it.
+func AskGRPC(ctx context.Context, address netip.AddrPort, service string) error {
 	var d net.Dialer
 	nc, err := d.DialContext(ctx, "tcp", address.String())
 	if err != nil {
-		return short(err), false
+		return err
 	}
 	heard := &hearing{Conn: nc}
 	c := http2.NewClient(heard, &http2.Options{})
@@ -58,21 +58,23 @@ func AskGRPC(ctx context.Context, address netip.AddrPort, service string) (reaso
 		close(ended)
 	}()
 	stop := context.AfterFunc(ctx, c.Close)
-	reason, ok, err = call(ctx, c, address, service)
+	reason, ok, err := call(ctx, c, address, service)
 	stop()
 	c.Close()
 	<-ended
 	switch {
+	case ok:
+		return nil
 	case err == nil:
-		return reason, ok
+		return errors.New(reason)
 	case ctx.Err() != nil:
-		return short(ctx.Err()), false
+		return ctx.Err()
 	case bytes.HasPrefix(heard.first, []byte("HTTP/1.")):
-		return "gRPC: the endpoint speaks HTTP/1.1, not HTTP/2", false
+		return errors.New("gRPC: the endpoint speaks HTTP/1.1, not HTTP/2")
 	case len(heard.first) == 0: // as an endpoint of TLS does
-		return "gRPC: the endpoint closed the connection; does it speak HTTP/2 in plaintext?", false
+		return errors.New("gRPC: the endpoint closed the connection; does it speak HTTP/2 in plaintext?")
 	}
-	return "gRPC: " + err.Error(), false
+	return fmt.Errorf("gRPC: %w", err)
 }
 
 // A hearing is a connection that keeps what was heard first on it: what the other end speaks.

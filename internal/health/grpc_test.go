@@ -123,8 +123,8 @@ func TestWhatIsAskedByGRPC(t *testing.T) {
 			answered("00 00000002 0801", "0", "")(w, r)
 		})
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-		if reason, ok := AskGRPC(ctx, address, service); !ok {
-			t.Errorf("%q: %s", service, reason)
+		if err := AskGRPC(ctx, address, service); err != nil {
+			t.Errorf("%q: %v", service, err)
 		}
 		cancel()
 		if want = strings.ReplaceAll(want, " ", ""); got != want {

@@ -43,7 +43,10 @@ func (p *probe) look(ctx context.Context) (string, bool) {
 	defer cancel()
 	switch {
 	case p.target.Check.GRPC:
-		return AskGRPC(ctx, p.target.Address, p.target.Check.Service)
+		if err := AskGRPC(ctx, p.target.Address, p.target.Check.Service); err != nil {
+			return short(err), false
+		}
+		return "gRPC " + servingTable[serving], true
 	case p.target.Check.Path == "":
 		return p.connect(ctx)
 	}

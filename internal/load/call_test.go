@@ -79,6 +79,10 @@ func TestEachEndOfACall(t *testing.T) {
 		{"no status", 0, func(w http.ResponseWriter, _ func() (string, bool)) { says(w, "", "one") }, Losses{Other: 1}, nil},
 		{"another service's answer", 0, func(w http.ResponseWriter, _ func() (string, bool)) { w.WriteHeader(http.StatusNotFound) }, Losses{Other: 1}, nil},
 		{"a proxy's answer", 0, func(w http.ResponseWriter, _ func() (string, bool)) { w.WriteHeader(http.StatusBadGateway) }, Losses{ServerError: 1}, nil},
+		{"a status of gRPC's under one of HTTP's", 0, func(w http.ResponseWriter, _ func() (string, bool)) {
+			w.Header().Set("Grpc-Status", "5")
+			w.WriteHeader(http.StatusNotFound)
+		}, Losses{GRPCError: 1}, map[string]uint64{"NOT_FOUND": 1}},
 		{"OK without a message", 0, func(w http.ResponseWriter, _ func() (string, bool)) { says(w, "0") }, Losses{Other: 1}, nil},
 		{"OK with a message too many", 0, func(w http.ResponseWriter, _ func() (string, bool)) { says(w, "0", "one", "two") }, Losses{Other: 1}, nil},
 		{"a stream that ends early", 7, func(w http.ResponseWriter, _ func() (string, bool)) { says(w, "0", "one") }, Losses{Other: 1}, nil},
@@ -117,6 +121,41 @@ func TestEachEndOfACall(t *testing.T) {
 				t.Errorf("got endpoints %v, want one", report.Endpoints)
 			}
 		})
+	}
+}
+
+// An answer that is not gRPC's goes by its status of HTTP, and its body is not taken for messages.
+func TestAnswersToCallsThatAreNotGRPC(t *testing.T) {
+	for _, c := range []struct {
+		status   int
+		kind     string
+		want     Losses
+		statuses map[int]uint64
+		others   map[string]uint64
+	}{
+		{502, "text/plain", Losses{ServerError: 1}, map[int]uint64{502: 1}, map[string]uint64{}},
+		{503, "application/grpc", Losses{ServerError: 1}, map[int]uint64{503: 1}, map[string]uint64{}},
+		{404, "text/plain", Losses{Other: 1}, map[int]uint64{}, map[string]uint64{`not gRPC: HTTP status 404 of type "text/plain"`: 1}},
+		{200, "application/grpc-web", Losses{Other: 1}, map[int]uint64{}, map[string]uint64{`not gRPC: HTTP status 200 of type "application/grpc-web"`: 1}},
+		{200, "application/grpc;x=y", Losses{Other: 1}, map[int]uint64{}, map[string]uint64{"a message is compressed, and was not asked to be": 1}},
+	} {
+		url := serveHTTP2(t, served(t, func(w http.ResponseWriter, _ func() (string, bool)) {
+			w.Header().Set("Content-Type", c.kind)
+			w.WriteHeader(c.status)
+			_, _ = io.WriteString(w, "Bad Gateway: the endpoint answered badly")
+		}))
+		for _, messages := range []int{0, 3} {
+			report, err := Run(t.Context(), Plan{
+				URLs: []string{url}, Protocol: GRPC, Call: "echo.Echo/Any", Messages: messages, Body: []byte("hello"), Requests: 1,
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := []any{report.Lost, report.Statuses, report.OtherDetails}
+			if diff := cmp.Diff([]any{c.want, c.statuses, c.others}, got); diff != "" {
+				t.Errorf("%d of type %s, %d messages (-want +got):\n%s", c.status, c.kind, messages, diff)
+			}
+		}
 	}
 }
 

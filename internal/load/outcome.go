@@ -25,7 +25,7 @@ const (
 	Rejected                   // the server reset the stream with REFUSED_STREAM: it did nothing, a client may retry
 	Unprocessed                // the stream came after the last one that the server's GOAWAY took: likewise
 	StreamReset                // the server reset the stream with another code, before or within the answer
-	Other                      // not HTTP, or an error of this machine; the report lists what was seen
+	Other                      // not HTTP, not gRPC where that was asked for, or an error of this machine; the report lists what was seen
 	Abandoned                  // still in flight when the run was interrupted
 )
 

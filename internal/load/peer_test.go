@@ -205,7 +205,7 @@ func echoing(context.Context, netip.AddrPort) (net.Conn, error) {
 			}
 			switch f := f.(type) {
 			case *http2.HeadersFrame:
-				p.head(f.StreamID, false, ":status", "200")
+				p.head(f.StreamID, false, ":status", "200", "content-type", "application/grpc")
 			case *http2.DataFrame:
 				p.data(f.StreamID, false, string(f.Data()))
 				if f.StreamEnded() {

@@ -45,8 +45,9 @@ type stream struct {
 	begun    bool // a byte of the final answer came
 	status   int
 	endpoint string
-	size     int64 // bytes of the body
-	expected int64 // as the answer announced; -1 if it did not
+	size     int64  // bytes of the body
+	expected int64  // as the answer announced; -1 if it did not
+	kind     string // content-type
 	messages messages
 	verdict  string // grpc-status as it stands there
 }
@@ -94,6 +95,8 @@ func (s *stream) field(field hpack.HeaderField) (err error) {
 		if s.expected, err = strconv.ParseInt(field.Value, 10, 64); err != nil || s.expected < 0 {
 			return broken("content-length %q", field.Value)
 		}
+	case "content-type":
+		s.kind = field.Value
 	case "connection", "transfer-encoding", "keep-alive", "proxy-connection", "upgrade":
 		return broken("%s has no place in HTTP/2", field.Name)
 	case "grpc-status":
@@ -124,10 +127,17 @@ func (s *stream) data(p []byte) error {
 		return broken("a body without a head")
 	}
 	s.size += int64(len(p))
-	if s.grpc {
+	if s.framed() {
 		return s.messages.take(p)
 	}
 	return nil
+}
+
+// framed says whether the body is a call's messages: of an answer that does not come from a service of gRPC, but from
+// a proxy or a page, it is not.
+func (s *stream) framed() bool {
+	rest, is := strings.CutPrefix(s.kind, "application/grpc")
+	return s.grpc && s.status == http.StatusOK && is && (rest == "" || rest[0] == '+' || rest[0] == ';')
 }
 
 // whole says what is missing from an answer that has come to its end.
@@ -137,7 +147,7 @@ func (s *stream) whole() error {
 		return broken("an end without a head")
 	case s.expected >= 0 && s.size != s.expected && !s.bare && s.status != http.StatusNotModified:
 		return broken("a body of %d bytes that was announced as %d", s.size, s.expected)
-	case s.grpc:
+	case s.framed():
 		return s.messages.end()
 	}
 	return nil
@@ -152,8 +162,10 @@ func (s *stream) result(messages int) (result, error) {
 		return got, nil
 	case !s.grpc:
 		return got, nil
-	case s.verdict == "":
-		return result{}, broken("status %d without grpc-status", s.status)
+	case s.verdict == "" && s.framed():
+		return result{}, broken("an answer without grpc-status")
+	case !s.framed() && (s.verdict == "" || grpcStatus(s.verdict) == "OK"):
+		return result{}, broken("not gRPC: HTTP status %d of type %q", s.status, s.kind)
 	}
 	got.grpc = grpcStatus(s.verdict)
 	switch {

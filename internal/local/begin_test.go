@@ -1,6 +1,7 @@
 package local
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -106,6 +107,31 @@ func TestWhoWasNeverReadyHearsWhereToListen(t *testing.T) {
 		got = s.told()
 		if want := "probe.failed: connection refused" + where; got[len(got)-1] != want {
 			s.t.Errorf("got %q last, want %q", got[len(got)-1], want)
+		}
+	}, w)
+
+	w.Readiness.Port = 81 // none of its ports
+	play(t, func(s *theatre) {
+		s.boot = time.Hour
+		s.after(16 * time.Second)
+		got := s.told()
+		if want := "probe.failed: connection refused" + where + "; its readiness probe asks 127.2.0.1:81"; got[len(got)-1] != want {
+			s.t.Errorf("got %q last, want %q", got[len(got)-1], want)
+		}
+	}, w)
+
+	w = web(1)
+	play(t, func(s *theatre) {
+		s.failing["127.2.0.1"] = true
+		s.after(8 * time.Second) // it listens after a second
+		s.crash("127.2.0.1", 1)
+		s.after(100 * time.Millisecond)
+		got := s.told()
+		if want := "probe.failed: 503 Service Unavailable"; !slices.Contains(got, want) {
+			s.t.Errorf("got %q, want %q among it: it listens", got, want)
+		}
+		if last := got[len(got)-1]; !strings.HasPrefix(last, "instance.died: exit code 1") || strings.Contains(last, "HOST") {
+			s.t.Errorf("got %q last, want that it died and no hint: it has answered", last)
 		}
 	}, w)
 

@@ -39,7 +39,7 @@ type instance struct {
 	// Only run's goroutine, and those that it calls, may touch these.
 	now     state
 	passing bool // the application's own probe
-	proven  bool // it has passed in this life
+	proven  bool // it has answered a probe in this life
 	listens bool // the sidecar
 }
 
@@ -109,14 +109,22 @@ func (in *instance) dismissed() bool {
 }
 
 // hint says where the application must listen, to somebody whose application was never seen there in this life:
-// the public address, which a program that binds to everything would need, belongs to the sidecar.
+// the public address, which a program that binds to everything would need, belongs to the sidecar. Where the
+// readiness probe asks another port than the first, it says both.
 func (in *instance) hint() string {
 	if in.proven || len(in.workload.Ports) == 0 {
 		return ""
 	}
-	hint := fmt.Sprintf("; it was never ready: it must listen on $HOST:$PORT, here %v", netip.AddrPortFrom(in.bind, in.port(0)))
+	first, probed := in.port(0), in.port(0)
+	if in.workload.Readiness != nil {
+		probed = in.port(in.workload.Readiness.Port)
+	}
+	hint := fmt.Sprintf("; it was never ready: it must listen on $HOST:$PORT, here %v", netip.AddrPortFrom(in.bind, first))
 	if in.bind != in.home.public {
 		hint += fmt.Sprintf(", not on all addresses: its sidecar has the port on %v", in.home.public)
+	}
+	if probed != first {
+		hint += fmt.Sprintf("; its readiness probe asks %v", netip.AddrPortFrom(in.bind, probed))
 	}
 	return hint
 }
@@ -175,8 +183,9 @@ func (in *instance) rest(wait time.Duration, up latest[listening]) bool {
 
 func (in *instance) judge(v verdict) {
 	in.passing = v.passing
+	exec := in.workload.Readiness != nil && len(in.workload.Readiness.Exec) > 0 // says nothing of where it listens
+	in.proven = in.proven || v.passing || !v.refused && !exec
 	if v.passing {
-		in.proven = true
 		in.tell("probe.passed", "")
 		return
 	}
@@ -184,7 +193,10 @@ func (in *instance) judge(v verdict) {
 		in.tell("probe.failed", "not ready yet; "+v.why)
 		return
 	}
-	in.tell("probe.failed", v.why+in.hint())
+	if v.refused {
+		v.why += in.hint()
+	}
+	in.tell("probe.failed", v.why)
 }
 
 func (in *instance) hear(s listening) {

@@ -2,7 +2,6 @@ package local
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -33,7 +32,7 @@ func thisMachine() *machine {
 		start: func(spec process.Spec) (process.Process, error) { return process.Start(spec) },
 		get:   func(ctx context.Context, url string) error { return get(ctx, client, url) },
 		dial:  dial,
-		ask:   askGRPC,
+		ask:   health.AskGRPC,
 		free:  free,
 	}
 }
@@ -64,13 +63,6 @@ func dial(ctx context.Context, address netip.AddrPort) error {
 		return err
 	}
 	return conn.Close()
-}
-
-func askGRPC(ctx context.Context, address netip.AddrPort, service string) error {
-	if reason, ok := health.AskGRPC(ctx, address, service); !ok {
-		return errors.New(reason)
-	}
-	return nil
 }
 
 func free(address netip.AddrPort) error {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"syscall"
 	"time"
 
 	"crossfade.dev/internal/fleet"
@@ -19,6 +20,7 @@ var errNoAnswer = errors.New("no answer in time")
 type verdict struct {
 	passing bool
 	why     string // the last failure
+	refused bool   // nobody took the connection
 	early   bool   // an application that takes no longer than its probe allows may still pass
 }
 
@@ -77,7 +79,7 @@ func watch(ctx context.Context, p fleet.Probe, once func(context.Context) error,
 		if count.note(err == nil) || due {
 			v := verdict{passing: err == nil}
 			if err != nil {
-				v.why, v.early = err.Error(), never && time.Now().Before(late)
+				v.why, v.refused, v.early = err.Error(), isRefused(err), never && time.Now().Before(late)
 			}
 			early = v.early
 			out.put(v)
@@ -88,6 +90,8 @@ func watch(ctx context.Context, p fleet.Probe, once func(context.Context) error,
 		}
 	}
 }
+
+func isRefused(err error) bool { return errors.Is(err, syscall.ECONNREFUSED) }
 
 // within makes one probe, and no longer than it may take.
 func within(ctx context.Context, timeout time.Duration, once func(context.Context) error) error {
@@ -127,7 +131,7 @@ func (in *instance) watchPort(ctx context.Context, out latest[verdict]) {
 		}
 		if !told && time.Since(begun) >= portPatience && ctx.Err() == nil {
 			told = true
-			out.put(verdict{why: err.Error()})
+			out.put(verdict{why: err.Error(), refused: isRefused(err)})
 		}
 		if !pause(ctx, portPoll) {
 			return
