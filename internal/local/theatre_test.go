@@ -341,8 +341,8 @@ func perform(t *testing.T, s *theatre, script func()) {
 	ctx, cancel := context.WithCancel(t.Context())
 	rt := Runtime{Feed: s, Self: "/bin/crossfade", Env: []string{}, machine: s.machine()}
 	done := make(chan error, 1)
+	s.mu.Lock() // before anything begins: what the script says first holds for the first
 	go func() { done <- rt.Run(ctx) }()
-	s.mu.Lock()
 	script()
 	s.mu.Unlock()
 	cancel()
