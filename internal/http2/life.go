@@ -87,7 +87,9 @@ func (c *Conn) reset(s *Stream, code Code, reason string) {
 func (c *Conn) discard(s *Stream) {
 	n := s.pile.size
 	s.pile.drop()
-	c.consumeConn(int64(n), 0)
+	if c.consumeConn(int64(n), 0) {
+		c.flushSoon() // the peer may have nothing else to wait for
+	}
 }
 
 // recycle takes a stream back whose user is done with it.
