@@ -53,7 +53,7 @@ func (x *exchange) deliver() outcome {
 			return outcome{verdict: whole}
 		}
 		x.flush()
-		if _, err := x.fill(x.patience(x.c.p.o.StreamTimeout), window); err != nil {
+		if _, err := x.fill(x.feeder.patience(x.c, x.c.p.o.StreamTimeout), window); err != nil {
 			if errors.Is(err, errInside) {
 				return outcome{verdict: paused}
 			}

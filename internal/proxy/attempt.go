@@ -236,7 +236,7 @@ func (x *exchange) hearHead() error {
 				return nil
 			}
 		}
-		began, err := x.fill(x.patience(x.c.p.o.AnswerTimeout), x.c.p.o.MaxHead)
+		began, err := x.fill(x.feeder.patience(x.c, x.c.p.o.AnswerTimeout), x.c.p.o.MaxHead)
 		if err != nil {
 			return err
 		}

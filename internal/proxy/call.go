@@ -80,7 +80,7 @@ func (x *exchange) sendStream() outcome {
 // pushFirst sends what was left of the request's first piece.
 func (f *feeder) pushFirst(c *Conn, conn *upstream.Conn) stop {
 	f.fed = true
-	_, err := writeAll(conn, &conn.Writing, f.first, patience{stall: f.patience(c), hush: &c.hush})
+	_, err := writeAll(conn, &conn.Writing, f.first, patience{stall: f.patience(c, c.p.o.StallTimeout), hush: &c.hush})
 	if err == nil {
 		err = f.pushStream(conn.Stream)
 	}

@@ -22,7 +22,7 @@ type feeder struct {
 	ended   chan struct{} // has room for one
 	halted  chan struct{} // has room for one
 
-	lasting bool // the body may take its time; see exchange.patience
+	lasting bool // the body may take its time; see patience
 
 	// The goroutine's while it runs.
 	body   body
@@ -106,7 +106,7 @@ func (f *feeder) feedAll(c *Conn, conn *upstream.Conn) {
 // upload reads and sends the next piece of the body.
 func (f *feeder) upload(c *Conn, conn *upstream.Conn) stop {
 	f.out = f.out[:0]
-	switch err := c.fill(time.Now().Add(f.patience(c)), window); {
+	switch err := c.fill(time.Now().Add(f.patience(c, c.p.o.StallTimeout)), window); {
 	case err == nil:
 	case c.stream != nil && errors.Is(err, io.EOF):
 		f.body.close(&f.out, c.stream.Trailers())

@@ -32,19 +32,35 @@ func callTimeout(r *http1.Request) time.Duration {
 	if len(value) < 2 || len(value) > most+1 {
 		return 0
 	}
-	units := map[byte]time.Duration{
-		'H': time.Hour, 'M': time.Minute, 'S': time.Second,
-		'm': time.Millisecond, 'u': time.Microsecond, 'n': time.Nanosecond,
-	}
-	unit, ok := units[value[len(value)-1]]
+	unit := timeoutUnit(value[len(value)-1])
 	n, err := strconv.ParseUint(string(value[:len(value)-1]), 10, 32)
-	if !ok || err != nil {
+	if unit == 0 || err != nil {
 		return 0
 	}
 	if n > uint64(maxCall/unit) {
 		return maxCall
 	}
 	return max(1, time.Duration(n)*unit) //nolint:gosec // below maxCall
+}
+
+// timeoutUnit returns what the last letter of a timeout stands for, 0 for nothing.
+func timeoutUnit(letter byte) time.Duration {
+	switch letter {
+	case 'H':
+		return time.Hour
+	case 'M':
+		return time.Minute
+	case 'S':
+		return time.Second
+	case 'm':
+		return time.Millisecond
+	case 'u':
+		return time.Microsecond
+	case 'n':
+		return time.Nanosecond
+	default:
+		return 0
+	}
 }
 
 // maxCall is the longest deadline that makes a difference.
@@ -173,17 +189,10 @@ func appendPercent(dst []byte, message string) []byte {
 	return dst
 }
 
-// patience returns how long a side may be silent: a call's may for as long as a tunnel's.
-func (x *exchange) patience(usual time.Duration) time.Duration {
-	if x.grpc {
-		return max(usual, x.c.p.o.TunnelTimeout)
+// patience returns how long a side may be silent that usually may for so long: a call's may for as long as a tunnel's.
+func (f *feeder) patience(c *Conn, usual time.Duration) time.Duration {
+	if f.lasting {
+		return max(usual, c.p.o.TunnelTimeout)
 	}
 	return usual
-}
-
-func (f *feeder) patience(c *Conn) time.Duration {
-	if f.lasting {
-		return max(c.p.o.StallTimeout, c.p.o.TunnelTimeout)
-	}
-	return c.p.o.StallTimeout
 }
