@@ -5,8 +5,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"crossfade.dev/internal/evidence"
 )
 
 // Percent writes a fraction as people read it: 0.0931 is "9.3 %", 1 is "100 %". What is there but would read as
@@ -92,11 +90,5 @@ func plural(n int, thing string) string {
 }
 
 // statusText writes an HTTP status as a number.
-// callNames are the statuses of gRPC (https://github.com/grpc/grpc/blob/master/doc/statuscodes.md).
-var callNames = [evidence.MaxCall + 1]string{
-	"OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS",
-	"PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED",
-	"INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED",
-}
 
 func statusText(status int) string { return strconv.Itoa(status) }

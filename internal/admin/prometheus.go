@@ -209,7 +209,7 @@ func (x exposition) answers(p places, c *evidence.Counts, classic bool, labels .
 		x.number(p.codes, prometheus.CounterValue, float64(code.N), append(slices.Clone(labels), statusText(code.Status))...)
 	}
 	for _, code := range c.Calls {
-		x.number(p.calls, prometheus.CounterValue, float64(code.N), append(slices.Clone(labels), callNames[code.Status])...)
+		x.number(p.calls, prometheus.CounterValue, float64(code.N), append(slices.Clone(labels), evidence.CallName(code.Status))...)
 	}
 	x.latency(p.took, &c.Latency, classic, labels...)
 }

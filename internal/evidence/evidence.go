@@ -62,6 +62,20 @@ func (t *Traffic) Codes(yield func(status int, n uint64)) {
 // MaxCall is the greatest status of gRPC (https://github.com/grpc/grpc/blob/master/doc/statuscodes.md).
 const MaxCall = 16
 
+var callNames = [MaxCall + 1]string{
+	"OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS",
+	"PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED",
+	"INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED",
+}
+
+// CallName returns the name of a status of gRPC, "" for one that there is not.
+func CallName(status int) string {
+	if status < 0 || status > MaxCall {
+		return ""
+	}
+	return callNames[status]
+}
+
 // Called counts one whole answer to a call of gRPC by the status that it ended with; one that there is not is 2, UNKNOWN.
 // Answered counts it too.
 func (t *Traffic) Called(status int) {

@@ -15,6 +15,7 @@ import (
 	"time"
 	"unicode"
 
+	"crossfade.dev/internal/evidence"
 	"crossfade.dev/internal/http1"
 	"crossfade.dev/internal/http2"
 )
@@ -33,13 +34,6 @@ const (
 var servingTable = []string{"UNKNOWN", "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN"}
 
 const serving = 1
-
-// codeTable are the names of gRPC's statuses.
-var codeTable = []string{
-	"OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED",
-	"RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE",
-	"DATA_LOSS", "UNAUTHENTICATED",
-}
 
 // AskGRPC asks the server at address whether a service of its serves, "" for the server as a whole, by
 // grpc.health.v1.Health/Check over plaintext HTTP/2, on a connection of its own. The error is nil for SERVING, that of
@@ -178,8 +172,8 @@ func judge(h *http2.Head, body []byte, trailers []http1.Field) (reason string, o
 
 // codeText is "5 NOT_FOUND" for "5".
 func codeText(code string) string {
-	if n, err := strconv.Atoi(code); err == nil && n >= 0 && n < len(codeTable) {
-		return code + " " + codeTable[n]
+	if n, err := strconv.Atoi(code); err == nil && evidence.CallName(n) != "" {
+		return code + " " + evidence.CallName(n)
 	}
 	return clean(code)
 }
