@@ -9,6 +9,8 @@ import (
 	"math"
 	"net/netip"
 	"time"
+
+	"crossfade.dev/internal/drain"
 )
 
 // A Snapshot is an immutable, numbered value of everything that exists. Ages in it are those at the moment
@@ -22,6 +24,10 @@ type Snapshot struct {
 	Instances []Instance `json:"instances,omitempty"` // all that is reported or configured, sorted by Incarnation
 	Gateways  []string   `json:"gateways,omitempty"`  // ids of the gateways that serve, sorted
 	Events    []Event    `json:"events,omitempty"`    // the latest, oldest first; bounded
+
+	Groups   []GatewayGroup `json:"groups,omitempty"`   // gateways that people want to run in replicas, sorted by namespace and name
+	Replicas []Replica      `json:"replicas,omitempty"` // of them, as supervisors report, sorted by ID
+	Drains   []drain.Report `json:"drains,omitempty"`   // the latest leaves of data planes, oldest first; bounded
 }
 
 // A View is a snapshot together with the local, monotonic time at which its ages were true. Ages travel
@@ -171,6 +177,7 @@ type Desired struct {
 	Listeners []Listener
 	Workloads []Workload
 	Instances []Instance // WorkloadEntry
+	Groups    []GatewayGroup
 }
 
 // An Origin is the place in configuration that something came from.
@@ -195,12 +202,15 @@ type Event struct {
 // A Report is what one program tells control: the whole of what it knows, each time.
 type Report struct {
 	From      string         `json:"from"`                // unique id of the program: "gateway-1", "local"
-	Role      string         `json:"role"`                // "gateway" or "local"
+	Role      string         `json:"role"`                // "gateway", "local" or "supervisor"
 	Applied   uint64         `json:"applied,omitempty"`   // newest snapshot that it works by
 	Instances []Instance     `json:"instances,omitempty"` // local: everything it runs
 	Open      map[string]int `json:"open,omitempty"`      // gateway: requests open, by incarnation; absent is none
 	Events    []Event        `json:"events,omitempty"`    // since its last report
 	Leaving   bool           `json:"leaving,omitempty"`   // its last report: it has drained and sends nothing any more
+
+	Replicas []Replica     `json:"replicas,omitempty"` // supervisor: everything it runs
+	Drain    *drain.Report `json:"drain,omitempty"`    // gateway: how far its leave is, or what it came to
 }
 
 // An Overlay is what one data plane knows about endpoints on top of a snapshot, by incarnation.

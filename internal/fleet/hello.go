@@ -2,6 +2,6 @@ package fleet
 
 // A Hello says who follows control.
 type Hello struct {
-	ID   string `json:"id"`   // unique among those that follow: "gateway-1", "local"
-	Role string `json:"role"` // "gateway" or "local"
+	ID   string `json:"id"`   // unique among those that follow: "ingressgateway-1", "local"
+	Role string `json:"role"` // "gateway", "local" or "supervisor"
 }

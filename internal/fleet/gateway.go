@@ -1,0 +1,35 @@
+package fleet
+
+import "time"
+
+// MaxGatewayReplicas bounds the replicas of one gateway.
+const MaxGatewayReplicas = 100
+
+// DefaultGroup is the name of the gateway that there is where configuration names none.
+const DefaultGroup = "ingressgateway"
+
+// A GatewayGroup is a gateway that people want to run in a number of replicas: processes that share its listening
+// sockets.
+type GatewayGroup struct {
+	Name      string        `json:"name"`
+	Namespace string        `json:"namespace"`
+	Replicas  int           `json:"replicas"`            // in force
+	Declared  int           `json:"declared"`            // as configuration says; a scale command holds until it changes
+	Revision  string        `json:"revision"`            // digest of what a running replica cannot take on: restarts, binary
+	Restarted string        `json:"restarted,omitempty"` // when a restart was last asked for; part of Revision
+	Binary    string        `json:"binary,omitempty"`    // path of the program to run; "" is the supervisor's own; part of Revision
+	Drain     time.Duration `json:"drain_ns,omitempty"`  // what open requests have when a replica leaves; 0 is as its program was started
+	Origin    Origin        `json:"origin,omitzero"`
+}
+
+// A Replica is one process of a gateway group, as its supervisor reports it.
+type Replica struct {
+	ID        string `json:"id"` // of the data plane: "ingressgateway-1"
+	Group     string `json:"group"`
+	Namespace string `json:"namespace"`
+	Revision  string `json:"revision"`
+	Ready     bool   `json:"ready"`
+	Leaving   bool   `json:"leaving,omitempty"`
+	PID       int    `json:"pid"`
+	Admin     string `json:"admin"` // address of its admin API
+}
