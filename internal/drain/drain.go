@@ -82,44 +82,27 @@ func (t Timers) Fit(grace time.Duration) error {
 	return nil
 }
 
-// A Sight is what is seen of a data plane's connections at one moment.
+// A Sight is what is seen of a data plane's connections at one moment. What ends by its nature and what lasts is told
+// apart by [Protocol.Lasts].
 type Sight struct {
 	Shared   bool      // others go on accepting from every listening socket
-	Queued   bool      // connections wait to be accepted, or may: the sockets are not left yet
-	Accepted time.Time // when the latest connection was accepted
+	Queued   bool      // the sockets are not left yet: connections may wait to be accepted
+	Accepted time.Time // when the latest connection was accepted; zero for never
 	Asked    time.Time // when a request was last open; zero for never
 	Conns    int       // connections that are open
 	Requests int       // of them, with a request open that ends by its nature
-	Long     int       // of them, with something open that lasts by its nature
+	Long     int       // of them, with nothing open but what lasts
+	Parted   int       // of them, that are being ended already; they are not among Requests and Long
 }
+
+// brief is how many connections are to end when requests have to.
+func (s *Sight) brief() int { return max(0, s.Conns-s.Long-s.Parted) }
 
 // Do is what is to be done now.
 type Do struct {
-	Tell     bool // load balancers and clients that we leave: once, at the beginning
-	Stop     bool // accepting, without losing who is in the queues: once
-	Requests int  // so many of the connections with requests are to be ended now, in the words of their protocol
-	Long     int  // likewise of those with what lasts
-	Close    bool // everything that is open has no request, or must end: close all, and be done; once
-}
-
-// A Leave is a data plane on its way out. It is not safe for concurrent use.
-type Leave struct {
-	timers Timers
-	stage  Stage
-	reason string
-	begun  time.Time // of the leave
-	since  time.Time // of the stage
-	ready  time.Time // when the queues were seen empty; zero before
-	hurry  bool      // a second signal came
-	told   bool
-	spent  [Stages]time.Duration
-	short  spread
-	long   spread
-}
-
-// A spread ends a number of connections evenly over a time.
-type spread struct {
-	from  time.Time // zero before it begins
-	total int       // to be ended when it began
-	ended int       // so many have been
+	Tell  bool // load balancers and clients that we leave: once, at the beginning
+	Stop  bool // accepting, without losing who is in the queues: once
+	Brief int  // of the connections that are neither Long nor Parted, so many are to be ended now: what lasts on them may go on
+	Long  int  // of the connections that are Long, so many are to be ended now
+	Close bool // at once what is still open, and be done: once
 }
