@@ -172,6 +172,7 @@ func member(s *fleet.Service, in *fleet.Instance) (fleet.Endpoint, bool) {
 		Locality:    in.Locality,
 		Weight:      in.Weight,
 		Check:       in.Check,
+		Bound:       in.Bound,
 	}, true
 }
 

@@ -38,6 +38,7 @@ func samePool(a, b fleet.Pool) bool {
 func sameEndpoint(a, b fleet.Endpoint) bool {
 	return a.Incarnation == b.Incarnation &&
 		a.Stage == b.Stage &&
+		a.Bound == b.Bound &&
 		a.Weight == b.Weight &&
 		sameValue(a.Factor, b.Factor) &&
 		a.Address == b.Address &&
@@ -51,6 +52,7 @@ func sameInstance(a, b fleet.Instance) bool {
 	return a.Incarnation == b.Incarnation &&
 		a.Ready == b.Ready &&
 		a.Leaving == b.Leaving &&
+		a.Bound == b.Bound &&
 		a.Weight == b.Weight &&
 		a.Address == b.Address &&
 		a.Name == b.Name &&

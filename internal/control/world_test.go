@@ -192,6 +192,21 @@ func TestAnInstanceComesUpAndLeaves(t *testing.T) {
 	s.wantEvents()
 }
 
+// Gateways are told how long whoever runs an instance waits for what is open to it: what lasts is ended before.
+func TestGatewaysKnowHowLongAnInstanceWaits(t *testing.T) {
+	s := newStage(t)
+	s.configure(reviews(linear))
+	s.run("v2-1", "x", "v2")
+	s.pass("x")
+	if got := s.w.view.Services[0].Endpoints[0].Bound; got != 0 {
+		t.Errorf("got a bound of %v for one that serves, want none", got)
+	}
+	s.change(func(i *fleet.Instance) { i.Leaving, i.Bound = true, 30*time.Second })
+	if got := s.w.view.Services[0].Endpoints[0].Bound; got != 30*time.Second {
+		t.Errorf("got a bound of %v for one that leaves, want 30s", got)
+	}
+}
+
 func TestNobodyDrainsBeforeEveryGatewayHasLetGo(t *testing.T) {
 	s := newStage(t)
 	s.configure(reviews(linear))

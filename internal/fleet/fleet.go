@@ -119,6 +119,7 @@ type Endpoint struct {
 	Stage       Stage             `json:"stage"`
 	Age         time.Duration     `json:"age_ns"` // since control first offered this incarnation; see View.Age
 	Check       *Check            `json:"check,omitempty"`
+	Bound       time.Duration     `json:"bound_ns,omitempty"` // while it is draining: after so long whoever runs it ends it, whatever is open; 0 is not known
 }
 
 // Full returns the endpoint's full, steady-state weight: Weight times Factor. A factor below 0 counts as 0, one
@@ -164,8 +165,9 @@ type Instance struct {
 	Locality    Locality          `json:"locality,omitzero"`
 	Weight      uint32            `json:"weight"`
 	Check       *Check            `json:"check,omitempty"`
-	Ready       bool              `json:"ready,omitempty"`   // whoever runs it says that it can serve; control offers it once its Check passes too
-	Leaving     bool              `json:"leaving,omitempty"` // asked to stop: drain it, then say so
+	Ready       bool              `json:"ready,omitempty"`    // whoever runs it says that it can serve; control offers it once its Check passes too
+	Leaving     bool              `json:"leaving,omitempty"`  // asked to stop: drain it, then say so
+	Bound       time.Duration     `json:"bound_ns,omitempty"` // while it is leaving: see Endpoint
 	Origin      Origin            `json:"origin,omitzero"`
 }
 

@@ -140,5 +140,6 @@ func (r *record) report() fleet.Instance {
 		Check:       checkOf(r.workload, r.self),
 		Ready:       r.ready,
 		Leaving:     r.leaving,
+		Bound:       r.bound,
 	}
 }
