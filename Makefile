@@ -21,11 +21,12 @@ help: ## Show this list.
 run: build ## Start Bookinfo behind the gateway; Ctrl-C stops all of it.
 	bin/crossfade up -f examples/bookinfo
 
-build: ## Build bin/crossfade, and the examples' bin/bookinfo and bin/grpc-echo.
+build: ## Build bin/crossfade, and the examples' programs beside it.
 	@mkdir -p bin
 	go build -ldflags '$(LDFLAGS)' -o bin/crossfade ./cmd/crossfade
 	go build -o bin/bookinfo ./examples/bookinfo/app
 	go build -o bin/grpc-echo ./examples/grpc/app
+	go build -o bin/httpbin ./examples/httpbin/app
 
 check: fmt-check vet lint unit ## Format, vet, lint, unit tests: fast; no network once the lint tool is built.
 

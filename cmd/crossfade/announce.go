@@ -98,6 +98,8 @@ func sentence(e fleet.Event) string {
 		return e.Reason
 	case "listener.failed":
 		return "not everything is served: " + e.Reason
+	case "gateway.died", "gateway.killed", "gateway.upgrade_failed":
+		return "gateway: " + e.Reason
 	default:
 		return ""
 	}

@@ -107,11 +107,14 @@ func runControl(ctx context.Context, f controlFlags, log *slog.Logger) error {
 		Program: "control", ID: "control", Version: version, Started: time.Now(), Log: log,
 		World: func() admin.World { return admin.World{View: c.View(), Ready: true} },
 		Mounts: []admin.Mount{
-			{Pattern: "POST /api/v1/scale", Help: "set a deployment's replicas", Handler: c.Handler()},
-			{Pattern: "POST /api/v1/restart", Help: "replace a deployment's instances", Handler: c.Handler()},
+			{Pattern: "POST /api/v1/scale", Help: "set the replicas of a deployment or a gateway", Handler: c.Handler()},
+			{Pattern: "POST /api/v1/restart", Help: "replace a deployment's instances, or a gateway's replicas", Handler: c.Handler()},
+			{Pattern: "POST /api/v1/upgrade", Help: "replace a gateway's replicas by ones that run a new program", Handler: c.Handler()},
 			{Pattern: "POST /api/v1/warmup", Help: "skip, pause, resume or restart an endpoint's warm-up", Handler: c.Handler()},
 			{Pattern: "POST /api/v1/weight", Help: "multiply an endpoint's weight", Handler: c.Handler()},
 			{Pattern: "GET /api/v1/workloads", Help: "how far every deployment is, as JSON", Handler: c.Handler()},
+			{Pattern: "GET /api/v1/gateways", Help: "how far every gateway is, as JSON", Handler: c.Handler()},
+			{Pattern: "GET /api/v1/drains", Help: "what the latest leaves of gateways came to, as JSON", Handler: c.Handler()},
 		},
 	})}
 

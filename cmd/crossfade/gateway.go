@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"hash/fnv"
 	"log/slog"
+	"net"
 	"net/netip"
+	"os/signal"
+	"path/filepath"
 	"strings"
-	"time"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -17,6 +20,7 @@ import (
 	"crossfade.dev/internal/fleet"
 	"crossfade.dev/internal/gateway"
 	"crossfade.dev/internal/serve"
+	"crossfade.dev/internal/sockets"
 )
 
 // exitCut is the exit code of a gateway that had to cut something when it left.
@@ -28,8 +32,12 @@ type gatewayFlags struct {
 	inbound []string
 	state   string
 	admin   string
-	drain   time.Duration
 	address netip.Addr
+	health  string
+	sockets string
+	group   string
+	report  string
+	timers  timerFlags
 	place   localityFlag
 	labels  labelFlags
 	logs    logFlags
@@ -44,12 +52,23 @@ func newGatewayCommand() *cobra.Command {
 balances and warms up, and keeps the last good snapshot, by which it serves while control is away. Several
 follow one control on one machine when each has an --id, an --admin and an --address of its own. With --inbound
 it stands in front of one application, counts what passes under Envoy's inbound names, and needs no control.
-Told to stop, it drains; its exit code is 3 when something had to be cut.`,
+Told to stop, it leaves so that nothing is lost: load balancers and clients hear of it and are served for a while
+yet (--drain-min, --drain-notice), then nothing new is accepted, and what is open may finish (--drain, --drain-long).
+Its exit code is 3 when something had to be cut. A second signal cuts what is open, a third ends the program at once.
+With --sockets it borrows its listening sockets from a supervisor, and shares them with other gateways.`,
 		Example: `  crossfade gateway --feed unix:/run/crossfade/feed.sock --id gateway-1
   crossfade gateway --feed unix:/run/crossfade/feed.sock --id gateway-2 --address 127.0.0.2 --admin 127.0.0.2:15000
   crossfade gateway --inbound 127.1.0.5:9080=127.2.0.5:9080 --admin 127.1.0.5:15000`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if f.feed == "" {
+				f.timers.besides(cmd.Flags())
+			} else if !cmd.Flags().Changed("health") {
+				f.health = f.healthAddress()
+			}
+			if !cmd.Flags().Changed("drain-report") && f.feed != "" {
+				f.report = filepath.Join(f.state, f.id+".drain.json")
+			}
 			return runGateway(cmd.Context(), f, f.logs.logger(cmd.ErrOrStderr()))
 		},
 	}
@@ -59,7 +78,11 @@ Told to stop, it drains; its exit code is 3 when something had to be cut.`,
 	flags.StringArrayVar(&f.inbound, "inbound", nil, "stand in front of an application: LISTEN=APP, both as address:port; may be repeated")
 	flags.StringVar(&f.state, "state", defaultState(), "directory for the last good snapshot")
 	flags.StringVar(&f.admin, "admin", "127.0.0.1:15000", "address of the admin API")
-	flags.DurationVar(&f.drain, "drain", 30*time.Second, "how long open requests have when the gateway is told to stop")
+	flags.StringVar(&f.health, "health", "", "address for the checks of load balancers, GET /healthz/ready (default with --feed: port 15021 at --address, or at 127.0.0.1; none with \"\")")
+	flags.StringVar(&f.sockets, "sockets", "", "borrow the listening sockets, also for --health, from a supervisor: unix:PATH")
+	flags.StringVar(&f.group, "group", "istio-system/"+fleet.DefaultGroup, "the IstioGateway whose drain timeout holds: NAMESPACE/NAME")
+	flags.StringVar(&f.report, "drain-report", "", "file for what became of everybody when the gateway left (default with --feed: ID.drain.json in --state)")
+	f.timers.add(flags)
 	flags.TextVar(&f.address, "address", netip.Addr{}, "IP address on which to serve every port, instead of where control says")
 	f.place.add(flags)
 	f.labels.add(flags)
@@ -69,23 +92,37 @@ Told to stop, it drains; its exit code is 3 when something had to be cut.`,
 	return cmd
 }
 
+// healthAddress is where load balancers look, unless a flag says where.
+func (f *gatewayFlags) healthAddress() string {
+	const port = "15021" // as Istio's
+	if f.address.IsValid() {
+		return net.JoinHostPort(f.address.String(), port)
+	}
+	return net.JoinHostPort("127.0.0.1", port)
+}
+
 func runGateway(ctx context.Context, f gatewayFlags, log *slog.Logger) error {
-	g := gateway.Gateway{ID: f.id, Drain: f.drain, Version: version, Address: f.address, Log: log.With("id", f.id)}
+	if err := f.timers.check(); err != nil {
+		return err
+	}
+	signal.Ignore(syscall.SIGPIPE) // whoever reads the log may be gone before us
+	g := gateway.Gateway{
+		ID: f.id, Version: version, Address: f.address, Log: log.With("id", f.id),
+		Timers: f.timers.Timers, Grace: f.timers.grace, Group: f.group, Health: f.health, Hurry: hurries(ctx), Reported: f.report,
+	}
 	g.Proxy.Seed, g.Proxy.Locality = seed(f.id), f.place.Locality
-	switch {
-	case f.feed == "" && f.address.IsValid():
-		return exitError{2, errors.New("--address is for a gateway that follows a control; --inbound says itself where to listen")}
-	case f.feed == "":
-		fixed, err := inbound(f.inbound)
-		if err != nil {
-			return exitError{2, err}
-		}
-		g.Fixed = fixed
-		return serveGateway(ctx, &g, f.admin)
+	if f.timers.grace == 0 {
+		log.WarnContext(ctx, "nobody has said, by --grace, after how long a gateway that leaves is killed", "drain", f.timers.Longest())
+	}
+	if f.feed == "" {
+		return runSidecar(ctx, &g, f)
 	}
 	path, ok := strings.CutPrefix(f.feed, "unix:")
 	if !ok {
 		return exitError{2, fmt.Errorf("--feed %s: want unix:PATH", f.feed)}
+	}
+	if f.sockets != "" && !strings.HasPrefix(f.sockets, "unix:") {
+		return exitError{2, fmt.Errorf("--sockets %s: want unix:PATH", f.sockets)}
 	}
 	link, err := feed.Dial(path)
 	if err != nil {
@@ -93,20 +130,57 @@ func runGateway(ctx context.Context, f gatewayFlags, log *slog.Logger) error {
 	}
 	g.Control, g.State = link, f.state
 	g.Proxy.Labels = f.labels.all() // by which control has chosen what it serves
-	return errors.Join(serveGateway(ctx, &g, f.admin), link.Close())
+	return errors.Join(serveGateway(ctx, &g, f), link.Close())
 }
 
-func serveGateway(ctx context.Context, g *gateway.Gateway, address string) error {
-	listener, err := admin.Listen(ctx, address)
-	if err != nil {
-		return err
+// runSidecar stands in front of one application.
+func runSidecar(ctx context.Context, g *gateway.Gateway, f gatewayFlags) error {
+	switch {
+	case f.address.IsValid():
+		return exitError{2, errors.New("--address is for a gateway that follows a control; --inbound says itself where to listen")}
+	case f.sockets != "":
+		return exitError{2, errors.New("--sockets is for a gateway that follows a control; a sidecar has its ports to itself")}
 	}
-	g.Admin = listener
-	err = g.Run(ctx)
+	fixed, err := inbound(f.inbound)
+	if err != nil {
+		return exitError{2, err}
+	}
+	g.Fixed = fixed
+	return serveGateway(ctx, g, f)
+}
+
+func serveGateway(ctx context.Context, g *gateway.Gateway, f gatewayFlags) error {
+	err := beginGateway(ctx, g, f)
 	if _, cut := errors.AsType[*serve.CutError](err); cut {
 		return exitError{exitCut, err}
 	}
 	return err
+}
+
+// beginGateway opens what the gateway answers at, and runs it. Told to stop before it has begun, it has served nobody,
+// and nothing is wrong.
+func beginGateway(ctx context.Context, g *gateway.Gateway, f gatewayFlags) error {
+	var err error
+	if g.Admin, err = admin.Listen(ctx, f.admin); err != nil {
+		return unlessDone(ctx, err)
+	}
+	if f.sockets == "" {
+		return g.Run(ctx)
+	}
+	loan, err := sockets.Borrow(ctx, f.sockets)
+	if err != nil {
+		return unlessDone(ctx, errors.Join(err, g.Admin.Close()))
+	}
+	g.Loan = loan
+	return errors.Join(g.Run(ctx), loan.Close())
+}
+
+// unlessDone returns err, unless ctx has ended.
+func unlessDone(ctx context.Context, err error) error {
+	if ctx.Err() == nil {
+		return err
+	}
+	return nil
 }
 
 // seed is where this gateway starts its rotations: different for each, the same after a restart.

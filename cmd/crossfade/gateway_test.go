@@ -62,7 +62,7 @@ func TestGatewayStandsWhereItsFlagsSay(t *testing.T) {
 	codes := make(chan int, 1)
 	go func() {
 		codes <- run(gateway, []string{
-			"gateway", "--feed", "unix:" + socket, "--state", dir, "--admin", "127.0.0.8:" + freePort(t), "--drain", "5s",
+			"gateway", "--feed", "unix:" + socket, "--state", dir, "--admin", "127.0.0.8:" + freePort(t), "--drain", "5s", "--drain-min", "0s", "--drain-notice", "0s",
 			"--address", "127.0.0.8", "--label", "rack=r2", "--log-level", "error",
 		}, &out, &errs)
 	}()

@@ -29,10 +29,10 @@ type getFlags struct {
 func newGetCommand() *cobra.Command {
 	var f getFlags
 	cmd := &cobra.Command{
-		Use:   "get services|endpoints|events",
+		Use:   "get services|endpoints|events|gateways|drains",
 		Short: "Show what a running gateway, sidecar or control sees",
-		Long: `get shows services, endpoints or events as tables or JSON. With --watch it goes on and prints every row that
-changes; when the program that it asks is started again, it waits for that, 30 s at most, and goes on.`,
+		Long: `get shows services, endpoints, events, gateways or drains as tables or JSON. With --watch it goes on and prints
+every row that changes; when the program that it asks is started again, it waits for that, 30 s at most, and goes on.`,
 	}
 	flags := cmd.PersistentFlags()
 	f.client.add(flags)
@@ -79,6 +79,7 @@ changes; when the program that it asks is started again, it waits for that, 30 s
 		c.ValidArgsFunction = completeServices(&f.client)
 	}
 	cmd.AddCommand(services, endpoints, events)
+	cmd.AddCommand(newGetGatewayCommands(&f)...)
 	return cmd
 }
 

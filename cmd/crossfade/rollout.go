@@ -15,8 +15,11 @@ import (
 // statusEvery is how often a rollout is looked at.
 const statusEvery = 200 * time.Millisecond
 
+// rolloutTimeout is how long a rollout is waited for where nobody says how long.
+const rolloutTimeout = 10 * time.Minute
+
 func newRolloutCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "rollout", Short: "Replace the instances of a deployment, and see how far that is"}
+	cmd := &cobra.Command{Use: "rollout", Short: "Replace the instances of a deployment or a gateway, and see how far that is"}
 	cmd.AddCommand(newRolloutRestartCommand(), newRolloutStatusCommand())
 	return cmd
 }
@@ -24,29 +27,35 @@ func newRolloutCommand() *cobra.Command {
 func newRolloutRestartCommand() *cobra.Command {
 	var c controlClient
 	cmd := &cobra.Command{
-		Use:     "restart deployment/NAME",
-		Short:   "Replace every instance, as the deployment's strategy says",
-		Example: "  crossfade rollout restart deployment/reviews-v1",
-		Args:    wants("deployment/NAME"),
+		Use:   "restart " + objectArg,
+		Short: "Replace every instance",
+		Long: `restart replaces every instance of a deployment, as its strategy says, or every replica of a gateway, one after
+another: a new one serves before an old one is told to leave, and they share the listening sockets.`,
+		Example: "  crossfade rollout restart deployment/reviews-v1\n  crossfade rollout restart gateway/ingressgateway",
+		Args:    wants(objectArg),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			name, err := deploymentName(args[0])
+			o, err := readObject(args[0])
 			if err != nil {
 				return err
 			}
-			if err := c.command(cmd.Context(), "/api/v1/restart", map[string]any{"name": name}); err != nil {
+			if err := c.tell(cmd.Context(), "/api/v1/restart", o, nil); err != nil {
 				return err
 			}
-			if _, err := fmt.Fprintf(cmd.OutOrStdout(), "deployment/%s restarted\n", name); err != nil {
+			if _, err := fmt.Fprintf(cmd.OutOrStdout(), "%s restarted\n", o); err != nil {
 				return err
 			}
-			s, err := c.status(cmd.Context(), name)
+			if o.gateway() {
+				c.noteNobody(cmd, o)
+				return nil
+			}
+			s, err := c.status(cmd.Context(), o.name)
 			if note := unawaited(s); err == nil && note != "" { // the command is given, whatever becomes of the question
 				fmt.Fprintln(cmd.ErrOrStderr(), note)
 			}
 			return nil
 		},
 	}
-	c.add(cmd.Flags(), "deployment")
+	c.addObjects(cmd.Flags())
 	cmd.ValidArgsFunction = c.complete
 	return cmd
 }
@@ -69,61 +78,59 @@ func newRolloutStatusCommand() *cobra.Command {
 	var c controlClient
 	var timeout time.Duration
 	cmd := &cobra.Command{
-		Use:   "status deployment/NAME",
-		Short: "Wait until a deployment runs as wanted",
-		Long:  "status waits until every replica is of the newest revision and ready and no other is left; it fails when that takes longer than --timeout.",
-		Args:  wants("deployment/NAME"),
+		Use:   "status " + objectArg,
+		Short: "Wait until a deployment or a gateway runs as wanted",
+		Long: `status waits until every replica is of the newest revision and ready and no other is left; it fails when that takes
+longer than --timeout.`,
+		Example: "  crossfade rollout status gateway/ingressgateway --timeout 5m",
+		Args:    wants(objectArg),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			name, err := deploymentName(args[0])
+			o, err := readObject(args[0])
 			if err != nil {
 				return err
 			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
 			defer cancel()
-			return rolledOut(ctx, &c, name, cmd.OutOrStdout())
+			return rolledOut(ctx, &c, o, cmd.OutOrStdout())
 		},
 	}
-	c.add(cmd.Flags(), "deployment")
+	c.addObjects(cmd.Flags())
 	cmd.ValidArgsFunction = c.complete
-	cmd.Flags().DurationVar(&timeout, "timeout", 10*time.Minute, "how long to wait")
+	cmd.Flags().DurationVar(&timeout, "timeout", rolloutTimeout, "how long to wait")
 	return cmd
 }
 
-// rolledOut waits until a deployment is as wanted, and writes a line whenever it comes nearer.
-func rolledOut(ctx context.Context, c *controlClient, name string, w io.Writer) error {
+// rolledOut waits until an object is as wanted, and writes a line whenever it comes nearer.
+func rolledOut(ctx context.Context, c *controlClient, o object, w io.Writer) error {
 	tick := time.NewTicker(statusEvery)
 	defer tick.Stop()
 	said := ""
 	for {
-		s, err := c.status(ctx, name)
-		if err != nil {
+		p, err := c.progress(ctx, o)
+		switch {
+		case err != nil && ctx.Err() != nil && said != "":
+			return notRolledOut(ctx, o, said)
+		case err != nil:
 			return err
 		}
-		line := progressLine(s)
+		line := p.String()
 		if line != said {
 			said = line
 			if _, err := fmt.Fprintln(w, line); err != nil {
 				return err
 			}
 		}
-		if complete(s) {
+		if p.done() {
 			return nil
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("deployment/%s is not rolled out: %s: %w", name, line, context.Cause(ctx))
+			return notRolledOut(ctx, o, said)
 		case <-tick.C:
 		}
 	}
 }
 
-func complete(s control.WorkloadStatus) bool {
-	return s.Updated == s.Replicas && s.Ready == s.Replicas && s.Total == s.Replicas
-}
-
-func progressLine(s control.WorkloadStatus) string {
-	if complete(s) {
-		return fmt.Sprintf("deployment/%s is rolled out: %d of %d ready", s.Name, s.Ready, s.Replicas)
-	}
-	return fmt.Sprintf("deployment/%s: %d of %d are new, %d ready, %d run", s.Name, s.Updated, s.Replicas, s.Ready, s.Total)
+func notRolledOut(ctx context.Context, o object, said string) error {
+	return fmt.Errorf("%s is not rolled out: %s: %w; \"crossfade get events\" says what happened", o, said, context.Cause(ctx))
 }

@@ -72,8 +72,8 @@ func TestScaleAndRestart(t *testing.T) {
 		{args: []string{"rollout", "restart", "deployment/revews"}, code: 1, err: "default/reviews-v1"},
 		{args: []string{"rollout", "status", "deployment/revews"}, code: 1, err: "default/reviews-v1"},
 		{args: []string{"scale", "deployment/reviews-v1", "-n", "prod", "--replicas=1"}, code: 1, err: "prod/reviews-v1: no such deployment"},
-		{args: []string{"scale", "reviews-v1", "--replicas=1"}, code: 2, err: "want deployment/NAME"},
-		{args: []string{"scale", "service/reviews", "--replicas=1"}, code: 2, err: "only deployments"},
+		{args: []string{"scale", "reviews-v1", "--replicas=1"}, code: 2, err: "want deployment/NAME or gateway/NAME"},
+		{args: []string{"scale", "service/reviews", "--replicas=1"}, code: 2, err: "only deployments and gateways"},
 		{args: []string{"scale", "deployment/reviews-v1", "--replicas=-1"}, code: 2, err: "want 0 or more"},
 		{args: []string{"scale", "deployment/reviews-v1"}, code: 2, err: `"replicas" not set`},
 	} {

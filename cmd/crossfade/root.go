@@ -66,8 +66,12 @@ func newRoot() *cobra.Command {
 		newUpCommand(),
 		newControlCommand(),
 		newGatewayCommand(),
+		newSuperviseCommand(),
 		newScaleCommand(),
 		newRolloutCommand(),
+		newUpgradeCommand(),
+		newDrainCommand(),
+		newUndrainCommand(),
 		newWarmupCommand(),
 		newWeightCommand(),
 		newGetCommand(),
@@ -154,7 +158,7 @@ func wants(names ...string) cobra.PositionalArgs {
 		usage := cmd.CommandPath() + " " + strings.Join(names, " ")
 		switch {
 		case len(args) < len(names):
-			missing := map[string]string{"ENDPOINT": "an endpoint", "FACTOR": "a factor", "deployment/NAME": "a deployment"}[names[len(args)]]
+			missing := map[string]string{"ENDPOINT": "an endpoint", "FACTOR": "a factor", "deployment/NAME": "a deployment", objectArg: "a deployment or a gateway"}[names[len(args)]]
 			return exitError{2, fmt.Errorf("name %s: %s", missing, usage)}
 		case len(args) > len(names):
 			return exitError{2, fmt.Errorf("%q is one too many: %s", args[len(names)], usage)}

@@ -13,14 +13,18 @@ func TestMisuseIsTwo(t *testing.T) {
 		"serve":                                 `there is no "crossfade serve"; there are: `,
 		"explian reviews -o json":               `there is no "crossfade explian"; did you mean explain?`,
 		"--what":                                "unknown flag: --what",
-		"get":                                   "get: what? There are: endpoints, events, services",
-		"get foo":                               `there is no "crossfade get foo"; there are: endpoints, events, services`,
+		"get":                                   "get: what? There are: drains, endpoints, events, gateways, services",
+		"get foo":                               `there is no "crossfade get foo"; there are: drains, endpoints, events, gateways, services`,
 		"get endpoint5":                         `there is no "crossfade get endpoint5"; did you mean endpoints?`,
 		"get foo --what":                        `there is no "crossfade get foo"`,
 		"get endpoints a b":                     "accepts at most 1 arg",
 		"get endpoints --what":                  `get endpoints: unknown flag: --what; see "crossfade get endpoints --help"`,
 		"rollout undo deployment/a":             `there is no "crossfade rollout undo"; there are: restart, status`,
-		"rollout restart":                       "name a deployment: crossfade rollout restart deployment/NAME",
+		"drain":                                 "drain: what? There are: gateway",
+		"drain gateway edge":                    `"edge" is one too many: crossfade drain gateway takes no arguments, only flags`,
+		"undrain gateways":                      `did you mean gateway?`,
+		"upgrade gateway/a gateway/b":           "accepts at most 1 arg",
+		"rollout restart":                       "name a deployment or a gateway: crossfade rollout restart deployment/NAME|gateway/NAME",
 		"scale deployment/a":                    `scale: required flag(s) "replicas" not set`,
 		"scale deployment/a --replicas=many":    "invalid argument",
 		"up":                                    `up: required flag(s) "file" not set`,
@@ -59,14 +63,17 @@ func TestHelpAndVersionAreFine(t *testing.T) {
 	}
 }
 
-func TestCompletionOffersDeploymentsAndFiles(t *testing.T) {
+func TestCompletionOffersDeploymentsGatewaysAndFiles(t *testing.T) {
 	_, api := startControl(t)
 	for _, line := range []string{"scale", "rollout restart", "rollout status"} {
 		args := append([]string{"__complete"}, strings.Fields(line)...)
 		code, stdout, _ := crossfade(t.Context(), append(args, "--control", api, "")...)
-		if code != 0 || !strings.Contains(stdout, "deployment/reviews-v1\n:4") {
+		if code != 0 || !strings.Contains(stdout, "deployment/reviews-v1\ngateway/ingressgateway\n:4") {
 			t.Errorf("%s: got exit code %d, %q", line, code, stdout)
 		}
+	}
+	if code, stdout, _ := crossfade(t.Context(), "__complete", "upgrade", "--control", api, ""); code != 0 || stdout != "gateway/ingressgateway\n:4\n" {
+		t.Errorf("upgrade: got exit code %d, %q", code, stdout)
 	}
 	// :0 lets the shell offer files.
 	if code, stdout, _ := crossfade(t.Context(), "__complete", "up", "-f", ""); code != 0 || !strings.HasPrefix(stdout, ":0") {

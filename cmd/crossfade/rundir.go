@@ -15,7 +15,7 @@ const socketName = "feed.sock"
 // makeRunDir makes a directory of this process for what lives only as long as it, below dir. Its path is short: that of
 // a Unix socket has at most 107 bytes. What those have left there that were killed it removes.
 func makeRunDir(dir string) (string, error) {
-	left, err := filepath.Glob(filepath.Join(dir, "crossfade-*-*", socketName))
+	left, err := filepath.Glob(filepath.Join(dir, "crossfade-*-*", "*.sock"))
 	if err != nil {
 		return "", err
 	}

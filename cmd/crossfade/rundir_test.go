@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"crossfade.dev/internal/process"
+	"crossfade.dev/internal/supervisor"
 )
 
 // TestRunDirsOfTheDeadAreRemoved leaves directories behind, as those do that are killed.
@@ -66,13 +66,12 @@ func TestRunDirsOfTheDeadAreRemoved(t *testing.T) {
 }
 
 func TestFarewell(t *testing.T) {
-	for want, exit := range map[string]process.Exit{
-		"0 requests were cut":    {},
-		"requests were cut at":   {Code: exitCut},
-		"ended with exit code 1": {Code: 1},
+	for want, cut := range map[string]error{
+		"0 requests were cut": nil,
+		"stopped: requests were cut: ingressgateway-1: exit code 3": &supervisor.CutError{Replicas: []string{"ingressgateway-1: exit code 3"}},
 	} {
-		if got := farewell(exit); !strings.Contains(got, want) {
-			t.Errorf("%v: got %q, want %q", exit, got, want)
+		if got := farewell(cut); !strings.Contains(got, want) {
+			t.Errorf("%v: got %q, want %q", cut, got, want)
 		}
 	}
 }

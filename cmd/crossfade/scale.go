@@ -4,13 +4,10 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-
-	"crossfade.dev/internal/control"
 )
 
 // A controlClient gives commands to a running control.
@@ -36,85 +33,59 @@ func (c *controlClient) command(ctx context.Context, path string, body map[strin
 	return answer.Close() // it only says that the command is accepted
 }
 
-// workloads returns all deployments.
-func (c *controlClient) workloads(ctx context.Context) ([]control.WorkloadStatus, error) {
-	return ask[[]control.WorkloadStatus](ctx, &c.api, "/api/v1/workloads", nil)
+// waitFlags are those of commands whose outcome may be waited for.
+type waitFlags struct {
+	wait    bool
+	timeout time.Duration
 }
 
-// status says how far a deployment is.
-func (c *controlClient) status(ctx context.Context, name string) (control.WorkloadStatus, error) {
-	all, err := c.workloads(ctx)
-	if err != nil {
-		return control.WorkloadStatus{}, err
-	}
-	var names []string
-	for _, w := range all {
-		if w.Name == name && w.Namespace == c.namespace {
-			return w, nil
-		}
-		names = append(names, w.Namespace+"/"+w.Name)
-	}
-	return control.WorkloadStatus{}, fmt.Errorf("%s/%s: %w; there are: %s", c.namespace, name, control.ErrUnknown, strings.Join(names, ", "))
+func (f *waitFlags) add(flags *pflag.FlagSet) {
+	flags.BoolVar(&f.wait, "wait", false, "wait until it runs as wanted, and show how far it is")
+	flags.DurationVar(&f.timeout, "timeout", rolloutTimeout, "how long to wait")
 }
 
-// completionTimeout is how long a shell waits for names.
-const completionTimeout = time.Second
-
-// complete offers the deployments to the shell.
-func (c *controlClient) complete(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
-	ctx, cancel := context.WithTimeout(cmd.Context(), completionTimeout)
+// until waits for an object, if that is asked for.
+func (f *waitFlags) until(cmd *cobra.Command, c *controlClient, o object) error {
+	if !f.wait {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(cmd.Context(), f.timeout)
 	defer cancel()
-	all, err := c.workloads(ctx)
-	if err != nil || len(args) > 0 {
-		return nil, cobra.ShellCompDirectiveNoFileComp // nobody to ask: nothing to offer
-	}
-	var names []string
-	for _, w := range all {
-		if w.Namespace == c.namespace {
-			names = append(names, "deployment/"+w.Name)
-		}
-	}
-	return names, cobra.ShellCompDirectiveNoFileComp
-}
-
-// deploymentName reads "deployment/NAME" (or deploy/NAME, deployments/NAME), the only kind there is.
-func deploymentName(arg string) (string, error) {
-	kind, name, ok := strings.Cut(arg, "/")
-	switch {
-	case !ok || name == "":
-		return "", exitError{2, fmt.Errorf("%q: want deployment/NAME", arg)}
-	case kind != "deployment" && kind != "deployments" && kind != "deploy":
-		return "", exitError{2, fmt.Errorf("%q: only deployments can be scaled and restarted here, want deployment/NAME", arg)}
-	}
-	return name, nil
+	return rolledOut(ctx, c, o, cmd.OutOrStdout())
 }
 
 func newScaleCommand() *cobra.Command {
 	var c controlClient
+	var w waitFlags
 	var replicas int
 	cmd := &cobra.Command{
-		Use:     "scale deployment/NAME --replicas=N",
-		Short:   "Set how many replicas of a deployment run",
-		Long:    "scale sets a deployment's replicas. It holds, over restarts of control too, until the configuration says another number.",
-		Example: "  crossfade scale deployment/reviews-v2 --replicas=1",
-		Args:    wants("deployment/NAME"),
+		Use:   "scale " + objectArg + " --replicas=N",
+		Short: "Set how many replicas of a deployment or a gateway run",
+		Long: `scale sets the replicas of a deployment or a gateway. It holds, over restarts of control too, until the
+configuration says another number. Those that are too many leave without losing a request; a gateway keeps at least one.`,
+		Example: "  crossfade scale deployment/reviews-v2 --replicas=1\n  crossfade scale gateway/ingressgateway --replicas=1 --wait",
+		Args:    wants(objectArg),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			name, err := deploymentName(args[0])
+			o, err := readObject(args[0])
 			if err != nil {
 				return err
 			}
-			if replicas < 0 {
-				return exitError{2, fmt.Errorf("--replicas %d: want 0 or more", replicas)}
-			}
-			if err := c.command(cmd.Context(), "/api/v1/scale", map[string]any{"name": name, "replicas": replicas}); err != nil {
+			if err := checkReplicas(o, replicas); err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "deployment/%s scaled to %d\n", name, replicas)
-			return err
+			if err := c.tell(cmd.Context(), "/api/v1/scale", o, map[string]any{"replicas": replicas}); err != nil {
+				return err
+			}
+			if _, err := fmt.Fprintf(cmd.OutOrStdout(), "%s scaled to %d\n", o, replicas); err != nil {
+				return err
+			}
+			c.noteNobody(cmd, o)
+			return w.until(cmd, &c, o)
 		},
 	}
 	cmd.Flags().IntVar(&replicas, "replicas", 0, "how many")
-	c.add(cmd.Flags(), "deployment")
+	c.addObjects(cmd.Flags())
+	w.add(cmd.Flags())
 	cmd.ValidArgsFunction = c.complete
 	require(cmd, "replicas")
 	return cmd

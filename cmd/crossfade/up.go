@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"time"
@@ -16,17 +17,28 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"crossfade.dev/internal/config"
+	"crossfade.dev/internal/drain"
 	"crossfade.dev/internal/feed"
 	"crossfade.dev/internal/fleet"
 	"crossfade.dev/internal/local"
 	"crossfade.dev/internal/process"
+	"crossfade.dev/internal/supervisor"
 )
 
-// programGrace is what control and the gateway have to end in.
+// programGrace is what control has to end in.
 const programGrace = 40 * time.Second
 
 // localGrace bounds draining the gateway, and then the local instances, when everything is told to stop.
 const localGrace = 10 * time.Second
+
+// localTimers are how a gateway leaves that no load balancer stands before. Who supervises it waits as long as it takes.
+func localTimers() timerFlags {
+	const spread, patience = 2 * time.Second, 24 * time.Hour
+	return timerFlags{
+		Timers: drain.Timers{Quiet: drain.Defaults().Quiet, Requests: localGrace, Long: localGrace, Spread: spread},
+		grace:  patience,
+	}
+}
 
 type upFlags struct {
 	controlFlags
@@ -37,10 +49,10 @@ func newUpCommand() *cobra.Command {
 	f := upFlags{controlFlags: controlFlags{alone: true}}
 	cmd := &cobra.Command{
 		Use:   "up -f DIR",
-		Short: "Run everything on this machine: control, gateway, and every Deployment as local processes",
-		Long: `up starts control and a gateway as processes of their own, runs each Deployment's command on loopback
-addresses with a sidecar in front of every replica, and keeps all of them running until it is stopped. Then
-everything drains before it ends.`,
+		Short: "Run everything on this machine: control, gateways, and every Deployment as local processes",
+		Long: `up starts control and the replicas of gateways as processes of their own, runs each Deployment's command on
+loopback addresses with a sidecar in front of every replica, and keeps all of them running until it is stopped. Then
+everything drains before it ends. It owns the gateways' listening sockets itself, so their replicas may come and go.`,
 		Example: "  crossfade up -f examples/bookinfo",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -51,7 +63,7 @@ everything drains before it ends.`,
 	flags.StringVarP(&f.dir, "file", "f", "", "directory (or file) of configuration")
 	flags.StringVar(&f.state, "state", "", "directory for what survives a restart (default: one for this configuration, below "+defaultState()+")")
 	flags.StringVar(&f.admin, "control", "127.0.0.1:15014", "address of control's admin API")
-	flags.StringVar(&f.gatewayAdmin, "admin", "127.0.0.1:15000", "address of the gateway's admin API")
+	flags.StringVar(&f.gatewayAdmin, "admin", "127.0.0.1:15000", "address of the gateway's admin API; those of its replicas are 101 ports above and on")
 	flags.StringVar(&f.address, "gateway-address", "127.0.0.1", "address on which gateways serve their ports")
 	flags.StringVar(&f.mesh, "mesh", "127.0.0.1:15001", "address for calls between services")
 	flags.BoolVar(&f.privileged, "privileged-ports", false, "serve gateway ports below 1024 as they are, not at +8000")
@@ -93,7 +105,7 @@ func runUp(ctx context.Context, f upFlags, stdout, stderr io.Writer) error {
 		return err
 	}
 	out := newOutput(stderr)
-	err = errors.Join(supervise(ctx, f, self, link, stdout, out), link.Close())
+	err = errors.Join(supervise(ctx, f, self, run, link, stdout, out), link.Close())
 	patience, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
 	out.Close(patience.Done())
@@ -102,8 +114,12 @@ func runUp(ctx context.Context, f upFlags, stdout, stderr io.Writer) error {
 
 // supervise runs the programs. They end from the front to the back: the gateway drains while everything behind
 // it still serves, then the instances leave, control last.
-func supervise(ctx context.Context, f upFlags, self string, link *feed.Client, stdout, stderr io.Writer) error {
+func supervise(ctx context.Context, f upFlags, self, run string, link *feed.Client, stdout, stderr io.Writer) error {
 	log := f.logs.logger(stderr)
+	front, err := f.front(ctx, run, link, stderr, log)
+	if err != nil {
+		return err
+	}
 	level, place := "--log-level="+f.logs.level.String(), "--locality="+f.place.String()
 	runtime := local.Runtime{
 		Feed: link, Self: self, PathDirs: []string{filepath.Dir(self)}, Mesh: f.mesh, Env: os.Environ(), Output: stderr, Quit: localGrace, Log: log,
@@ -112,51 +128,69 @@ func supervise(ctx context.Context, f upFlags, self string, link *feed.Client, s
 		"control", "--file", f.dir, "--socket", f.socket, "--state", f.state, "--admin", f.admin, "--mesh", f.mesh, "--gateway-address", f.address,
 		fmt.Sprintf("--privileged-ports=%t", f.privileged), fmt.Sprintf("--strict=%t", f.strict), "--told", place, level,
 	}}
-	gateway := process.Spec{Name: "gateway-1", Path: self, Stdout: stderr, Stderr: stderr, Args: []string{
-		"gateway", "--id", "gateway-1", "--feed", "unix:" + f.socket, "--state", f.state, "--admin", f.gatewayAdmin,
-		"--drain", localGrace.String(), place, level,
-	}}
 	for _, label := range f.labels.list() {
 		control.Args = append(control.Args, "--label", label)
-		gateway.Args = append(gateway.Args, "--label", label)
 	}
 	var group errgroup.Group
-	var front process.Process // the gateway's last
+	var cut error // what the gateways could not let end
 	instances, stopInstances := context.WithCancel(context.WithoutCancel(ctx))
 	writer, stopWriter := context.WithCancel(context.WithoutCancel(ctx))
 	group.Go(func() error {
 		defer stopInstances()
-		return keep(ctx, gateway, log, func(p process.Process) { front = p })
+		err := front.Run(ctx)
+		if lost, ok := errors.AsType[*supervisor.CutError](err); ok {
+			cut, err = lost, nil
+		}
+		return err
 	})
 	group.Go(func() error {
 		defer stopWriter()
 		return runtime.Run(instances)
 	})
-	group.Go(func() error { return keep(writer, control, log, nil) })
+	group.Go(func() error { return keep(writer, control, log) })
 	group.Go(func() error { return announce(ctx, f, link, stdout) })
-	err := group.Wait()
-	if err == nil && front != nil {
-		_, err = fmt.Fprintln(stdout, farewell(front.Exit()))
+	err = group.Wait()
+	if err == nil {
+		_, err = fmt.Fprintln(stdout, farewell(cut))
 	}
 	return err
 }
 
-// farewell says what became of the requests that were open when everything was told to stop.
-func farewell(gateway process.Exit) string {
-	switch {
-	case gateway.OK():
-		return "stopped: everything was drained, 0 requests were cut"
-	case gateway.Code == exitCut:
-		return "stopped: requests were cut at the end of the drain, as the gateway says above"
+// front is what runs the gateways.
+func (f upFlags) front(ctx context.Context, run string, link *feed.Client, output io.Writer, log *slog.Logger) (*supervisor.Supervisor, error) {
+	flags := superviseFlags{
+		id: "supervisor", feed: "unix:" + f.socket, state: f.state, admin: f.gatewayAdmin, health: f.health(),
+		timers: localTimers(), place: f.place, labels: f.labels, logs: f.logs,
 	}
-	return "stopped: the gateway ended with " + gateway.String()
+	s, err := flags.supervisor(ctx, run, nil, output, log)
+	if err != nil {
+		return nil, err
+	}
+	s.Control, s.Hurry = link, hurries(ctx)
+	return s, nil
 }
 
-// keep runs a program until ctx ends, and starts it again whenever it dies. A started that is not nil hears of each.
-func keep(ctx context.Context, spec process.Spec, log *slog.Logger, started func(process.Process)) error {
+// health is where load balancers would look.
+func (f upFlags) health() string {
+	at, err := netip.ParseAddr(f.address)
+	if err != nil || at.IsUnspecified() { // each sidecar has its own
+		at = netip.Addr{}
+	}
+	return (&gatewayFlags{address: at}).healthAddress()
+}
+
+// farewell says what became of the requests that were open when everything was told to stop.
+func farewell(cut error) string {
+	if cut == nil {
+		return "stopped: everything was drained, 0 requests were cut"
+	}
+	return "stopped: " + cut.Error()
+}
+
+// keep runs a program until ctx ends, and starts it again whenever it dies.
+func keep(ctx context.Context, spec process.Spec, log *slog.Logger) error {
 	keeper := process.Keeper{
 		Start:   func() (process.Process, error) { return process.Start(spec) },
-		Started: started,
 		Backoff: process.Backoff{Min: 100 * time.Millisecond, Max: 10 * time.Second, Reset: 10 * time.Second},
 		Grace:   programGrace,
 		Exited: func(exit process.Exit, wait time.Duration) {
@@ -179,7 +213,7 @@ func stateOf(dir string) string {
 
 // free says which address is taken, before anything is started.
 func free(ctx context.Context, f upFlags, listeners []fleet.Listener) error {
-	addresses := map[string]string{f.admin: "--control", f.gatewayAdmin: "--admin"}
+	addresses := map[string]string{f.admin: "--control", f.gatewayAdmin: "--admin", f.health(): "health checks"}
 	for _, l := range listeners {
 		addresses[l.Address] = "listener " + l.Name
 	}

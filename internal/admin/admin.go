@@ -21,6 +21,7 @@ package admin
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"io"
 	"log/slog"
@@ -37,10 +38,12 @@ type Config struct {
 	Program string       // "gateway", "sidecar" or "control"
 	ID      string       // unique among the programs of a fleet: "gateway-1"
 	Version string
-	Started time.Time    // when the program began, on its monotonic clock
-	Hosts   []string     // host names to be asked under, besides localhost and the program's own addresses
-	Mounts  []Mount      // what the program adds
-	Log     *slog.Logger // nil is silent
+	Started time.Time                   // when the program began, on its monotonic clock
+	Hosts   []string                    // host names to be asked under, besides localhost and the program's own addresses
+	Leaver  Leaver                      // takes the program out of service; nil where that has its own way, or none
+	Mounts  []Mount                     // what the program adds
+	Reset   func(context.Context) error // sets to zero what World only shows copies of; nil where that is nothing
+	Log     *slog.Logger                // nil is silent
 }
 
 // A Mount is a path that a program adds. It stands behind [Guard] like every other.
@@ -58,7 +61,7 @@ func Handler(c Config) http.Handler {
 	a := &api{Config: c}
 	a.reset.Store(&c.Started)
 	a.metrics = a.prometheus()
-	mounts := slices.Concat(a.mounts(), c.Mounts)
+	mounts := slices.Concat(a.mounts(), a.leaving(), c.Mounts)
 	mux := http.NewServeMux()
 	for _, m := range mounts {
 		mux.Handle(m.Pattern, m.Handler)
@@ -89,6 +92,7 @@ func (a *api) mounts() []Mount {
 		{"GET /api/v1/services", "services and their pools as JSON; ?service=NAME, ?watch=1", http.HandlerFunc(a.apiServices)},
 		{"GET /api/v1/endpoints", "endpoints as JSON; ?service=NAME, ?subset=NAME, ?watch=1", http.HandlerFunc(a.apiEndpoints)},
 		{"GET /api/v1/events", "what happened, as JSON; ?since=RFC3339|DURATION, ?watch=1", http.HandlerFunc(a.apiEvents)},
+		{"GET /api/v1/sum", "everything that is counted, as JSON, for a supervisor; ?last=1: when the program ends", http.HandlerFunc(a.sum)},
 		{"GET /api/v1/explain", "who gets what share and why, in sentences; ?service=NAME", http.HandlerFunc(a.apiExplain)},
 	}
 }
@@ -106,6 +110,12 @@ func (a *api) ready(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (a *api) resetCounters(w http.ResponseWriter, r *http.Request) {
+	if a.Reset != nil {
+		if err := a.Reset(r.Context()); err != nil {
+			http.Error(w, err.Error(), http.StatusBadGateway)
+			return
+		}
+	}
 	world := a.world()
 	for _, p := range world.Pools {
 		if p.Traffic != nil {

@@ -47,6 +47,7 @@ type collector struct {
 	group                                *prometheus.Desc
 	ready, snapshot, viewAge             *prometheus.Desc
 	config, build                        *prometheus.Desc
+	leave                                leaveMetrics
 }
 
 // Places are the metrics of one kind of place that requests pass.
@@ -91,6 +92,7 @@ func newCollector(a *api) *collector {
 		snapshot: desc("snapshot_number", "Number of the snapshot in force."),
 		viewAge:  desc("view_age_seconds", "Time since the snapshot in force was taken."),
 		config:   desc("config_info", "Digest of the configuration in force, as a label; always 1.", "digest"),
+		leave:    newLeaveMetrics(desc),
 		build:    desc("build_info", "Version of the program, as a label; always 1.", "program", "version"),
 	}
 	for _, f := range rampTable {
@@ -137,6 +139,9 @@ func (c *collector) Collect(metrics chan<- prometheus.Metric) {
 	}
 	if world.Streams != nil {
 		send(out, c.streams, streamsTable, world.Streams)
+	}
+	if world.Drain != nil {
+		c.leave.collect(out, world.Drain, world.Conns)
 	}
 	for name, d := range world.Listeners {
 		send(out, c.listener, listenerTable, d, name)

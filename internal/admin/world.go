@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"crossfade.dev/internal/balancer"
+	"crossfade.dev/internal/drain"
 	"crossfade.dev/internal/evidence"
 	"crossfade.dev/internal/fleet"
 	"crossfade.dev/internal/http2"
@@ -23,6 +24,8 @@ type World struct {
 	Pools       []Pool                          // none where the program does not balance: all of View's are shown, without traffic
 	Listeners   map[string]*evidence.Downstream // by name
 	Streams     *http2.Stats                    // of all clients' connections of HTTP/2; nil where the program serves none
+	Drain       *drain.Report                   // what its leave has come to, Serving while it stays; nil where the program serves nobody
+	Conns       int                             // clients' connections that are open
 	Locality    fleet.Locality                  // where this program stands
 	Ready       bool
 	ReadyReason string // why it is not ready

@@ -41,6 +41,7 @@ type builder struct {
 	workloads  []fleet.Workload
 	deployed   []*object // that the workloads come from
 	instances  []fleet.Instance
+	serving    *gatewayGroup // the IstioGateway; nil where there is none
 }
 
 // build puts the objects of all files together. Their order does not matter.
@@ -54,12 +55,14 @@ func build(objects []*object, o Options) (*fleet.Desired, []Finding) {
 	}
 	objects = b.unique(objects)
 	b.namespaces = namespacesOf(objects)
+	b.addGatewayGroup(objects)
 	for _, obj := range objects {
 		b.declare(obj)
 	}
 	b.addEntries()
 	b.addSlices()
 	b.applyRules()
+	b.checkGatewayGroup()
 	b.resolveRoutes(objects)
 	b.addGatewayListeners()
 	b.addMeshListener()
@@ -117,7 +120,7 @@ func namespacesOf(objects []*object) []string {
 	var list []string
 	for _, o := range objects {
 		switch o.kind {
-		case "Gateway", "Namespace": // nobody in there calls a service by what is hidden
+		case "Gateway", "IstioGateway", "Namespace": // nobody in there calls a service by what is hidden
 		default:
 			list = append(list, o.meta.Namespace)
 		}
@@ -153,7 +156,7 @@ func (b *builder) declare(o *object) {
 		b.addEndpoints(o, body)
 	case *apps.Deployment:
 		b.addWorkload(o, &body.Spec)
-	default: // Namespace and ServiceAccount: their tables say why nothing comes of them
+	default: // the IstioGateway is in already; of Namespace and ServiceAccount their tables say why nothing comes of them
 	}
 }
 
@@ -183,6 +186,8 @@ func (b *builder) checkAnnotations(o *object) {
 			b.report(o, UnknownField, path, "unknown annotation%s", didYouMean(name, []string{shiftBudget, hashBound}))
 		case domain == "istio.io" || strings.HasSuffix(domain, ".istio.io"):
 			b.warn(o, path, "crossfade does not act on this annotation")
+		default:
+			b.checkGatewayAnnotation(o, name, path)
 		}
 	}
 }
@@ -194,12 +199,16 @@ func (b *builder) desired() *fleet.Desired {
 		d.Services = append(d.Services, h.services...)
 	}
 	slices.SortFunc(d.Services, func(x, y fleet.Service) int { return cmp.Compare(x.Name, y.Name) })
+	if b.serving != nil {
+		d.Groups = []fleet.GatewayGroup{b.serving.GatewayGroup}
+	}
 	d.Digest = digest(struct {
 		Services  []fleet.Service
 		Listeners []fleet.Listener
 		Workloads []fleet.Workload
 		Instances []fleet.Instance
-	}{d.Services, d.Listeners, d.Workloads, d.Instances})
+		Groups    []fleet.GatewayGroup `json:",omitempty"` // so that the digest of what has none stays what it was
+	}{d.Services, d.Listeners, d.Workloads, d.Instances, d.Groups})
 	return d
 }
 

@@ -1,5 +1,5 @@
-// Package config turns a directory of YAML into what people asked for: Istio's networking kinds and the
-// Kubernetes kinds beside them become one [fleet.Desired].
+// Package config turns a directory of YAML into what people asked for: Istio's networking kinds, ASM's IstioGateway
+// and the Kubernetes kinds beside them become one [fleet.Desired].
 //
 // A setting is applied or it is named in a [Finding]; nothing is dropped in silence. Which field of which kind
 // is applied stands in tables (see [Kinds]): the strict pass over the YAML and the guide for people read the same ones.
@@ -9,7 +9,7 @@ import "crossfade.dev/internal/fleet"
 
 // Options say what the loader cannot read from the directory.
 type Options struct {
-	Labels      map[string]string // that this gateway carries; nil means DefaultLabels
+	Labels      map[string]string // that this gateway carries; nil means DefaultLabels, in whose place an IstioGateway puts its own
 	Locality    fleet.Locality    // where it stands
 	Alone       bool              // there is no other: what its Labels and Locality leave without effect is a warning
 	PortOffset  uint32            // added to gateway ports below 1024: 8000, or 0 when they may be bound

@@ -115,7 +115,7 @@ var effects = []effect{
 }
 
 func TestEveryAppliedFieldHasAnEffect(t *testing.T) {
-	for file, list := range map[string][]effect{"everything.yaml": effects, "routing.yaml": routingEffects} {
+	for file, list := range map[string][]effect{"everything.yaml": effects, "routing.yaml": routingEffects, "asm-gateway.yaml": gatewayEffects} {
 		base, err := os.ReadFile("testdata/good/" + file)
 		if err != nil {
 			t.Fatal(err)
@@ -157,7 +157,7 @@ func (e effect) compare(t *testing.T, before, after any) {
 // TestEffectsAreComplete fails when a field is applied and no effect above shows it.
 func TestEffectsAreComplete(t *testing.T) {
 	shown := map[string]bool{}
-	for _, e := range slices.Concat(effects, routingEffects, tlsEffects, balancingEffects(), clientTLSEffects(""), probeEffects()) {
+	for _, e := range slices.Concat(effects, routingEffects, gatewayEffects, tlsEffects, balancingEffects(), clientTLSEffects(""), probeEffects()) {
 		shown[e.field] = true
 	}
 	common := map[string]bool{}
@@ -183,7 +183,7 @@ func outcomeOf(desired *fleet.Desired, findings []Finding) any {
 	all := map[string]any{"Findings": text(findings)}
 	if desired != nil {
 		all["Services"], all["Listeners"] = desired.Services, desired.Listeners
-		all["Workloads"], all["Instances"] = desired.Workloads, desired.Instances
+		all["Workloads"], all["Instances"], all["Groups"] = desired.Workloads, desired.Instances, desired.Groups
 	}
 	encoded, err := json.Marshal(all)
 	if err != nil {

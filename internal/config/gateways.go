@@ -70,8 +70,7 @@ func (b *builder) addGateway(o *object, g *networking.Gateway) {
 	b.gateways[o.key()] = gw
 	for _, name := range slices.Sorted(maps.Keys(g.Selector)) {
 		if got := b.options.Labels[name]; got != g.Selector[name] {
-			b.report(o, Reference, "spec.selector["+name+"]", "this gateway does not carry %s=%s; it carries %s: select that, or start it with --label %s=%s",
-				name, clip(g.Selector[name]), labelText(b.options.Labels), name, clip(g.Selector[name]))
+			b.report(o, Reference, "spec.selector["+name+"]", "%s", b.whoCarries(name, clip(g.Selector[name])))
 		}
 	}
 	if len(g.Servers) == 0 {
@@ -79,9 +78,11 @@ func (b *builder) addGateway(o *object, g *networking.Gateway) {
 	}
 	for i, s := range g.Servers {
 		path := fmt.Sprintf("spec.servers[%d]", i)
-		if b.checkServer(o, path, s) {
-			own := server{path: path, port: s.Port.Number, hosts: b.serverHosts(o, path, s.Hosts)}
+		own := server{path: path, port: s.GetPort().GetNumber(), hosts: b.serverHosts(o, path, s.GetHosts())}
+		if s.GetPort().GetProtocol() != "" { // else nobody knows what tls would have to say
 			b.serverTLS(o, &own, s)
+		}
+		if b.checkServer(o, path, s) {
 			gw.servers = append(gw.servers, own)
 		}
 	}

@@ -19,7 +19,7 @@ func TestYAMLInGuidesLoads(t *testing.T) {
 	for _, file := range glob(t, "../../docs/guides/*.md") {
 		for _, example := range examples(t, file) {
 			t.Run(example.Name, func(t *testing.T) {
-				files := []File{example}
+				files := []File{example, readSample(t, "testdata/istio/around/gateway.yaml")}
 				for i, document := range bytes.Split(around, []byte("---\n")) {
 					if name := nameOf(document); !bytes.Contains(example.Data, name) {
 						files = append(files, File{Name: fmt.Sprintf("around-%d.yaml", i), Data: document})

@@ -55,6 +55,7 @@ func Kinds() []Kind {
 		istioKind[networking.ServiceEntry]("ServiceEntry", serviceEntryTable),
 		istioKind[networking.WorkloadEntry]("WorkloadEntry", workloadEntryTable),
 		istioKind[networking.WorkloadGroup]("WorkloadGroup", workloadGroupTable),
+		istioGatewayKind(),
 		kubernetesKind[core.Service]("Service", "v1", serviceTable),
 		kubernetesKind[discovery.EndpointSlice]("EndpointSlice", "discovery.k8s.io/v1", endpointSliceTable),
 		kubernetesKind[core.Endpoints]("Endpoints", "v1", endpointsTable), //nolint:staticcheck // older clusters still write them
@@ -166,5 +167,6 @@ var knownElsewhereTable = map[string][]string{
 	"extensions.istio.io":          {"WasmPlugin"},
 	"gateway.networking.k8s.io":    {"Gateway", "GatewayClass", "GRPCRoute", "HTTPRoute", "ReferenceGrant", "TCPRoute", "TLSRoute", "UDPRoute"},
 	"install.istio.io":             {"IstioOperator"},
+	"istio.alibabacloud.com":       {"ASMLocalRateLimiter", "TrafficLabel"},
 	"admissionregistration.k8s.io": {"MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"},
 }

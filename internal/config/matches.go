@@ -134,6 +134,7 @@ func (b *builder) headerMatches(o *object, path string, from map[string]*network
 	var list []fleet.NamedMatch
 	for _, key := range slices.Sorted(maps.Keys(from)) {
 		at, name := path+"["+key+"]", strings.ToLower(key)
+		value := b.namedValue(o, at, from[key])
 		switch {
 		case slices.Contains(requestLineTable, name):
 			b.warn(o, at, "is passed over, as Istio does; the match has a field %s of its own", name)
@@ -145,7 +146,7 @@ func (b *builder) headerMatches(o *object, path string, from map[string]*network
 			b.report(o, Conflict, at, "%s stands here twice, in another case; keep one", name)
 			continue
 		}
-		list = append(list, fleet.NamedMatch{Name: name, Value: b.namedValue(o, at, from[key])})
+		list = append(list, fleet.NamedMatch{Name: name, Value: value})
 	}
 	return list
 }
@@ -155,11 +156,12 @@ func (b *builder) queryMatches(o *object, path string, from map[string]*networki
 	var list []fleet.NamedMatch
 	for _, key := range slices.Sorted(maps.Keys(from)) {
 		at := path + "[" + key + "]"
+		value := b.namedValue(o, at, from[key])
 		if key == "" {
 			b.report(o, Invalid, at, "a query parameter must have a name")
 			continue
 		}
-		list = append(list, fleet.NamedMatch{Name: key, Value: b.namedValue(o, at, from[key])})
+		list = append(list, fleet.NamedMatch{Name: key, Value: value})
 	}
 	return list
 }

@@ -198,7 +198,11 @@ func (o *object) decode(value any, read func(map[string]any) (any, error)) error
 	if err := readInto(fields["metadata"], &o.meta); err != nil {
 		return err
 	}
-	if o.meta.Namespace == "" {
+	switch {
+	case o.meta.Namespace != "":
+	case o.kind == "IstioGateway":
+		o.meta.Namespace = gatewayNamespace
+	default:
 		o.meta.Namespace = defaultNamespace
 	}
 	var err error

@@ -45,11 +45,14 @@ func (b *builder) plans(v *virtual) []plan {
 		p.route.Headers = b.headerEdits(o, path+".headers", h.GetHeaders())
 		b.routeAuthority(o, path, h, &p.route)
 		for j, d := range p.to {
-			at := fmt.Sprintf("%s.route[%d].headers", path, j)
-			if d.GetHeaders() != nil {
-				b.noAuthority(o, at, d.Headers)
+			at := fmt.Sprintf("%s.route[%d]", path, j)
+			if d.GetDestination().GetHost() == "" { // also where nothing comes of the route
+				b.report(o, Missing, at+".destination.host", "is missing; name a service")
 			}
-			p.edits = append(p.edits, b.headerEdits(o, at, d.GetHeaders()))
+			if d.GetHeaders() != nil {
+				b.noAuthority(o, at+".headers", d.Headers)
+			}
+			p.edits = append(p.edits, b.headerEdits(o, at+".headers", d.GetHeaders()))
 		}
 		if d := h.GetDelegate(); d != nil {
 			p.delegate = b.delegateKey(v, path, d)

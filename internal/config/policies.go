@@ -127,23 +127,31 @@ func (b *builder) addRule(o *object, r *networking.DestinationRule) {
 	rule.policy = b.trafficPolicy(rule, "spec.trafficPolicy", r.TrafficPolicy)
 	for i, s := range r.Subsets {
 		path := fmt.Sprintf("spec.subsets[%d]", i)
-		switch {
-		case s.GetName() == "":
-			b.report(o, Missing, path+".name", "is missing; give the subset a name")
-			continue
-		case !isLabel(s.Name):
-			b.report(o, Invalid, path+".name", `%q is no name for a subset: lower-case letters, digits and "-" only`, clip(s.Name))
-		case rule.subset(s.Name) != nil:
-			b.report(o, Conflict, path+".name", "subset %q is there already; rename or remove one", s.Name)
-			continue
+		own := subset{name: s.GetName(), path: path, labels: s.GetLabels()}
+		own.policy = b.trafficPolicy(rule, path+".trafficPolicy", s.GetTrafficPolicy()) // also where the name is wrong: what can be read is checked
+		if b.checkSubsetName(rule, &own) {
+			rule.subsets = append(rule.subsets, own)
 		}
-		rule.subsets = append(rule.subsets, subset{
-			name: s.Name, path: path, labels: s.Labels, policy: b.trafficPolicy(rule, path+".trafficPolicy", s.TrafficPolicy),
-		})
 	}
 	if exported && isHost(r.Host) {
 		b.rules = append(b.rules, rule)
 	}
+}
+
+// checkSubsetName says whether routes can name a subset of a rule.
+func (b *builder) checkSubsetName(rule *hostRule, s *subset) bool {
+	at := s.path + ".name"
+	switch {
+	case s.name == "":
+		b.report(rule.object, Missing, at, "is missing; give the subset a name")
+		return false
+	case !isLabel(s.name):
+		b.report(rule.object, Invalid, at, `%q is no name for a subset: lower-case letters, digits and "-" only`, clip(s.name))
+	case rule.subset(s.name) != nil:
+		b.report(rule.object, Conflict, at, "subset %q is there already; rename or remove one", s.name)
+		return false
+	}
+	return true
 }
 
 // checkWorkloads makes sure that a rule for some callers is for this data plane: it sends for all of them.
@@ -255,10 +263,9 @@ func (b *builder) warmup(o *object, path string, lb *networking.LoadBalancerSett
 		field = path + ".warmup.duration"
 		if lb.Warmup.Duration == nil {
 			b.report(o, Missing, field, `is missing; say how long a new endpoint warms up, as in "120s"`)
-			return fleet.Warmup{}
 		}
-		w.Window = lb.Warmup.Duration.AsDuration()
-		if !b.curve(o, path+".warmup", lb.Warmup, &w) {
+		w.Window = lasting(lb.Warmup.Duration)
+		if !b.curve(o, path+".warmup", lb.Warmup, &w) || w.Window == 0 {
 			return w
 		}
 	case older != nil:

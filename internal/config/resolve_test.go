@@ -280,6 +280,11 @@ func FuzzParse(f *testing.F) {
 				t.Error(err)
 			}
 		}
+		for _, g := range d.Groups {
+			if g.Name == "" || g.Namespace == "" || g.Replicas < 1 || g.Replicas > fleet.MaxGatewayReplicas || g.Drain < 0 || g.Labels["istio"] != g.Name {
+				t.Errorf("gateway %+v", g)
+			}
+		}
 		for _, s := range d.Services {
 			if len(s.Pools) == 0 || s.Port == 0 || s.Port > 65535 {
 				t.Errorf("service %+v", s)

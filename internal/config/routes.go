@@ -22,14 +22,13 @@ type virtual struct {
 	used     bool // of a delegate: somebody delegates to it
 }
 
-// delegate says whether a VirtualService holds routes for others: those that have no hosts do.
-func (v *virtual) delegate() bool { return len(v.spec.Hosts) == 0 }
+// delegate says whether a VirtualService holds routes for others: those that have no hosts do. Of one whose hosts could
+// not be read nobody knows.
+func (v *virtual) delegate() bool { return len(v.spec.Hosts) == 0 && !v.object.faulty("spec.hosts") }
 
 // addVirtual takes in a VirtualService.
 func (b *builder) addVirtual(o *object, s *networking.VirtualService) {
-	if !b.exported(o, s.ExportTo) {
-		return
-	}
+	exported := b.exported(o, s.ExportTo)
 	v := &virtual{object: o, spec: s, mesh: len(s.Gateways) == 0}
 	for _, name := range s.Gateways {
 		v.mesh = v.mesh || name == meshGateway
@@ -43,14 +42,16 @@ func (b *builder) addVirtual(o *object, s *networking.VirtualService) {
 		b.report(o, Missing, "spec.http", "is missing; without routes every request would be refused")
 	}
 	v.plans = b.plans(v)
-	if v.delegate() {
+	switch {
+	case !exported:
+	case v.delegate():
 		if len(s.Gateways) > 0 {
 			b.report(o, Invalid, "spec.gateways", "a VirtualService without hosts is a delegate, and belongs to the gateways of those that delegate to it; name hosts, or remove this")
 		}
 		b.delegates[o.key()] = v
-		return
+	default:
+		b.virtuals = append(b.virtuals, v)
 	}
-	b.virtuals = append(b.virtuals, v)
 }
 
 func (b *builder) virtualHostNames(v *virtual) {
@@ -210,8 +211,7 @@ func (b *builder) destinations(p *plan, port uint32) []fleet.Destination {
 
 // destination finds the service that a destination means.
 func (b *builder) destination(o *object, path string, d *networking.Destination, arrival uint32) (service string, ok bool) {
-	if d.GetHost() == "" {
-		b.report(o, Missing, path+".host", "is missing; name a service")
+	if d.GetHost() == "" { // plans has named it
 		return "", false
 	}
 	full := fqdn(d.Host, o.meta.Namespace)

@@ -196,6 +196,8 @@ func (c *shapes) goType(t reflect.Type) *shape {
 		return &shape{is: boolShape}
 	case reflect.Int32:
 		return &shape{is: intShape, min: math.MinInt32, max: math.MaxInt32}
+	case reflect.Uint32:
+		return &shape{is: intShape, max: math.MaxUint32}
 	case reflect.Int, reflect.Int64:
 		return &shape{is: intShape, min: math.MinInt64, max: math.MaxInt64}
 	case reflect.Float32, reflect.Float64:

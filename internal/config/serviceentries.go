@@ -15,9 +15,7 @@ import (
 
 // addServiceEntry takes in a ServiceEntry.
 func (b *builder) addServiceEntry(o *object, s *networking.ServiceEntry) {
-	if !b.exported(o, s.ExportTo) {
-		return
-	}
+	exported := b.exported(o, s.ExportTo)
 	if !o.has("spec.resolution") {
 		b.report(o, Unsupported, "spec.resolution", "is missing, which means NONE, and that is not supported yet; write STATIC or DNS")
 	}
@@ -29,6 +27,9 @@ func (b *builder) addServiceEntry(o *object, s *networking.ServiceEntry) {
 	}
 	b.checkEntryEndpoints(o, s)
 	ports := b.entryPorts(o, s)
+	if !exported {
+		return
+	}
 	for i, name := range s.Hosts {
 		b.addEntryHost(o, s, ports, fmt.Sprintf("spec.hosts[%d]", i), strings.ToLower(name))
 	}
@@ -105,6 +106,10 @@ func (b *builder) entryPorts(o *object, s *networking.ServiceEntry) []fleet.Serv
 			b.report(o, Conflict, path+".number", "port %d is there already; a port can be given once", p.GetNumber())
 			usable = false
 		}
+		protocol := protocolHTTP
+		if o.has(path + ".protocol") {
+			protocol = b.speaks(o, path+".protocol", p.GetProtocol(), "")
+		}
 		if !usable {
 			continue
 		}
@@ -112,15 +117,12 @@ func (b *builder) entryPorts(o *object, s *networking.ServiceEntry) []fleet.Serv
 			Namespace: o.meta.Namespace,
 			Port:      p.GetNumber(),
 			PortName:  p.GetName(),
-			Protocol:  protocolHTTP,
+			Protocol:  protocol,
 			Selector:  s.GetWorkloadSelector().GetLabels(),
 			Origin:    o.origin(path),
 		}
 		if t := p.GetTargetPort(); t != 0 && t != p.GetNumber() {
 			service.Target = strconv.FormatUint(uint64(t), 10)
-		}
-		if o.has(path + ".protocol") {
-			service.Protocol = b.speaks(o, path+".protocol", p.GetProtocol(), "")
 		}
 		service.Endpoints = b.endpoints(o, s, addresses, &service)
 		service.Resolve = resolveNames(o, s, addresses, &service)

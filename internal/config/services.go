@@ -64,7 +64,9 @@ func (b *builder) addService(o *object, s *core.ServiceSpec) {
 		if len(s.Ports) > 1 && p.Name == "" {
 			b.report(o, Missing, path+".name", "is missing; name the ports of a Service that has several")
 		}
-		if !b.checkPort(o, path+".port", int64(p.Port)) || !b.checkTarget(o, path+".targetPort", p) {
+		protocol := b.protocol(o, path, p.Name, p.AppProtocol)
+		usable, reached := b.checkPort(o, path+".port", int64(p.Port)), b.checkTarget(o, path+".targetPort", p)
+		if !usable || !reached {
 			continue
 		}
 		b.addPort(o, h, path+".port", &fleet.Service{
@@ -72,7 +74,7 @@ func (b *builder) addService(o *object, s *core.ServiceSpec) {
 			Port:      uint32(p.Port),
 			PortName:  p.Name,
 			Target:    target(p),
-			Protocol:  b.protocol(o, path, p.Name, p.AppProtocol),
+			Protocol:  protocol,
 			Names:     spellings(name, namespace),
 			Selector:  s.Selector,
 			Origin:    o.origin(path),

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -58,7 +59,7 @@ func replicasText(n int) string {
 // Restart asks for every instance of a workload to be replaced.
 func (c *Control) Restart(ctx context.Context, namespace, name string) error {
 	return c.commandWorkload(ctx, namespace, name, func(w *world, now time.Time) {
-		w.restarted[key(namespace, name)] = now.UTC().Format("20060102T150405.000Z")
+		w.restarted[key(namespace, name)] = stamp(now)
 		w.tell(fleet.Event{Kind: "workload.restarted", Endpoint: name}, now)
 	})
 }
@@ -122,15 +123,18 @@ func offered(s *fleet.Snapshot, in *fleet.Instance) bool {
 	return selected || in.Ready
 }
 
-// Handler serves the commands: POST /api/v1/scale, /api/v1/restart, /api/v1/warmup and /api/v1/weight,
-// GET /api/v1/workloads.
+// Handler serves the commands: POST /api/v1/scale, /api/v1/restart, /api/v1/upgrade, /api/v1/warmup and
+// /api/v1/weight, and GET /api/v1/workloads, /api/v1/gateways and /api/v1/drains.
 func (c *Control) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /api/v1/scale", c.serveScale)
 	mux.HandleFunc("POST /api/v1/restart", c.serveRestart)
+	mux.HandleFunc("POST /api/v1/upgrade", c.serveUpgrade)
 	mux.HandleFunc("POST /api/v1/warmup", c.serveWarmup)
 	mux.HandleFunc("POST /api/v1/weight", c.serveWeight)
 	mux.HandleFunc("GET /api/v1/workloads", func(rw http.ResponseWriter, _ *http.Request) { answer(rw, c.Workloads()) })
+	mux.HandleFunc("GET /api/v1/gateways", func(rw http.ResponseWriter, _ *http.Request) { answer(rw, c.Gateways()) })
+	mux.HandleFunc("GET /api/v1/drains", func(rw http.ResponseWriter, _ *http.Request) { answer(rw, c.Drains()) })
 	return mux
 }
 
@@ -140,11 +144,38 @@ type ref struct {
 	Name      string `json:"name"`
 }
 
-func (r *ref) named() *ref { return r }
+// complete fills in what need not be said, and fails when something is missing.
+func (r *ref) complete() error {
+	r.Namespace = cmp.Or(r.Namespace, "default")
+	if r.Name == "" {
+		return errors.New("name is missing")
+	}
+	return nil
+}
+
+// A kindRef is what a command is about that is for deployments and for gateways.
+type kindRef struct {
+	ref
+
+	Kind string `json:"kind"` // "deployment", which is the default, or "gateway"
+}
+
+func (r *kindRef) gateway() bool { return r.Kind == "gateway" }
+
+func (r *kindRef) complete() error {
+	switch r.Kind {
+	case "", "deployment":
+	case "gateway":
+		r.Namespace = cmp.Or(r.Namespace, GatewayNamespace)
+	default:
+		return fmt.Errorf("kind is %q, it must be deployment or gateway", r.Kind)
+	}
+	return r.ref.complete()
+}
 
 func (c *Control) serveScale(rw http.ResponseWriter, r *http.Request) {
 	var t struct {
-		ref
+		kindRef
 
 		Replicas *int `json:"replicas"`
 	}
@@ -152,15 +183,37 @@ func (c *Control) serveScale(rw http.ResponseWriter, r *http.Request) {
 	case !read(rw, r, &t):
 	case t.Replicas == nil:
 		http.Error(rw, "replicas is missing", http.StatusBadRequest)
+	case t.gateway():
+		done(rw, c.ScaleGateway(r.Context(), t.Namespace, t.Name, *t.Replicas))
 	default:
 		done(rw, c.Scale(r.Context(), t.Namespace, t.Name, *t.Replicas))
 	}
 }
 
 func (c *Control) serveRestart(rw http.ResponseWriter, r *http.Request) {
-	var t struct{ ref }
-	if read(rw, r, &t) {
+	var t struct{ kindRef }
+	switch {
+	case !read(rw, r, &t):
+	case t.gateway():
+		done(rw, c.RestartGateway(r.Context(), t.Namespace, t.Name))
+	default:
 		done(rw, c.Restart(r.Context(), t.Namespace, t.Name))
+	}
+}
+
+func (c *Control) serveUpgrade(rw http.ResponseWriter, r *http.Request) {
+	var t struct {
+		kindRef
+
+		Binary string `json:"binary"`
+	}
+	t.Kind = "gateway"
+	switch {
+	case !read(rw, r, &t):
+	case !t.gateway():
+		http.Error(rw, "only gateways can be upgraded; what a deployment runs stands in its configuration", http.StatusBadRequest)
+	default:
+		done(rw, c.UpgradeGateway(r.Context(), t.Namespace, t.Name, t.Binary))
 	}
 }
 
@@ -197,7 +250,7 @@ func (c *Control) serveWeight(rw http.ResponseWriter, r *http.Request) {
 }
 
 // read reads a command, and answers when it is none.
-func read(rw http.ResponseWriter, r *http.Request, into interface{ named() *ref }) bool {
+func read(rw http.ResponseWriter, r *http.Request, into interface{ complete() error }) bool {
 	d := json.NewDecoder(http.MaxBytesReader(rw, r.Body, 1<<16))
 	d.DisallowUnknownFields()
 	if err := d.Decode(into); err != nil {
@@ -208,13 +261,9 @@ func read(rw http.ResponseWriter, r *http.Request, into interface{ named() *ref 
 		http.Error(rw, "body: something follows the command; send one at a time", http.StatusBadRequest)
 		return false
 	}
-	t := into.named()
-	if t.Name == "" {
-		http.Error(rw, "name is missing", http.StatusBadRequest)
+	if err := into.complete(); err != nil {
+		http.Error(rw, err.Error(), http.StatusBadRequest)
 		return false
-	}
-	if t.Namespace == "" {
-		t.Namespace = "default"
 	}
 	return true
 }
@@ -225,7 +274,7 @@ func done(rw http.ResponseWriter, err error) {
 		answer(rw, map[string]string{"status": "accepted"})
 	case errors.Is(err, ErrRefused):
 		http.Error(rw, err.Error(), http.StatusConflict)
-	case errors.Is(err, ErrUnknown), errors.Is(err, ErrNoEndpoint):
+	case errors.Is(err, ErrUnknown), errors.Is(err, ErrNoGateway), errors.Is(err, ErrNoEndpoint):
 		http.Error(rw, err.Error(), http.StatusNotFound)
 	case errors.Is(err, ErrStopped):
 		http.Error(rw, err.Error(), http.StatusServiceUnavailable)

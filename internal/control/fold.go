@@ -23,6 +23,9 @@ func (w *world) fold(now time.Time) []fleet.Event {
 		Workloads: w.workloads(),
 		Instances: instances,
 		Gateways:  w.gateways(),
+		Groups:    w.groups(),
+		Replicas:  w.replicas(),
+		Drains:    w.left,
 	}
 	for i := range w.desired.Services {
 		next.Services = append(next.Services, w.service(&w.desired.Services[i], instances, now))

@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"slices"
 
+	"crossfade.dev/internal/drain"
 	"crossfade.dev/internal/fleet"
 )
 
@@ -13,10 +14,21 @@ import (
 func same(a, b *fleet.Snapshot) bool {
 	return a.Config == b.Config &&
 		slices.Equal(a.Gateways, b.Gateways) &&
+		slices.Equal(a.Replicas, b.Replicas) &&
+		sameLeaves(a.Drains, b.Drains) &&
 		slices.EqualFunc(a.Services, b.Services, sameService) &&
 		slices.EqualFunc(a.Instances, b.Instances, sameInstance) &&
 		reflect.DeepEqual(a.Workloads, b.Workloads) &&
+		reflect.DeepEqual(a.Groups, b.Groups) &&
 		reflect.DeepEqual(a.Listeners, b.Listeners)
+}
+
+// sameLeaves compares lists that are replaced when they change: one that was not is the same.
+func sameLeaves(a, b []drain.Report) bool {
+	if len(a) != len(b) || len(a) == 0 {
+		return len(a) == len(b)
+	}
+	return &a[0] == &b[0] || reflect.DeepEqual(a, b)
 }
 
 func sameService(a, b fleet.Service) bool {

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"crossfade.dev/internal/drain"
 	"crossfade.dev/internal/fleet"
 	"crossfade.dev/internal/lifecycle"
 )
@@ -24,19 +25,22 @@ const (
 
 // A world is everything control knows.
 type world struct {
-	view      fleet.View // the newest snapshot; the next is made from it
-	desired   *fleet.Desired
-	rejected  bool                 // what is on disk is not desired: it has errors
-	scaled    map[string]int       // replicas that a command set, by workload
-	restarted map[string]string    // when a restart was asked for, by workload
-	followers map[string]*follower // by id
-	restored  []fleet.Instance     // what the last snapshot knew to run, until somebody reports what does
-	restoredT time.Time
-	lives     map[string]*life   // by incarnation
-	past      map[string]memento // incarnations that vanished
-	pools     map[poolKey]*pool
-	resolved  map[resolvedKey]Resolved
-	told      []fleet.Event // since the last fold
+	view             fleet.View // the newest snapshot; the next is made from it
+	desired          *fleet.Desired
+	rejected         bool                 // what is on disk is not desired: it has errors
+	scaled           map[string]int       // replicas that a command set, by workload
+	restarted        map[string]string    // when a restart was asked for, by workload
+	followers        map[string]*follower // by id
+	ordered          map[string]*order    // what commands asked of gateways, by namespace/name
+	restored         []fleet.Instance     // what the last snapshot knew to run, until somebody reports what does
+	restoredT        time.Time
+	restoredReplicas []fleet.Replica    // likewise, of gateways
+	left             []drain.Report     // the latest leaves of data planes, oldest first; is replaced, never changed
+	lives            map[string]*life   // by incarnation
+	past             map[string]memento // incarnations that vanished
+	pools            map[poolKey]*pool
+	resolved         map[resolvedKey]Resolved
+	told             []fleet.Event // since the last fold
 }
 
 // A follower is a program that follows control.
@@ -89,6 +93,8 @@ func newWorld(last fleet.View, now time.Time) *world {
 		restarted: map[string]string{},
 		followers: map[string]*follower{},
 		restoredT: now,
+		ordered:   map[string]*order{},
+		left:      last.Drains,
 		lives:     map[string]*life{},
 		past:      map[string]memento{},
 		pools:     map[poolKey]*pool{},
@@ -107,6 +113,8 @@ func newWorld(last fleet.View, now time.Time) *world {
 			w.restarted[key(l.Namespace, l.Name)] = l.Restarted
 		}
 	}
+	w.desired.Groups = w.recallGroups(last.Groups)
+	w.restoredReplicas = last.Replicas
 	for _, id := range last.Gateways { // they may be sending still: drains wait for them
 		w.followers[id] = &follower{who: fleet.Hello{ID: id, Role: "gateway"}, seen: now}
 	}
@@ -157,6 +165,7 @@ func remembered(s *fleet.Snapshot) *fleet.Desired {
 	}
 	for _, l := range s.Workloads {
 		l.Replicas = l.Declared
+		l.Revision = strings.TrimSuffix(l.Revision, "+"+l.Restarted)
 		d.Workloads = append(d.Workloads, l)
 	}
 	return d
@@ -219,7 +228,7 @@ func (w *world) forget(now time.Time) {
 		}
 	}
 	if now.Sub(w.restoredT) > absence {
-		w.restored = nil
+		w.restored, w.restoredReplicas = nil, nil
 	}
 	for incarnation, m := range w.past {
 		if now.Sub(m.gone) > memory {
@@ -229,6 +238,17 @@ func (w *world) forget(now time.Time) {
 }
 
 func (w *world) report(r fleet.Report, now time.Time) {
+	for _, e := range r.Events {
+		e.From = r.From
+		w.told = append(w.told, e)
+		if l := w.lives[e.Incarnation]; l != nil && e.Kind == "endpoint.returned" {
+			l.returned = now
+		}
+	}
+	if r.Role == "gateway" && (r.Drain != nil || !r.Leaving) {
+		w.leave(r.From, r.Drain)
+	}
+	r.Events, r.Drain = nil, nil
 	f := w.followers[r.From]
 	if r.Leaving { // it need not be waited for
 		if f != nil {
@@ -242,19 +262,13 @@ func (w *world) report(r fleet.Report, now time.Time) {
 		w.followers[r.From] = f
 	}
 	f.seen = now
-	for _, e := range r.Events {
-		e.From = r.From
-		w.told = append(w.told, e)
-		if l := w.lives[e.Incarnation]; l != nil && e.Kind == "endpoint.returned" {
-			l.returned = now
-		}
-	}
-	r.Events = nil
 	f.report = r
-	if r.Role == "local" {
+	switch {
+	case r.Role == "local":
 		w.restored = nil // it reports the whole of what it runs
-	}
-	if r.Role == "gateway" && r.Applied <= w.view.Number { // a number from before a restart says nothing
+	case r.Role == "supervisor":
+		w.restoredReplicas = nil // likewise
+	case r.Role == "gateway" && r.Applied <= w.view.Number: // a number from before a restart says nothing
 		w.heard(r)
 	}
 }
@@ -302,6 +316,7 @@ func (w *world) configure(d *fleet.Desired, now time.Time) {
 		return
 	}
 	w.supersede(d)
+	w.supersedeGroups(d)
 	w.desired = d
 	w.tell(fleet.Event{Kind: "config.applied", Reason: d.Digest}, now)
 }

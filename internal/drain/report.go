@@ -43,7 +43,7 @@ func (p *Protocol) UnmarshalText(text []byte) error {
 // A Count is what became of the requests of one protocol. Opened = Open + Completed + Failed + Cut.
 type Count struct {
 	Open      int    `json:"open"`             // now
-	Opened    uint64 `json:"opened"`           // ever
+	Opened    uint64 `json:"opened"`           // ever; one that turns out to be of another protocol moves there
 	Completed uint64 `json:"completed"`        // got their whole answer; of what lasts: ended as one of its ends wished
 	Failed    uint64 `json:"failed,omitempty"` // cut by their endpoint, or left by their client
 	Told      uint64 `json:"told,omitempty"`   // heard, each for itself, that this data plane leaves
@@ -53,12 +53,13 @@ type Count struct {
 // A Tally is the counts of all protocols at one moment, since the process began.
 type Tally [Protocols]Count
 
-// Since returns what was counted after before was taken; Open is that of t.
+// Since returns what was counted after before was taken; Open is that of t. A request that was open then, and turned out to
+// be one of another protocol, is not among those that were opened since, whichever it is counted as.
 func (t *Tally) Since(before *Tally) Tally {
 	after := *t
 	for p := range after {
 		c, b := &after[p], &before[p]
-		c.Opened -= b.Opened
+		c.Opened -= min(b.Opened, c.Opened)
 		c.Completed -= b.Completed
 		c.Failed -= b.Failed
 		c.Told -= b.Told

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"crossfade.dev/internal/config"
+	"crossfade.dev/internal/drain"
 	"crossfade.dev/internal/fleet"
 	"crossfade.dev/internal/proxy"
 	"crossfade.dev/internal/serve"
@@ -78,7 +79,7 @@ func see(t *testing.T, yaml string, q ask) string {
 	so := serve.Options{Listen: func(ctx context.Context, _ string) (net.Listener, error) {
 		var lc net.ListenConfig
 		return lc.Listen(ctx, "tcp", "127.0.0.1:0")
-	}, QuietTime: time.Millisecond}
+	}, Timers: drain.Timers{Quiet: time.Millisecond, Requests: 30 * time.Second, Long: 30 * time.Second}}
 	view := fold(desired)
 	server := start(t, view, ejected(view, q.sick), po, so)
 	name, ok := listenerFor(desired, q)

@@ -2,6 +2,7 @@ package evidence
 
 import (
 	"cmp"
+	"encoding/json"
 	"slices"
 
 	"crossfade.dev/internal/meter"
@@ -9,18 +10,26 @@ import (
 
 // Counts is a [Traffic] at one moment, as a plain value. Its fields mean what Traffic's do.
 type Counts struct {
-	Total, Retry, Timeout, Cut, Overflow, NoEndpoint uint64
-	RetryOverflow, Connects, ConnectFail             uint64
-	ActiveConnects, Active                           int64
-	Codes                                            []Code // every status ever counted, in order
-	Calls                                            []Code // likewise those of gRPC; those answers are among Codes too
-	Latency                                          meter.Snapshot
+	Total          uint64         `json:"total,omitempty"`
+	Retry          uint64         `json:"retry,omitempty"`
+	RetryOverflow  uint64         `json:"retry_overflow,omitempty"`
+	Timeout        uint64         `json:"timeout,omitempty"`
+	Cut            uint64         `json:"cut,omitempty"`
+	Overflow       uint64         `json:"overflow,omitempty"`
+	NoEndpoint     uint64         `json:"no_endpoint,omitempty"`
+	Connects       uint64         `json:"connects,omitempty"`
+	ConnectFail    uint64         `json:"connect_fail,omitempty"`
+	ActiveConnects int64          `json:"active_connects,omitempty"`
+	Active         int64          `json:"active,omitempty"`
+	Codes          []Code         `json:"codes,omitempty"` // every status ever counted, in order
+	Calls          []Code         `json:"calls,omitempty"` // likewise those of gRPC; those answers are among Codes too
+	Latency        meter.Snapshot `json:"latency,omitzero"`
 }
 
 // A Code is how many answers had one status.
 type Code struct {
-	Status int
-	N      uint64
+	Status int    `json:"status"`
+	N      uint64 `json:"n"`
 }
 
 // Counts returns the counts of this moment. Each of them is exact; while requests pass, they are not all of
@@ -39,6 +48,45 @@ func (t *Traffic) Counts() Counts {
 	t.Codes(func(status int, n uint64) { c.Codes = append(c.Codes, Code{Status: status, N: n}) })
 	t.Calls(func(status int, n uint64) { c.Calls = append(c.Calls, Code{Status: status, N: n}) })
 	return c
+}
+
+// Add counts what others counted, with what is open to them.
+func (t *Traffic) Add(c *Counts) {
+	for counter, n := range map[*meter.Counter]uint64{
+		&t.Total: c.Total, &t.Retry: c.Retry, &t.RetryOverflow: c.RetryOverflow, &t.Timeout: c.Timeout, &t.Cut: c.Cut,
+		&t.Overflow: c.Overflow, &t.NoEndpoint: c.NoEndpoint, &t.Connects: c.Connects, &t.ConnectFail: c.ConnectFail,
+	} {
+		counter.Add(n)
+	}
+	t.ActiveConnects.Add(c.ActiveConnects)
+	t.Active.Add(c.Active)
+	t.Latency.Add(&c.Latency)
+	for _, code := range c.Codes {
+		if status := code.Status; status >= 100 && status <= 599 {
+			made(&t.codes[status/100-1]).add(status%100, code.N)
+		}
+	}
+	for _, code := range c.Calls {
+		if code.Status >= 0 && code.Status <= MaxCall {
+			made(&t.calls).add(code.Status, code.N)
+		}
+	}
+}
+
+// MarshalJSON writes t's Counts.
+func (t *Traffic) MarshalJSON() ([]byte, error) {
+	c := t.Counts()
+	return json.Marshal(&c)
+}
+
+// UnmarshalJSON adds what MarshalJSON wrote.
+func (t *Traffic) UnmarshalJSON(text []byte) error {
+	var c Counts
+	if err := json.Unmarshal(text, &c); err != nil {
+		return err
+	}
+	t.Add(&c)
+	return nil
 }
 
 // Merge adds what other counted.

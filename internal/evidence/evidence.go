@@ -38,14 +38,18 @@ func (t *Traffic) Answered(status int, took time.Duration) {
 	if status < 100 || status > 599 {
 		status = 500
 	}
-	class := &t.codes[status/100-1]
-	block := class.Load()
-	for block == nil { // once per class in the life of the process
-		class.CompareAndSwap(nil, new(statuses))
-		block = class.Load()
-	}
-	block.counts[status%100].Inc()
+	made(&t.codes[status/100-1]).counts[status%100].Inc()
 	t.Latency.Observe(took)
+}
+
+// made returns the block behind p, and makes it first if it has to: once in the life of the process.
+func made(p *atomic.Pointer[statuses]) *statuses {
+	block := p.Load()
+	for block == nil {
+		p.CompareAndSwap(nil, new(statuses))
+		block = p.Load()
+	}
+	return block
 }
 
 // Codes calls yield with every status that was ever counted, in order, and its count: 0 after a Reset.
@@ -83,12 +87,7 @@ func (t *Traffic) Called(status int) {
 	if status < 0 || status > MaxCall {
 		status = unknown
 	}
-	block := t.calls.Load()
-	for block == nil { // once in the life of the process
-		t.calls.CompareAndSwap(nil, new(statuses))
-		block = t.calls.Load()
-	}
-	block.counts[status].Inc()
+	made(&t.calls).counts[status].Inc()
 }
 
 // Calls calls yield with every status of gRPC that was ever counted, in order, and its count: 0 after a Reset.
@@ -104,6 +103,12 @@ func (s *statuses) each(base int, yield func(status int, n uint64)) {
 			yield(base+i, n)
 		}
 	}
+}
+
+// add adds n, which may be 0: then the status is known.
+func (s *statuses) add(i int, n uint64) {
+	s.counts[i].Add(n)
+	s.known[i].Store(true)
 }
 
 func (s *statuses) reset() {
@@ -165,12 +170,28 @@ type Downstream struct {
 	Requests       Traffic       // downstream_rq_*: every request with its answer, our own errors included
 }
 
+// counters are all of them, but for those of the requests.
+func (d *Downstream) counters() []*meter.Counter {
+	return []*meter.Counter{
+		&d.Connects, &d.HTTP2, &d.Overflow, &d.Panics, &d.Malformed, &d.NoRoute, &d.Aborted, &d.Handshakes, &d.TLSErrors,
+	}
+}
+
 // Reset sets the counters to zero; what is open stays counted.
 func (d *Downstream) Reset() {
-	for _, c := range []*meter.Counter{
-		&d.Connects, &d.HTTP2, &d.Overflow, &d.Panics, &d.Malformed, &d.NoRoute, &d.Aborted, &d.Handshakes, &d.TLSErrors,
-	} {
+	for _, c := range d.counters() {
 		c.Reset()
 	}
 	d.Requests.Reset()
+}
+
+// Add counts what other counted, with what is open there.
+func (d *Downstream) Add(other *Downstream) {
+	theirs := other.counters()
+	for i, c := range d.counters() {
+		c.Add(theirs[i].Load())
+	}
+	d.ActiveConnects.Add(other.ActiveConnects.Load())
+	counts := other.Requests.Counts()
+	d.Requests.Add(&counts)
 }

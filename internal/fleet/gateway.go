@@ -11,15 +11,16 @@ const DefaultGroup = "ingressgateway"
 // A GatewayGroup is a gateway that people want to run in a number of replicas: processes that share its listening
 // sockets.
 type GatewayGroup struct {
-	Name      string        `json:"name"`
-	Namespace string        `json:"namespace"`
-	Replicas  int           `json:"replicas"`            // in force
-	Declared  int           `json:"declared"`            // as configuration says; a scale command holds until it changes
-	Revision  string        `json:"revision"`            // digest of what a running replica cannot take on: restarts, binary
-	Restarted string        `json:"restarted,omitempty"` // when a restart was last asked for; part of Revision
-	Binary    string        `json:"binary,omitempty"`    // path of the program to run; "" is the supervisor's own; part of Revision
-	Drain     time.Duration `json:"drain_ns,omitempty"`  // what open requests have when a replica leaves; 0 is as its program was started
-	Origin    Origin        `json:"origin,omitzero"`
+	Name      string            `json:"name"`
+	Namespace string            `json:"namespace"`
+	Labels    map[string]string `json:"labels,omitempty"`    // that its replicas carry; part of Revision
+	Replicas  int               `json:"replicas"`            // in force
+	Declared  int               `json:"declared"`            // as configuration says; a scale command holds until it changes
+	Revision  string            `json:"revision"`            // digest of what a running replica cannot take on: restarts, binary
+	Restarted string            `json:"restarted,omitempty"` // when a restart was last asked for; part of Revision
+	Binary    string            `json:"binary,omitempty"`    // path of the program to run; "" is the supervisor's own; part of Revision
+	Drain     time.Duration     `json:"drain_ns,omitempty"`  // what open requests have when a replica leaves; 0 is as its program was started
+	Origin    Origin            `json:"origin,omitzero"`
 }
 
 // A Replica is one process of a gateway group, as its supervisor reports it.

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"crossfade.dev/internal/admin"
+	"crossfade.dev/internal/drain"
 	"crossfade.dev/internal/evidence"
 	"crossfade.dev/internal/feed"
 	"crossfade.dev/internal/fleet"
@@ -32,14 +33,29 @@ type Gateway struct {
 	Admin   net.Listener    // its admin API
 	Address netip.Addr      // where it serves every listener, on the port that control says; the zero value is where control says
 	Proxy   proxy.Options   // ID and Log are filled in
-	Drain   time.Duration   // how long open requests have when it is told to stop
 	Version string
 	Log     *slog.Logger
+
+	Timers   drain.Timers    // of leaving
+	Grace    time.Duration   // after which whoever has told it to stop kills it; 0 is unknown
+	Group    string          // namespace/name of the gateway group whose drain timeout it follows; "" is none
+	Health   string          // address for the checks of load balancers; "" is none
+	Loan     Lender          // of its listening sockets; nil: it opens them itself
+	Hurry    <-chan struct{} // closed when what is open is to be ended without waiting; nil: never
+	Reported string          // file for the report of its leave; "" is none
 }
 
-// Run serves until ctx ends, then drains. While it drains it still follows control and reports, so that
-// endpoints that leave at the same time are waited for. It returns an error that wraps *serve.CutError when
-// something had to be cut.
+// A Lender lends listening sockets that other processes accept from too: [sockets.Loan].
+type Lender interface {
+	Listen(ctx context.Context, address string) (net.Listener, error)
+	Shared() bool          // whether others go on accepting
+	Lost() <-chan struct{} // closed when nobody owns the sockets any more
+}
+
+// Run serves until ctx ends, then leaves; the cause of that is the reason in its report. Told to leave by the admin API,
+// it stays for the admin API until ctx ends. While it leaves it still follows control and reports, so that endpoints
+// that leave at the same time are waited for. It returns an error that wraps *serve.CutError when something had to be
+// cut.
 func (g *Gateway) Run(ctx context.Context) error {
 	if err := newLoop(g).serve(ctx); err != nil {
 		return fmt.Errorf("gateway %s: %w", g.ID, err)
@@ -48,8 +64,14 @@ func (g *Gateway) Run(ctx context.Context) error {
 }
 
 func (l *loop) serve(ctx context.Context) error {
-	if err := l.boot(ctx, time.Now()); err != nil {
+	health, err := l.openHealth(ctx) // first: what cannot serve must not have bound what somebody else could
+	if err == nil {
+		err = l.boot(ctx, time.Now())
+	}
+	if err != nil && ctx.Err() == nil { // told to stop before it served anybody, it just ends
 		return err
+	} else if err != nil {
+		return nil
 	}
 	behind, stop := context.WithCancel(context.WithoutCancel(ctx)) // ends when nothing is served any more
 	defer stop()
@@ -57,6 +79,9 @@ func (l *loop) serve(ctx context.Context) error {
 	group.Go(func() error { return l.run(behind) })
 	group.Go(func() error { return l.checker.Run(behind) })
 	group.Go(func() error { return l.console().Run(behind) })
+	if health != nil {
+		group.Go(func() error { return health.run(behind) })
+	}
 	if l.Control != nil {
 		group.Go(func() error { return l.follow(behind) })
 		group.Go(func() error { return l.report(behind) })
@@ -64,10 +89,13 @@ func (l *loop) serve(ctx context.Context) error {
 	if l.Control != nil && l.Gateway.State != "" {
 		group.Go(func() error { return l.keep(behind) })
 	}
-	front, quit := context.WithCancel(ctx)
-	defer quit()
-	defer context.AfterFunc(behind, quit)() // whoever fails behind ends what is in front
-	err := l.server.Run(front)
+	front, quit := context.WithCancelCause(ctx)
+	defer quit(nil)
+	group.Go(func() error { l.heed(behind, quit); return nil })
+	defer context.AfterFunc(behind, func() { quit(context.Cause(behind)) })() // whoever fails behind ends what is in front
+	err = l.server.Run(front)
+	l.conclude(behind)
+	<-front.Done() // told to leave by the admin API, it still answers there
 	stop()
 	return errors.Join(err, group.Wait())
 }
@@ -78,7 +106,7 @@ func (l *loop) console() *admin.Server {
 		program = "sidecar"
 	}
 	return &admin.Server{Listener: l.Admin, Log: l.Log, Handler: admin.Handler(admin.Config{
-		World: l.world, Program: program, ID: l.ID, Version: l.Version, Started: time.Now(), Log: l.Log,
+		World: l.world, Program: program, ID: l.ID, Version: l.Version, Started: time.Now(), Leaver: l, Log: l.Log,
 	})}
 }
 
@@ -87,13 +115,14 @@ func (l *loop) world() admin.World {
 	now := time.Now()
 	state := l.proxy.State()
 	if state == nil {
-		return admin.World{ReadyReason: "no snapshot yet: control is away and none was kept"}
+		return admin.World{Drain: l.Report(), Conns: l.server.Conns(), ReadyReason: "no snapshot yet: control is away and none was kept"}
 	}
 	w := admin.World{
+		Drain: l.Report(), Conns: l.server.Conns(),
 		View: state.View(), Overlay: state.Overlay(), Locality: l.Gateway.Proxy.Locality, Listeners: map[string]*evidence.Downstream{}, Streams: l.proxy.Streams(), Ready: true,
 	}
-	if err := l.server.Unserved(); err != nil { // what only goes on with older files is served
-		w.Ready, w.ReadyReason = false, err.Error()
+	if reason := l.unready(); reason != "" {
+		w.Ready, w.ReadyReason = false, reason
 	}
 	for i, s := range state.Services() {
 		service := &w.View.Services[i] // of this snapshot: what is compiled may be as old as it is unchanged

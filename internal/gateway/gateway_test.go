@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"crossfade.dev/internal/control"
+	"crossfade.dev/internal/drain"
 	"crossfade.dev/internal/fleet"
 	"crossfade.dev/internal/registry/file"
 )
@@ -127,7 +128,7 @@ func (w *town) gateway(state string, follow bool, also ...func(*Gateway)) *live 
 	w.t.Helper()
 	admin, err := net.Listen("tcp", "127.0.0.1:0")
 	w.ok(err)
-	g := &Gateway{ID: "gateway-1", State: state, Admin: admin, Drain: 5 * time.Second, Log: slog.New(slog.DiscardHandler)}
+	g := &Gateway{ID: "gateway-1", State: state, Admin: admin, Timers: drain.Timers{Quiet: time.Second, Requests: 5 * time.Second, Long: 5 * time.Second}, Log: slog.New(slog.DiscardHandler)}
 	g.Control = away{}
 	if follow {
 		g.Control = w.control

@@ -57,14 +57,16 @@ func (l *loop) report(ctx context.Context) error {
 				}
 			}
 			events = l.gather(events)
-			r.Events = events
+			r.Events, r.Drain = events, l.drained()
 			if l.send(ctx, r) {
 				events = nil
 			}
 		}
 		select {
 		case <-ctx.Done(): // everything is drained
-			l.send(context.WithoutCancel(ctx), fleet.Report{From: l.ID, Role: "gateway", Leaving: true})
+			l.send(context.WithoutCancel(ctx), fleet.Report{
+				From: l.ID, Role: "gateway", Leaving: true, Events: l.gather(events), Drain: l.drained(),
+			})
 			return nil
 		case <-l.applied:
 		case <-time.After(wait):

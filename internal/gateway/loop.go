@@ -7,8 +7,10 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"sync/atomic"
 	"time"
 
+	"crossfade.dev/internal/drain"
 	"crossfade.dev/internal/fleet"
 	"crossfade.dev/internal/health"
 	"crossfade.dev/internal/proxy"
@@ -26,13 +28,20 @@ type loop struct {
 	views    chan arrival
 	saves    chan fleet.View // newest only
 	verdicts chan health.Verdict
-	notices  chan fleet.Event // for control
-	applied  chan struct{}    // rung after every new view; size one
+	notices  chan fleet.Event       // for control
+	applied  chan struct{}          // rung after every new view; size one
+	ready    chan struct{}          // closed when everything is served for the first time
+	relieved chan struct{}          // closed when others answer health checks in our place
+	leaving  atomic.Bool            // people have heard of the leave
+	awaited  atomic.Pointer[string] // a service that has no endpoint yet
 
 	// The following belong to run's goroutine.
 	view    fleet.View
 	overlay fleet.Overlay
-	trouble string // why not everything is served as it should be; "" when it is
+	parting farewells    // endpoints that are about to be ended
+	trouble string       // why not everything is served as it should be; "" when it is
+	first   time.Time    // when everything was served for the first time
+	wished  drain.Timers // of leaving, whether they are in force or cannot be
 }
 
 func newLoop(g *Gateway) *loop {
@@ -45,9 +54,18 @@ func newLoop(g *Gateway) *loop {
 		verdicts: make(chan health.Verdict, 64),
 		notices:  make(chan fleet.Event, 256),
 		applied:  make(chan struct{}, 1),
+		ready:    make(chan struct{}),
+		relieved: make(chan struct{}),
+		wished:   g.Timers,
 		overlay:  fleet.Overlay{},
+		parting:  farewells{},
 	}
-	l.server = serve.New(l.proxy, serve.Options{DrainTimeout: g.Drain, Log: g.Log})
+	o := serve.Options{Timers: g.Timers, Moved: l.moved, Log: g.Log}
+	if g.Loan != nil {
+		o.Listen, o.Shared = g.Loan.Listen, g.Loan.Shared
+	}
+	l.server = serve.New(l.proxy, o)
+	l.server.SetTimers(g.Timers) // whose zero value means what it says
 	l.checker = &health.Checker{OnVerdict: func(v health.Verdict) { l.verdicts <- v }}
 	return l
 }
@@ -76,6 +94,9 @@ func (l *loop) run(ctx context.Context) error {
 			err = l.recompile(ctx, time.Now())
 		case <-tick.C:
 			err = l.recompile(ctx, time.Now())
+		}
+		for _, incarnation := range l.parting.due(time.Now()) {
+			l.proxy.PartEndpoint(incarnation)
 		}
 		if err != nil {
 			l.Log.ErrorContext(ctx, "a snapshot cannot be applied; the last one stays in force", "number", l.view.Number, "err", err)
@@ -113,7 +134,9 @@ func (l *loop) apply(ctx context.Context, v fleet.View, now time.Time) error {
 	if err != nil {
 		return err
 	}
+	first := l.view.Snapshot == nil
 	l.view = own
+	l.retime(ctx, own.Groups, first, now)
 	l.bind(ctx, state, now)
 	if l.Control == nil {
 		return nil
@@ -123,6 +146,7 @@ func (l *loop) apply(ctx context.Context, v fleet.View, now time.Time) error {
 	default:
 	}
 	l.prune()
+	l.parting.note(v, now)
 	l.checker.Set(offered(v))
 	if l.Gateway.State != "" {
 		select {
@@ -165,6 +189,7 @@ func (l *loop) bind(ctx context.Context, state *proxy.State, now time.Time) {
 		l.notice(ctx, fleet.Event{Kind: "listener.failed", Reason: trouble}, now)
 	}
 	l.trouble = trouble
+	l.open(now)
 }
 
 // recompile puts the shares of this moment and what was noted since in force.
@@ -179,6 +204,7 @@ func (l *loop) recompile(ctx context.Context, now time.Time) error {
 		l.bind(ctx, state, now)
 	default:
 		l.proxy.Swap(state)
+		l.open(now)
 	}
 	return err
 }
@@ -191,7 +217,8 @@ func (l *loop) compile(v fleet.View, now time.Time) (*proxy.State, error) {
 // bindEvery is how often an address that could not be bound is tried again.
 const bindEvery = time.Second
 
-// tick is how soon shares must be computed again: a hundredth of the shortest window that somebody is in.
+// tick is how soon run has something to do without being told: shares must be computed again after a hundredth of the
+// shortest window that somebody is in, an address is tried again, or somebody's streams are to be ended.
 func (l *loop) tick() time.Duration {
 	wait := time.Hour
 	if l.trouble != "" {
@@ -201,6 +228,9 @@ func (l *loop) tick() time.Duration {
 	if state == nil {
 		return wait
 	}
+	if !isClosed(l.ready) {
+		wait = min(wait, firstLook)
+	}
 	for _, s := range state.Services() {
 		for _, p := range s.Pools {
 			if p.Balancer.Warming() {
@@ -208,7 +238,7 @@ func (l *loop) tick() time.Duration {
 			}
 		}
 	}
-	return wait
+	return l.parting.next(time.Now(), wait)
 }
 
 // mark notes in the overlay that an endpoint failed its checks, or passes them again.

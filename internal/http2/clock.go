@@ -29,7 +29,7 @@ func (c *Conn) clocks() (running []clock) {
 	start(partial != 0, time.Unix(0, partial), c.o.FrameTimeout, late(ProtocolError, "the rest of a frame did not come in time"))
 	start(!c.pingedAt.IsZero(), c.pingedAt, c.pingTime(), late(ProtocolError, "a PING was not answered in time"))
 	start(c.pingedAt.IsZero(), time.Unix(0, c.heard.Load()), c.o.PingAfter, c.sendPing)
-	start(c.leaving == announced, c.leftAt, c.o.LeaveAfter, decide)
+	start(c.leaving == announced, c.leftAt, c.leaveTime(), decide)
 	start(!c.client && c.open == 0 && c.leaving == staying, c.idleSince, c.o.IdleTimeout, decide)
 	return running
 }

@@ -78,6 +78,7 @@ type Conn struct {
 	idleSince time.Time     // since when there is no stream
 	leaving   departure
 	leftAt    time.Time
+	heardIt   bool   // the PING that went with the leave was answered
 	goneAt    uint32 // the last stream that is served, once leaving is decided
 	peerLeft  bool   // GOAWAY came
 	over      bool   // in order: nothing is left to do

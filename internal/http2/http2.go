@@ -142,7 +142,7 @@ type Options struct {
 	IdleTimeout      time.Duration // a server leaves after that time without a stream; usually never
 	PingAfter        time.Duration // silence after which the peer must answer a PING; usually never
 	PingTimeout      time.Duration // for that answer; usually 10 s
-	LeaveAfter       time.Duration // from Leave to LeaveNow; usually only when that is called
+	LeaveAfter       time.Duration // from Leave to LeaveNow at least, and until the peer has heard of it; usually only when that is called
 
 	// Changed is called when there may be room for other streams than before, or the connection leaves: a stream
 	// ended, the peer changed its settings. It must not block; no lock is held.
@@ -196,13 +196,26 @@ type Stats struct {
 
 // Reset sets the counters to zero.
 func (s *Stats) Reset() {
-	for _, c := range []*meter.Counter{
-		&s.Streams, &s.Refused, &s.Malformed, &s.HeadTooLarge, &s.ResetsIn, &s.ResetsOut, &s.GoAwaysIn, &s.GoAwaysOut,
-		&s.Stalled, &s.Broken, &s.TimedOut,
-	} {
+	for _, c := range s.counters() {
 		c.Reset()
 	}
-	for i := range s.Floods {
-		s.Floods[i].Reset()
+}
+
+// Add counts what other counted.
+func (s *Stats) Add(other *Stats) {
+	theirs := other.counters()
+	for i, c := range s.counters() {
+		c.Add(theirs[i].Load())
 	}
+}
+
+func (s *Stats) counters() []*meter.Counter {
+	all := []*meter.Counter{
+		&s.Streams, &s.Refused, &s.Malformed, &s.HeadTooLarge, &s.ResetsIn, &s.ResetsOut, &s.GoAwaysIn, &s.GoAwaysOut,
+		&s.Stalled, &s.Broken, &s.TimedOut,
+	}
+	for i := range s.Floods {
+		all = append(all, &s.Floods[i])
+	}
+	return all
 }

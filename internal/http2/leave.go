@@ -12,9 +12,40 @@ func (c *Conn) Leave() {
 	} else if c.leaving == staying && c.cause == nil {
 		c.leaving, c.leftAt = announced, time.Now()
 		c.goAway(maxStreamID, NoError, "")
+		if c.o.LeaveAfter > 0 {
+			_ = c.framer.WritePing(false, [8]byte([]byte(leavePing)))
+		}
 		c.rearm()
 	}
-	c.flush()
+	c.flushSoon()
+}
+
+// leavePing goes with a GOAWAY. Whatever the peer sent before it had heard of the leave, it sent before the answer: once
+// that has come, a round trip has passed, however long those take.
+//
+// Options.LeaveAfter is waited for even so. A peer's goroutine may have been given a stream's number just before another
+// one heard, and send what it has to say after that one's answer; how much later, its machine's load says, and no round
+// trip.
+const leavePing = "leaving!"
+
+// leaveBound is for that answer. A peer that gives none may be so far away, but hardly is.
+const leaveBound = 5 * time.Second
+
+// leaveTime is how long after Leave it is decided which stream was the last; 0 for never.
+func (c *Conn) leaveTime() time.Duration {
+	if c.heardIt || c.o.LeaveAfter == 0 {
+		return c.o.LeaveAfter
+	}
+	return max(c.o.LeaveAfter, leaveBound)
+}
+
+// leaveHeard is called when the peer has heard that we leave.
+func (c *Conn) leaveHeard(now time.Time) {
+	c.heardIt = true
+	if c.leaving == announced && c.o.LeaveAfter > 0 && now.Sub(c.leftAt) >= c.o.LeaveAfter {
+		c.decide()
+		c.flushSoon()
+	}
 }
 
 // LeaveNow says which stream was the last; later ones are refused, and may be sent elsewhere. The connection ends with
@@ -23,7 +54,7 @@ func (c *Conn) LeaveNow() {
 	c.mu.Lock()
 	defer c.unlock()
 	c.decide()
-	c.flush()
+	c.flushSoon()
 }
 
 func (c *Conn) decide() {

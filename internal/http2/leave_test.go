@@ -64,12 +64,37 @@ func TestLeaveAfter(t *testing.T) {
 		s.greet()
 		time.Sleep(time.Hour)
 		s.server.Leave()
-		s.want("GOAWAY 2147483647 NO_ERROR")
-		time.Sleep(2999 * time.Millisecond)
+		s.want("GOAWAY 2147483647 NO_ERROR", "PING ack=false")
+		_ = s.framer.WritePing(true, [8]byte{}) // an answer to something else
+		time.Sleep(time.Second)
+		s.get(1)
+		s.want("HEADERS 1" + ok200)
+		_ = s.framer.WritePing(true, [8]byte([]byte(leavePing)))
+		time.Sleep(1999 * time.Millisecond)
 		s.want()
 		time.Sleep(2 * time.Millisecond)
-		s.want("GOAWAY 0 NO_ERROR", "closed")
+		s.want("GOAWAY 1 NO_ERROR", "closed")
 	})
+}
+
+// A peer that is far away is waited for, one that gives no answer for a while.
+func TestLeaveAfterARoundTrip(t *testing.T) {
+	for _, after := range []time.Duration{4 * time.Second, time.Hour} {
+		inBubble(t, Options{LeaveAfter: time.Second}, nil, func(s *site) {
+			s.greet()
+			s.server.Leave()
+			s.want("GOAWAY 2147483647 NO_ERROR", "PING ack=false")
+			time.Sleep(min(after, leaveBound) - time.Millisecond)
+			s.get(1) // sent before it heard
+			s.want("HEADERS 1" + ok200)
+			time.Sleep(time.Millisecond)
+			if after < leaveBound {
+				_ = s.framer.WritePing(true, [8]byte([]byte(leavePing)))
+			}
+			time.Sleep(time.Millisecond)
+			s.want("GOAWAY 1 NO_ERROR", "closed")
+		})
+	}
 }
 
 func TestTimeouts(t *testing.T) {

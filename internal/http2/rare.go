@@ -122,6 +122,10 @@ func (c *Conn) resize(window int64) error {
 }
 
 func (c *Conn) ping(f *frame.PingFrame) error {
+	if f.IsAck() && string(f.Data[:]) == leavePing {
+		c.leaveHeard(time.Now())
+		return nil
+	}
 	if f.IsAck() {
 		c.pingedAt = time.Time{} // we have one at a time
 		if c.checking {

@@ -71,7 +71,14 @@ func (in *instance) sidecar() process.Spec {
 		"--admin", netip.AddrPortFrom(in.home.public, adminPort).String(),
 		"--id", "sidecar/"+in.name,
 		"--log-level", "error")
+	args = append(args, leaveSoon()...)
 	return process.Spec{Name: "sidecar/" + in.name, Path: in.self, Args: args, Env: in.inherited, Stdout: in.output, Stderr: in.output}
+}
+
+// leaveSoon are the flags of a sidecar that is told to leave when its application has gone, and nobody sends there any
+// more: within sidecarGrace.
+func leaveSoon() []string {
+	return []string{"--drain", "2s", "--drain-long", "2s", "--drain-quiet", "1s", "--drain-spread", "0s"}
 }
 
 // A listening says whether a replica's sidecar listens, and if not, how it ended.

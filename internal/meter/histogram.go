@@ -104,6 +104,16 @@ func (h *Histogram) Snapshot() Snapshot {
 	return s
 }
 
+// Add adds what a snapshot holds, of this histogram or another.
+func (h *Histogram) Add(s *Snapshot) {
+	for i, n := range s.slots {
+		if n > 0 {
+			h.counts[i].Add(n)
+		}
+	}
+	h.sum.Add(uint64(max(0, s.Sum)))
+}
+
 // Reset forgets everything observed until now.
 func (h *Histogram) Reset() {
 	h.sum.Store(0)

@@ -9,6 +9,7 @@
 package process
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -39,6 +40,7 @@ type Spec struct {
 	Stdout io.Writer // gets whole lines, one a Write, "Name | " before each; nil discards
 	Stderr io.Writer // likewise; may be the same as Stdout if that may be written to at once from two goroutines
 	Files  []*os.File
+	Orphan syscall.Signal // what the kernel sends the child when we end before it, however abruptly; 0 is SIGKILL
 }
 
 // A Process is a process that was started. Its methods may be called from any goroutine.
@@ -74,7 +76,7 @@ func (e Exit) String() string {
 }
 
 // A Child is a process that Start started, the leader of a process group of its own. When it ends, the rest
-// of its group is killed; when we end, however abruptly, the kernel kills it (but not what it started).
+// of its group is killed; when we end, however abruptly, the kernel sends it [Spec].Orphan (but not what it started).
 type Child struct {
 	name string
 	cmd  *exec.Cmd
@@ -101,7 +103,7 @@ func Start(spec Spec) (*Child, error) {
 			WaitDelay:  outputDelay,
 			SysProcAttr: &syscall.SysProcAttr{
 				Setpgid:   true,
-				Pdeathsig: syscall.SIGKILL,
+				Pdeathsig: cmp.Or(spec.Orphan, syscall.SIGKILL),
 			},
 		},
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -65,13 +66,24 @@ func play(actor string) int {
 		if actor == "family" {
 			_ = child.Wait()
 		}
-	case "parent": // starts a child as we do
+	case "heir": // writes a file when it hears SIGTERM, and ends
+		signal.Notify(signals, syscall.SIGTERM)
+		fmt.Fprintln(os.Stdout, "ready")
+		<-signals
+		if os.WriteFile(os.Getenv("WILL"), nil, 0o600) != nil {
+			return 1
+		}
+	case "parent", "guardian": // starts a child as we do, a deaf one or an heir
 		out := make(transcript, 1)
-		child, err := Start(Spec{Name: "c", Path: os.Args[0], Env: as("deaf"), Stdout: out})
+		spec := Spec{Name: "c", Path: os.Args[0], Env: as("deaf"), Stdout: out}
+		if actor == "guardian" {
+			spec.Env, spec.Orphan = append(as("heir"), "WILL="+os.Getenv("WILL")), syscall.SIGTERM
+		}
+		child, err := Start(spec)
 		if err != nil {
 			return 1
 		}
-		<-out // it is deaf now, and will not notice that nobody reads
+		<-out // it hears nothing, or what it must; and it will not notice that nobody reads
 		fmt.Fprintln(os.Stdout, child.Pid())
 		<-child.Done()
 	}
@@ -279,6 +291,20 @@ func TestKilledParentLeavesNoChild(t *testing.T) {
 	}
 	<-parent.Done()
 	wantEnd(t, fd) // it has a group of its own and is deaf: only the kernel can have ended it
+}
+
+func TestOrphanIsToldAsItsParentWished(t *testing.T) {
+	will := filepath.Join(t.TempDir(), "will")
+	parent, out := start(t, "guardian", "WILL="+will)
+	_, fd := out.pid(t)
+	if err := unix.Kill(parent.Pid(), unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	<-parent.Done()
+	wantEnd(t, fd)
+	if _, err := os.Stat(will); err != nil {
+		t.Errorf("the orphan was to hear SIGTERM and do its last work: %v", err)
+	}
 }
 
 func TestNothingIsLeftBehind(t *testing.T) {

@@ -19,6 +19,11 @@ func (x *exchange) open() {
 	}
 	t.Active.Add(1)
 	x.counted = true
+	x.calls = 0
+	if x.c.stream == nil { // no stream is opened after Conn.Part
+		x.calls = x.c.calls.Load()
+	}
+	x.count()
 }
 
 // settle counts how the request ended, and logs it if it is to be logged.
@@ -34,12 +39,9 @@ func (x *exchange) settle(o *outcome) {
 	if o.verdict == whole {
 		status = x.resp.Status
 	}
+	byUs := x.tallied(o)
 	switch {
-	case x.c.isCut() && (o.verdict == cut || o.verdict == gone):
-		x.c.lose()
-		traffic.Requests.Cut.Inc()
-		end = "cut"
-	case o.verdict == cut: // by the endpoint
+	case o.verdict == cut, o.verdict == gone && byUs:
 		traffic.Requests.Cut.Inc()
 		end = "cut"
 	case o.verdict == gone:
@@ -70,6 +72,7 @@ func (x *exchange) ended() time.Time {
 
 // abandon settles what a panic left open.
 func (x *exchange) abandon() {
+	x.delist()
 	if x.conn != nil {
 		_ = x.conn.Close()
 		if x.feeder.running {

@@ -21,7 +21,7 @@ type patience struct {
 const grace = 250 * time.Millisecond
 
 // writeAll writes all of b to nc and returns how much of it was taken. It gives up with os.ErrDeadlineExceeded
-// when nothing was taken for p.stall, at p.by, and a grace after p.hush.
+// when nothing was taken for p.stall, at p.by, a grace after p.hush, and when somebody else lets the deadline pass.
 func writeAll(nc net.Conn, a *upstream.Alarm, b []byte, p patience) (sent int, err error) {
 	var limit time.Time // until something more must have been taken; zero: something has just been
 	for sent < len(b) {
@@ -44,7 +44,8 @@ func writeAll(nc net.Conn, a *upstream.Alarm, b []byte, p patience) (sent int, e
 		case err == nil:
 		case !errors.Is(err, os.ErrDeadlineExceeded) || p.hushed():
 			return sent, err
-		case n == 0 && !time.Now().Before(limit):
+		case n > 0:
+		case !time.Now().Before(limit), !a.Rang(time.Now()): // or somebody wants it to end
 			return sent, err
 		}
 		if n > 0 {

@@ -55,3 +55,22 @@ func read(c net.Conn, pause time.Duration, times int) {
 		_, _ = c.Read(make([]byte, 1))
 	}
 }
+
+// Somebody else's deadline ends the writing at once: it is how one is roused who writes.
+func TestAWriterIsRoused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		defer near.Close()
+		defer far.Close()
+		began := time.Now()
+		go func() {
+			time.Sleep(time.Second)
+			_ = near.SetWriteDeadline(time.Now().Add(time.Second))
+		}()
+		var a upstream.Alarm
+		sent, err := writeAll(near, &a, make([]byte, 10), patience{stall: time.Minute})
+		if took := time.Since(began); sent != 0 || !errors.Is(err, os.ErrDeadlineExceeded) || took != 2*time.Second {
+			t.Errorf("got %d, %v after %v; want nothing after 2 s", sent, err, took)
+		}
+	})
+}

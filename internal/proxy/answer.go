@@ -3,6 +3,7 @@ package proxy
 import (
 	"errors"
 	"io"
+	"os"
 	"time"
 
 	"crossfade.dev/internal/http1"
@@ -31,38 +32,60 @@ func (x *exchange) deliver() outcome {
 		}
 	}
 	for {
-		out, bad := x.answer.pass(&x.out, x.conn.Buffer)
-		if ended && bad == nil {
-			x.answer.close(&out, x.tail())
-		}
-		if err := x.tell(out); err != nil {
-			return outcome{verdict: gone, reason: "the client left before its answer was whole"}
-		}
-		x.out = x.out[:0]
-		switch {
-		case bad != nil:
-			x.endpoint.cut()
-			return outcome{verdict: cut, reason: "the endpoint's answer broke in the middle"}
-		case x.answer.done:
-			x.end = time.Now()
-			x.endpoint.answered(x.resp.Status, x.end.Sub(x.sentAt))
-			if x.grpc {
-				x.called = x.callStatus()
-				x.endpoint.called(x.called)
-			}
-			return outcome{verdict: whole}
+		o, over := x.passOn(ended)
+		if over {
+			return o
 		}
 		x.flush()
-		if _, err := x.fill(x.feeder.patience(x.c, x.c.p.o.StreamTimeout), window); err != nil {
-			if errors.Is(err, errInside) {
-				return outcome{verdict: paused}
-			}
-			if errors.Is(err, io.EOF) && x.answer.close(&x.out, x.tail()) {
-				continue
-			}
+		_, err := x.fill(x.feeder.patience(x.c, x.c.p.o.StreamTimeout), window)
+		switch {
+		case err == nil, errors.Is(err, errParted):
+		case errors.Is(err, errInside):
+			return outcome{verdict: paused}
+		case errors.Is(err, io.EOF) && x.answer.close(&x.out, x.tail()):
+		default:
 			return x.broken(err)
 		}
 	}
+}
+
+// passOn passes on what has come of the answer, which says that it ended if that was all. over is false while more is to
+// come.
+func (x *exchange) passOn(ended bool) (o outcome, over bool) {
+	b := &x.answer
+	b.stop = x.parts()
+	out, bad := b.pass(&x.out, x.conn.Buffer)
+	if ended && bad == nil && !b.stop {
+		b.close(&out, x.tail())
+	}
+	if err := x.tell(out); err != nil {
+		return x.untold(err), true
+	}
+	x.out = x.out[:0]
+	switch {
+	case bad != nil:
+		x.endpoint.cut()
+		return outcome{verdict: cut, reason: "the endpoint's answer broke in the middle"}, true
+	case b.done:
+		x.end = time.Now()
+		x.endpoint.answered(x.resp.Status, x.end.Sub(x.sentAt))
+		if x.grpc {
+			x.called = x.callStatus()
+			x.endpoint.called(x.called)
+		}
+		return outcome{verdict: whole}, true
+	case b.stop:
+		return x.takeLeave()
+	}
+	return outcome{}, false
+}
+
+// untold is the outcome of an answer that the client did not take.
+func (x *exchange) untold(err error) outcome {
+	if errors.Is(err, os.ErrDeadlineExceeded) && x.parts() {
+		return x.parted(0)
+	}
+	return outcome{verdict: gone, reason: "the client left before its answer was whole"}
 }
 
 // begin writes the answer's head, and takes what of its body came with it. It says whether that was all.
@@ -95,7 +118,7 @@ func (x *exchange) tell(out []byte) error {
 // frame decides how the answer is framed for the client and whether its connection can go on.
 func (x *exchange) frame() {
 	early := !x.feeder.whole.Load() // the rest of the request will not be read
-	x.close = x.req.Close || early || x.leaving()
+	x.close = x.leaves() || x.req.Close || early
 	from := x.resp.Framing
 	switch {
 	case from == http1.Length && x.conn.Stream != nil && !x.headAlone:
@@ -115,6 +138,7 @@ func (x *exchange) frame() {
 		x.close = true
 	}
 	x.answer.start(from, x.resp.Framing, x.resp.ContentLength, x.resp.Nominates())
+	x.sort(from)
 }
 
 // broken is the outcome of an answer whose rest does not come.
@@ -127,6 +151,9 @@ func (x *exchange) broken(err error) outcome {
 		return o
 	}
 	if errors.Is(err, errTimeout) {
+		if x.ending {
+			return x.parted(0)
+		}
 		x.endpoint.timedOut()
 		return outcome{verdict: cut, reason: "the endpoint stalled in the middle of its answer"}
 	}

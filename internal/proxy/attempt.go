@@ -63,7 +63,9 @@ func (x *exchange) connect(ctx context.Context) (err error) {
 			return err
 		}
 	default:
-		conn, err = conns.Get(ctx, x.sentAt, x.until(), x.fresh)
+		conn, err = x.await(ctx, func(ctx context.Context, until time.Time) (*upstream.Conn, error) {
+			return conns.Get(ctx, x.sentAt, until, x.fresh)
+		})
 		if err != nil {
 			return err
 		}
@@ -75,6 +77,27 @@ func (x *exchange) connect(ctx context.Context) (err error) {
 	}
 	x.endpoint.sent(conn.Reused(), x.attempts > 1)
 	return nil
+}
+
+// A getter waits for a connection until the context ends, or that time has come.
+type getter func(ctx context.Context, until time.Time) (*upstream.Conn, error)
+
+// await waits for a connection to the endpoint.
+func (x *exchange) await(ctx context.Context, get getter) (*upstream.Conn, error) {
+	for {
+		conn, roused, err := x.awaitOnce(ctx, get)
+		if err == nil || !roused || x.parts() {
+			return conn, err
+		}
+	}
+}
+
+// awaitOnce is await until x is roused.
+func (x *exchange) awaitOnce(ctx context.Context, get getter) (conn *upstream.Conn, roused bool, err error) {
+	waiting, end := x.wait(ctx)
+	defer end()
+	conn, err = get(waiting, x.spare(x.until()))
+	return conn, waiting.Err() != nil && ctx.Err() == nil, err
 }
 
 // choose finds the endpoint that the request goes to now and counts the request as open there. The outcome is
@@ -114,6 +137,7 @@ func (x *exchange) release() {
 	if e := x.endpoint; e != nil {
 		x.failed = e.Incarnation
 		x.endpoint = nil
+		x.ousted.Store(false) // the next one may be another
 		e.end()
 	}
 }
@@ -254,6 +278,8 @@ func (x *exchange) unheard(err error) outcome {
 	switch {
 	case x.c.isCut():
 		return outcome{verdict: gone, reason: "the connection was cut before its answer"}
+	case errors.Is(err, errParted):
+		return x.parted(503)
 	case errors.As(err, &bad) && speaksStreams(x.conn.Buffer.Bytes()):
 		x.endpoint.cut()
 		return outcome{verdict: refused, status: 502, reason: "the endpoint speaks HTTP/2 and was asked in HTTP/1.1: name its Service's port grpc or http2"}
@@ -293,10 +319,10 @@ func (x *exchange) fill(wait time.Duration, most int) (began time.Time, err erro
 	x.feeder.quiet.Store(began.UnixNano())
 	defer x.feeder.quiet.Store(0)
 	for ; ; now = time.Now() {
-		if x.c.isCut() {
-			return began, net.ErrClosed
+		if err := x.over(); err != nil {
+			return began, err
 		}
-		limit := x.sooner(x.feeder.latest(began).Add(wait))
+		limit := x.hearBy(began, wait)
 		if !now.Before(limit) {
 			return began, errTimeout
 		}
@@ -309,12 +335,15 @@ func (x *exchange) fill(wait time.Duration, most int) (began time.Time, err erro
 			x.keep()
 			x.feed()
 		}
-		ring := limit
-		if !x.feeder.running && watch.Before(limit) {
+		ring := x.spare(limit)
+		if !x.feeder.running && watch.Before(ring) {
 			ring = watch
 		}
 		if x.conn.Reading.Move(now, ring) {
 			_ = x.conn.SetReadDeadline(ring) // a closed connection says so when it is read
+		}
+		if err := x.over(); err != nil { // again: whoever parts says so, then sets another deadline
+			return began, err
 		}
 		n, err := x.listen(most)
 		if n > 0 {
@@ -323,7 +352,28 @@ func (x *exchange) fill(wait time.Duration, most int) (began time.Time, err erro
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
 			return began, err
 		}
+		x.conn.Reading = upstream.Alarm{} // it may be another's deadline that has passed
 	}
+}
+
+// over says why nothing more is waited for, nil while it is.
+func (x *exchange) over() error {
+	switch {
+	case x.c.isCut():
+		return net.ErrClosed
+	case !x.ending && x.parts():
+		return errParted
+	}
+	return nil
+}
+
+// hearBy is until when the endpoint is waited for, since began or whatever was done after that.
+func (x *exchange) hearBy(began time.Time, wait time.Duration) time.Time {
+	limit := x.sooner(x.feeder.latest(began).Add(wait))
+	if x.ending && x.partBy.Before(limit) {
+		return x.partBy
+	}
+	return limit
 }
 
 // part gives the connection back, or ends it when another request could not follow on it.
@@ -334,6 +384,7 @@ func (x *exchange) part(v verdict) {
 		_ = conn.Close() // before the feeder is waited for: it may be writing
 	}
 	x.feeder.join(x.c, conn)
+	x.delist()
 	x.conn = nil // not before: if the feeder has panicked, it is still to be put back
 	if reuse && !x.feeder.sent.Load() {
 		_ = conn.Close()

@@ -17,10 +17,13 @@ type body struct {
 	bare     bool          // its trailers stay behind: its head nominated fields to drop, which they may be (RFC 9110 section 7.6.1)
 	done     bool          // all of it, its end included, has been passed
 	trailers []http1.Field // when it is done
+	seams    seams         // of what lasts
+	stop     bool          // at the next of them
 }
 
 func (t *body) start(from, to http1.Framing, length int64, bare bool) {
 	t.from, t.to, t.left, t.bare, t.trailers = from, to, length, bare, nil
+	t.seams.of, t.stop = seamless, false
 	t.chunks.Reset()
 	t.done = from == http1.NoBody || from == http1.Length && length == 0
 }
@@ -37,6 +40,7 @@ func (t *body) pass(scratch *[]byte, in *upstream.Buffer) ([]byte, error) {
 		return *scratch, err
 	}
 	b := in.Bytes()
+	b = b[:t.seams.pass(b, t.stop)]
 	if t.from == http1.Length {
 		b = b[:min(int64(len(b)), t.left)]
 		t.left -= int64(len(b))
@@ -53,9 +57,9 @@ func (t *body) pass(scratch *[]byte, in *upstream.Buffer) ([]byte, error) {
 }
 
 func (t *body) passChunks(scratch *[]byte, in *upstream.Buffer) error {
-	for len(in.Bytes()) > 0 && !t.chunks.Done() {
+	for len(in.Bytes()) > 0 && !t.chunks.Done() && (!t.stop || !t.seams.at()) {
 		data, n, err := t.chunks.Next(in.Bytes())
-		*scratch = t.frame(*scratch, data)
+		*scratch = t.frame(*scratch, data[:t.seams.pass(data, t.stop)])
 		in.Skip(n)
 		if err != nil {
 			return err

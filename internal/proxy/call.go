@@ -39,7 +39,14 @@ func (x *exchange) call(ctx context.Context, conns *upstream.Pool) (*upstream.Co
 		return nil, err
 	}
 	x.unsized = false
-	return conns.Open(ctx, x.sentAt, x.until(), h, x.bodiless() && h.Protocol == nil)
+	end := x.bodiless() && h.Protocol == nil
+	conn, err := conns.OpenNow(x.sentAt, h, end)
+	if !errors.Is(err, upstream.ErrLater) {
+		return conn, err
+	}
+	return x.await(ctx, func(ctx context.Context, until time.Time) (*upstream.Conn, error) {
+		return conns.Open(ctx, x.sentAt, until, h, end)
+	})
 }
 
 // bodiless says whether the request has no body, as far as it goes out over HTTP/2.

@@ -44,6 +44,9 @@ func (d *Door) Rename(listener string) { d.name.Store(&listener) }
 // never hung up on.
 func (d *Door) Leave() { d.leaving.Store(true) }
 
+// Stay takes Leave back. Who has been told goes all the same.
+func (d *Door) Stay() { d.leaving.Store(false) }
+
 // A Conn is a client's connection, or one stream of a connection that speaks HTTP/2; see stream.go. Its methods may be
 // called from any goroutine.
 type Conn struct {
@@ -55,6 +58,7 @@ type Conn struct {
 	remote []byte       // the client's address, for X-Forwarded-For
 	since  atomic.Int64 // when the last request ended, in Unix nanoseconds; 0 while one is open
 	cut    atomic.Bool
+	parting
 	h2     atomic.Pointer[http2.Server] // what it speaks, once that is HTTP/2
 	under  *Conn                        // a stream's: the connection that it is on; else nil
 	stream *http2.Stream                // likewise
@@ -74,7 +78,8 @@ type Conn struct {
 	end         ending
 	hopped      bool         // the client went on from HTTP/1.1 to HTTP/2
 	begun       bool         // a request has been served: it speaks HTTP/1.1
-	lost        atomic.Int64 // requests, by Cut
+	lost        atomic.Int64 // requests, by Cut and Part
+	shut        bool         // our half is closed, though nothing was asked for
 }
 
 // An ending is how a connection is closed.
@@ -135,8 +140,8 @@ func (c *Conn) Cut() {
 // isCut says whether Cut was called, of a stream that of its connection.
 func (c *Conn) isCut() bool { return c.cut.Load() || c.under != nil && c.under.cut.Load() }
 
-// Serve serves the connection's requests until it ends, and closes it. It returns how many of them Cut lost. ctx
-// ends only waits for connections to endpoints; what ends a connection from outside is Cut. A panic ends this
+// Serve serves the connection's requests until it ends, and closes it. It returns how many of them Cut and Part lost. ctx
+// ends only waits for connections to endpoints; what ends a connection from outside is Cut, or Part. A panic ends this
 // connection and is counted.
 func (c *Conn) Serve(ctx context.Context) (lost int) {
 	c.look(c.p.state.Load())
@@ -147,13 +152,15 @@ func (c *Conn) Serve(ctx context.Context) (lost int) {
 	c.traffic = c.listener.Traffic
 	c.traffic.Connects.Inc()
 	c.traffic.ActiveConnects.Add(1)
+	c.p.conns.add(c)
 	defer c.finish(ctx, &lost)
 	if c.tls != nil && !c.shake(ctx) {
 		return 0
 	}
+	c.settled.Store(true)
 	if c.negotiated() {
 		c.serveStreams(ctx, c.streams())
-		return int(c.lost.Load())
+		return 0
 	}
 	await := c.await
 	if c.parks(ctx) {
@@ -171,7 +178,7 @@ func (c *Conn) Serve(ctx context.Context) (lost int) {
 			again = c.serveOne(ctx)
 		}
 	}
-	return int(c.lost.Load())
+	return 0
 }
 
 // look finds the connection's listener in s. A listener that is gone keeps its last routes for as long as it
@@ -223,11 +230,19 @@ func (c *Conn) serveOne(ctx context.Context) (again bool) {
 	return again
 }
 
-// await waits for the first byte of the next request.
+// await waits for the first byte of the next request. On a connection that is being parted, one that has come already
+// is still served.
 func (c *Conn) await() bool {
+	const moment = time.Millisecond
 	limit := time.Now().Add(c.p.o.IdleTimeout)
 	for !c.pipelined() {
-		if err := c.fill(limit, c.p.o.MaxHead); err != nil {
+		err := c.hear(limit, c.isParting)
+		if errors.Is(err, errParted) {
+			if err = c.fill(time.Now().Add(moment), c.p.o.MaxHead); errors.Is(err, errTimeout) {
+				c.shut = true
+			}
+		}
+		if err != nil {
 			if errors.Is(err, errTimeout) {
 				c.end = endLinger
 			}
@@ -251,7 +266,15 @@ var (
 
 // fill reads once from the client. The error is errTimeout after limit, errHushed, errInside, upstream.ErrTooLarge, or
 // the connection's.
-func (c *Conn) fill(limit time.Time, most int) error {
+func (c *Conn) fill(limit time.Time, most int) error { return c.fillUnless(nil, limit, most) }
+
+// hear is fill for a head, unless over says that none is waited for any more: then it returns errParted. It may return
+// without having read, so that the caller looks again.
+func (c *Conn) hear(limit time.Time, over func() bool) error {
+	return c.fillUnless(over, limit, c.p.o.MaxHead)
+}
+
+func (c *Conn) fillUnless(over func() bool, limit time.Time, most int) error {
 	if c.inside {
 		return errInside
 	}
@@ -260,8 +283,11 @@ func (c *Conn) fill(limit time.Time, most int) error {
 		if c.read.Move(now, limit) {
 			_ = c.nc.SetReadDeadline(limit) // a closed connection says so when it is read
 		}
-		if c.hush.Load() { // looked at after the deadline was set: whoever hushes sets another one after
+		switch { // looked at after the deadline was set: whoever says so sets another one after
+		case c.hush.Load():
 			return errHushed
+		case over != nil && over():
+			return errParted
 		}
 		n, err := c.in.Fill(c.nc, most)
 		switch {
@@ -273,6 +299,10 @@ func (c *Conn) fill(limit time.Time, most int) error {
 			return errHushed
 		case !time.Now().Before(limit):
 			return errTimeout
+		}
+		c.read = upstream.Alarm{} // it may be another's deadline that has passed: see rouse
+		if over != nil {
+			return nil
 		}
 	}
 }
@@ -286,6 +316,10 @@ func (c *Conn) write(b []byte) error {
 		}
 		b = b[n:]
 	}
+	if c.hurried.Load() {
+		c.hurried.Store(false)
+		c.wrote = upstream.Alarm{}
+	}
 	_, err := writeAll(c.nc, &c.wrote, b, patience{stall: c.p.o.StallTimeout})
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		c.end = endReset // it reads nothing: what waits for it in the socket would stay there
@@ -298,7 +332,6 @@ func (c *Conn) finish(ctx context.Context, lost *int) {
 	if v := recover(); v != nil {
 		c.inside = false
 		c.panicked(ctx, v)
-		*lost = int(c.lost.Load())
 	}
 	switch tcp, isTCP := c.nc.(*net.TCPConn); {
 	case c.end == endLinger && !c.cut.Load():
@@ -309,8 +342,10 @@ func (c *Conn) finish(ctx context.Context, lost *int) {
 		c.tls.Abort()
 	}
 	_ = c.nc.Close()
+	c.p.conns.drop(c)
 	c.p.buffers.Put(c.in)
 	c.traffic.ActiveConnects.Add(-1)
+	*lost = int(c.lost.Load())
 }
 
 // panicked settles what a panic left open. A panic in the feeder arrives here too; see exchange.feed.
@@ -335,6 +370,10 @@ func (c *Conn) linger() {
 	}
 	c.in.Skip(len(c.in.Bytes()))
 	for limit := time.Now().Add(c.p.o.LingerTimeout); c.fill(limit, window) == nil && time.Now().Before(limit); {
+		if c.shut && c.pipelined() {
+			c.shut = false
+			c.missed()
+		}
 		c.in.Skip(len(c.in.Bytes()))
 	}
 }

@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
+	"crossfade.dev/internal/drain"
 	"crossfade.dev/internal/fleet"
 	"crossfade.dev/internal/http1"
 	"crossfade.dev/internal/route"
@@ -47,6 +49,7 @@ type exchange struct {
 	parsed   bool             // req can be used
 	ready    bool             // it is prepared: an endpoint can be asked
 	counted  bool             // as open, downstream
+	protocol drain.Protocol   // as which
 	upgrade  bool             // the client may have the protocol that it asked for
 	reveal   bool             // the answer names its endpoint
 	close    bool             // the answer says Connection: close
@@ -55,6 +58,21 @@ type exchange struct {
 	grpc     bool          // it is a call of gRPC over HTTP/2,
 	timeout  time.Duration // and this is what it says of its deadline; 0 for none
 	called   int           // likewise how it ended, once it has
+
+	// Of parting; see part.go.
+	calls    uint64      // of Conn.Part, before the request came: they do not mean it
+	partBy   time.Time   // when its last words must have been said; zero while it is not to be parted
+	spared   time.Time   // until when it is not parted, though it is to be: it has only just come
+	ending   bool        // it goes on to the next seam
+	isParted bool        // it has ended so
+	informed bool        // its client has heard that we leave
+	torn     bool        // it became a tunnel that broke
+	ousted   atomic.Bool // its endpoint is parted
+	enlisted bool        // Conn.mu guards what follows, while it is:
+	place    int         // in Conn.list
+	giveUp   func()      // ends its waiting for a connection; nil when it has one
+
+	tunnelled bool // likewise: it has become a tunnel
 
 	// Of the last rule that was found.
 	course  *course // nil for none
@@ -131,6 +149,9 @@ func (x *exchange) forget() {
 	x.parsed, x.ready, x.upgrade, x.reveal, x.close = false, false, false, false, false
 	x.method, x.host, x.path, x.caller, x.from, x.given = nil, nil, nil, nil, nil, nil
 	x.grpc, x.timeout, x.feeder.lasting, x.unsized = false, 0, false, false
+	x.partBy, x.spared = time.Time{}, time.Time{}
+	x.ending, x.isParted, x.informed, x.torn, x.tunnelled = false, false, false, false, false
+	x.ousted.Store(false)
 	x.script.forget(usual)
 }
 
@@ -193,9 +214,13 @@ func (x *exchange) receive() error {
 			}
 		}
 		x.waited = true
-		err := c.fill(limit, c.p.o.MaxHead)
+		x.parts() // it may be spared for a moment only
+		err := c.hear(x.spare(limit), x.parts)
 		if errors.Is(err, upstream.ErrTooLarge) {
 			return http1.TooLarge(c.in.Bytes())
+		}
+		if errors.Is(err, errTimeout) && time.Now().Before(limit) {
+			continue // it is spared no longer
 		}
 		if err != nil {
 			return err
@@ -234,6 +259,8 @@ func (x *exchange) misread(err error) outcome {
 		return outcome{verdict: refused, status: refusal.Status, reason: refusal.Reason}
 	case errors.Is(err, errTimeout):
 		return outcome{verdict: refused, status: 408, reason: "the request's head did not come in time"}
+	case errors.Is(err, errParted):
+		return x.parted(503)
 	default:
 		return outcome{verdict: gone, reason: "the client left in the middle of a head"}
 	}

@@ -69,6 +69,7 @@ func (f *feeder) start() {
 
 // feed starts the feeder.
 func (x *exchange) feed() {
+	x.enlist()
 	x.feeder.running = true
 	go x.feeder.run(x.c, x.conn)
 }

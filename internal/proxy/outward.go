@@ -149,6 +149,8 @@ func (e *Endpoint) sameConns(other *Endpoint) bool {
 // unconnected is the outcome of an attempt that got no connection. Nothing was sent.
 func (x *exchange) unconnected(err error) outcome {
 	switch {
+	case x.parts():
+		return x.parted(503)
 	case errors.Is(err, upstream.ErrRequests):
 		x.endpoint.overflowed()
 		return outcome{verdict: refused, status: 503, reason: "the service has as many requests as its limits allow"}

@@ -68,11 +68,18 @@ func (c *Conn) park() (more bool) {
 			return false
 		}
 		c.ring(now, wait)
+		if c.isParting() { // whoever parts has set another deadline
+			c.read = upstream.Alarm{}
+			c.ring(now, wait)
+		}
 		c.looked = false // what the poller noted before is forgotten
 		err := c.raw.Read(c.turn)
 		switch {
 		case c.x != nil, c.hails():
 			return true
+		case err == nil && !c.over: // nothing has come, and nothing is waited for
+			c.end, c.shut = endLinger, true
+			return false
 		case c.over || !errors.Is(err, os.ErrDeadlineExceeded):
 			return false
 		}
@@ -125,7 +132,7 @@ func (c *Conn) serveHere(ctx context.Context) (leave bool) {
 	return c.rest(served)
 }
 
-// rest makes the connection wait in the callback, without a buffer.
+// rest makes the connection wait in the callback, without a buffer; unless it is to end.
 func (c *Conn) rest(served bool) (leave bool) {
 	if served { // else the silence goes on
 		c.ring(c.rested, lookAgain)
@@ -134,5 +141,5 @@ func (c *Conn) rest(served bool) (leave bool) {
 		c.p.buffers.Put(c.in)
 		c.in = nil
 	}
-	return false
+	return c.isParting()
 }

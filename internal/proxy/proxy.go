@@ -114,6 +114,10 @@ type Proxy struct {
 	exchanges sync.Pool
 	memory    http2.Memory
 	streams   http2.Stats
+	tally     tally
+	told      atomic.Uint64 // connections
+	conns     crowd
+	ousted    ouster
 }
 
 // New returns a proxy that has no state yet and serves nobody until it has.

@@ -4,7 +4,7 @@ import "crossfade.dev/internal/http1"
 
 // refuse answers for an endpoint that cannot, or that the route does not ask.
 func (x *exchange) refuse(o *outcome) (another bool) {
-	x.close = !x.parsed || x.req.Close || !x.feeder.whole.Load() || x.leaving()
+	x.close = !x.parsed || x.req.Close || !x.feeder.whole.Load() || x.leaves()
 	a := http1.Answer{
 		Status:    o.status,
 		Head:      x.parsed && string(x.method) == "HEAD",
@@ -40,5 +40,14 @@ func (x *exchange) reply(a *http1.Answer, o *outcome) error {
 // leaving says whether the client is to be told that its connection ends with this answer. A client that has
 // sent the next request already gets that one answered too.
 func (x *exchange) leaving() bool {
-	return x.c.door.leaving.Load() && (x.feeder.running || !x.c.pipelined())
+	return (x.c.door.leaving.Load() || x.c.isParting()) && (x.feeder.running || !x.c.pipelined())
+}
+
+// leaves is leaving for an answer that is about to say so.
+func (x *exchange) leaves() bool {
+	leaving := x.leaving()
+	if leaving && !x.req.Close && x.c.stream == nil {
+		x.inform()
+	}
+	return leaving
 }

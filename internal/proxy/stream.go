@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"crossfade.dev/internal/drain"
 	"crossfade.dev/internal/http1"
 	"crossfade.dev/internal/http2"
 	"crossfade.dev/internal/upstream"
@@ -81,6 +82,9 @@ func (c *Conn) serveStreams(ctx context.Context, h2 *http2.Server) {
 	if c.door.leaving.Load() || c.cut.Load() {
 		c.Leave()
 	}
+	if c.isParting() {
+		h2.LeaveNow()
+	}
 	err := h2.Serve(func(s *http2.Stream) { c.serveStream(ctx, s) })
 	if _, broken := errors.AsType[*http2.ConnError](err); broken {
 		c.p.o.Log.DebugContext(ctx, "a connection of HTTP/2 broke", "listener", c.door.Name(), "remote", string(c.remote), "error", err)
@@ -112,6 +116,7 @@ func (c *Conn) Leave() {
 	}
 	if h2 := c.h2.Load(); h2 != nil {
 		h2.Leave()
+		c.tell()
 	}
 }
 
@@ -152,7 +157,7 @@ func (c *Conn) become(under *Conn, s *http2.Stream) {
 	c.hush.Store(false)
 }
 
-// lose counts a request that Cut lost.
+// lose counts a request that Cut or Part lost.
 func (c *Conn) lose() {
 	if c.under != nil {
 		c = c.under
@@ -175,6 +180,7 @@ func (x *exchange) transcribe() error {
 	x.parsed = true
 	if x.grpc {
 		x.feeder.lasting, x.timeout = true, callTimeout(&x.req)
+		x.turnsOut(drain.GRPC)
 	}
 	return nil
 }
@@ -375,6 +381,7 @@ func (c *Conn) hop(ctx context.Context, x *exchange) (again bool) {
 	default:
 		c.hopped = true
 		c.traffic.Requests.Active.Add(-1)
+		x.uncount()
 		x.counted = false
 	}
 	c.x = nil

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"crossfade.dev/internal/drain"
 	"crossfade.dev/internal/http1"
 	"crossfade.dev/internal/upstream"
 )
@@ -36,13 +37,22 @@ func (x *exchange) switchOver() outcome {
 	took := time.Since(x.sentAt)
 	x.resp.Close = true // neither connection carries HTTP any more
 	x.close = true
-	t := tunnel{idle: x.c.p.o.TunnelTimeout, stall: x.c.p.o.StallTimeout}
-	t.run(
+	x.turnsOut(drain.WebSocket) // the only protocol that the codec lets a client ask for
+	t := tunnel{idle: x.c.p.o.TunnelTimeout, stall: x.c.p.o.StallTimeout, x: x}
+	t.seams.start(frames)
+	x.delist()
+	x.tunnelled = true
+	x.enlist()
+	x.torn = !t.run(
 		side{x.c.nc, x.c.in},
 		side{x.conn, x.conn.Buffer},
 	)
 	x.endpoint.answered(101, took)
-	return outcome{verdict: whole}
+	o := outcome{verdict: whole}
+	if x.isParted = x.isParted || x.torn && x.parts(); x.isParted {
+		o.reason = x.partedReason()
+	}
+	return o
 }
 
 // A side is one end of a tunnel: its connection, and what was read from it and not yet passed on.
@@ -52,61 +62,132 @@ type side struct {
 }
 
 // A tunnel carries bytes both ways. It ends when both sides have closed their half, when one is broken, or when
-// neither has said anything for idle.
+// neither has said anything for idle; and when it is parted.
 type tunnel struct {
 	idle, stall time.Duration
+	x           *exchange    // whose tunnel it is; nil for nobody's
+	seams       seams        // of what the endpoint says
 	heard       atomic.Int64 // when either side last said something, in Unix nanoseconds
+	by          atomic.Int64 // once it is parted, when both sides must have ended, likewise; before, 0
+	torn        atomic.Bool
 }
 
-func (t *tunnel) run(a, b side) {
+// run says whether both sides have ended as they wished.
+func (t *tunnel) run(client, endpoint side) (inOrder bool) {
 	t.heard.Store(time.Now().UnixNano())
 	thrown := make(chan any, 1) // room for one: nobody may be there to hear it
 	go func() {
 		defer func() { thrown <- recover() }()
-		t.carry(a, b)
+		t.carry(client, endpoint, false)
 	}()
-	t.carry(b, a)
+	t.carry(endpoint, client, true)
 	if v := <-thrown; v != nil {
 		panic(v) // of this connection, not of the process
 	}
+	return !t.torn.Load()
 }
 
 // carry passes on what from says until it ends, then closes that half of to. When either breaks, both do, so that what
-// was cut does not look whole.
-func (t *tunnel) carry(from, to side) {
+// was cut does not look whole. out is the direction to the client, which is that of the exchange's own goroutine.
+func (t *tunnel) carry(from, to side, out bool) {
 	var read, wrote upstream.Alarm
 	ended := false
 	defer func() {
 		if !ended {
+			t.torn.Store(true)
 			breakOff(from.Conn)
 			breakOff(to.Conn)
 		}
 	}()
 	for {
-		if b := from.buffer.Bytes(); len(b) > 0 {
-			if _, err := writeAll(to.Conn, &wrote, b, patience{stall: t.stall}); err != nil {
-				return
-			}
-			from.buffer.Skip(len(b))
-			push(to.Conn)
+		parted := out && t.parts()
+		if t.pass(from, to, &wrote, out, parted) != nil {
+			return
 		}
-		if err := t.listen(from, &read); err != nil {
+		if parted {
+			ended = t.takeLeave(from, to, &read, &wrote)
+			return
+		}
+		if err := t.listen(from, &read, out); err != nil && !errors.Is(err, errParted) {
 			ended = errors.Is(err, io.EOF) && closeHalf(to.Conn)
 			return
 		}
 	}
 }
 
-// listen reads once from s.
-func (t *tunnel) listen(s side, read *upstream.Alarm) error {
+// pass passes on what was read, to a seam if it is to stop there.
+func (t *tunnel) pass(from, to side, wrote *upstream.Alarm, out, stop bool) error {
+	b := from.buffer.Bytes()
+	if out {
+		b = b[:t.seams.pass(b, stop)]
+	}
+	if len(b) == 0 {
+		return nil
+	}
+	if _, err := writeAll(to.Conn, wrote, b, patience{stall: t.stall}); err != nil {
+		return err
+	}
+	from.buffer.Skip(len(b))
+	push(to.Conn)
+	return nil
+}
+
+// parts says whether the tunnel is to be ended.
+func (t *tunnel) parts() bool { return t.x != nil && t.x.parts() }
+
+// goingAway is a Close frame with the code 1001 (RFC 6455 section 7.4.1), as a server sends it: unmasked. Control frames
+// are never compressed, and may stand between the fragments of a message.
+const goingAway = "\x88\x02\x03\xe9"
+
+// takeLeave ends a tunnel that is parted: the client gets the rest of the frame that is on its way, a Close frame, and
+// nothing after it; the endpoint gets what the client says to that. ended is false where that takes too long or cannot be:
+// then the tunnel is cut. One that the endpoint is closing has a moment to close.
+func (t *tunnel) takeLeave(endpoint, client side, read, wrote *upstream.Alarm) (ended bool) {
+	x := t.x
+	defer func() { x.isParted = x.isParted || !ended }()
+	t.by.Store(x.partBy.UnixNano())
+	_ = client.SetReadDeadline(time.Unix(1, 0)) // who reads there shall look at it
+	for !t.seams.at() {
+		if t.listen(endpoint, read, false) != nil || t.pass(endpoint, client, wrote, true, true) != nil {
+			return false
+		}
+	}
+	if !t.seams.over {
+		x.isParted = true
+		if _, err := writeAll(client.Conn, wrote, []byte(goingAway), patience{stall: x.c.p.farewellTime()}); err != nil {
+			return false
+		}
+		push(client.Conn)
+		x.inform()
+	}
+	for {
+		endpoint.buffer.Skip(len(endpoint.buffer.Bytes()))
+		if err := t.listen(endpoint, read, false); err != nil {
+			return errors.Is(err, io.EOF) && closeHalf(client.Conn)
+		}
+	}
+}
+
+// listen reads once from s. It returns errParted when the tunnel is to be ended, if that is to be heard.
+func (t *tunnel) listen(s side, read *upstream.Alarm, hears bool) error {
 	for {
 		now := time.Now()
 		limit := time.Unix(0, t.heard.Load()).Add(t.idle)
+		by := t.by.Load()
+		if by != 0 {
+			limit = time.Unix(0, by)
+		}
 		if !now.Before(limit) {
 			return errTimeout
 		}
 		if read.Move(now, limit) {
 			_ = s.SetReadDeadline(limit) // a closed connection says so when it is read
+		}
+		switch { // looked at after the deadline was set: whoever says so sets another one after
+		case hears && t.parts():
+			return errParted
+		case by != t.by.Load():
+			continue
 		}
 		n, err := s.buffer.Fill(s.Conn, window)
 		if n > 0 {
@@ -116,6 +197,7 @@ func (t *tunnel) listen(s side, read *upstream.Alarm) error {
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
 			return err
 		}
+		*read = upstream.Alarm{} // it may be another's deadline that has passed: see rouse
 	}
 }
 

@@ -46,7 +46,7 @@ func outline(s *fleet.Service) fleet.Service {
 func sameEndpoint(a, b *fleet.Endpoint) bool {
 	return a.Name == b.Name && a.Incarnation == b.Incarnation && a.Address == b.Address &&
 		maps.Equal(a.Labels, b.Labels) && a.Locality == b.Locality &&
-		a.Weight == b.Weight && same(a.Factor, b.Factor) && a.Stage == b.Stage && same(a.Check, b.Check)
+		a.Weight == b.Weight && a.Bound == b.Bound && same(a.Factor, b.Factor) && a.Stage == b.Stage && same(a.Check, b.Check)
 }
 
 // same says whether two pointers are nil, or point to equals.

@@ -3,6 +3,7 @@ package proxy
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -32,6 +33,8 @@ type world struct {
 	mu   sync.Mutex
 	live map[*Conn]bool
 	next uint64
+	tls  atomic.Pointer[tls.Config] // what clients are spoken to in; nil: plaintext
+	lost atomic.Int64               // what Serve returned
 }
 
 // newWorld serves one service, "app", behind the listener "test": one endpoint per address, all of them warm.
@@ -60,12 +63,15 @@ func (w *world) accept(ctx context.Context) {
 		if err != nil {
 			return
 		}
+		if config := w.tls.Load(); config != nil {
+			nc = &secured{tls.Server(nc, config), nc}
+		}
 		c := w.p.NewConn(nc, w.door)
 		w.mu.Lock()
 		w.live[c] = true
 		w.mu.Unlock()
 		w.open.Go(func() {
-			c.Serve(ctx)
+			w.lost.Add(int64(c.Serve(ctx)))
 			w.mu.Lock()
 			delete(w.live, c)
 			w.mu.Unlock()

@@ -38,7 +38,7 @@ func TestTheMeshIsLeftLast(t *testing.T) {
 		hello(w, r)
 	}), "outside", anyPort, "mesh", mesh)
 	v.Listeners[1].Mesh = true
-	g := start(t, serve.Options{QuietTime: 50 * time.Millisecond}, v)
+	g := start(t, serve.Options{Timers: quiet(50 * time.Millisecond)}, v)
 	outside := g.addr("outside")
 	c := mustDial(t, outside)
 	answered := make(chan error, 1)

@@ -240,7 +240,7 @@ func TestTLSLeavesNothingBehind(t *testing.T) {
 	e := endpoint(t, hello)
 	v := secure(e, files.server(ca, "shop.test"), files.mutual(files.server(ca, "till.test"), ca))
 	visit := func() {
-		g := start(t, serve.Options{LookEvery: often, QuietTime: 20 * time.Millisecond, MaxHandshakes: 4}, v)
+		g := start(t, serve.Options{LookEvery: often, Timers: quiet(20 * time.Millisecond), MaxHandshakes: 4}, v)
 		for range 10 {
 			c := mustDialTLS(t, g.addr("a"), unchecked("shop.test"))
 			c.wantStatus(t, "shop.test", 200)

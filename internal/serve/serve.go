@@ -15,10 +15,14 @@
 //
 // # How a socket is left
 //
-// Answers say Connection: close from then on; what is in the accept queue is accepted; the socket is closed.
-// Connections are not: idle ones are still read, and a request that arrives is served. They end when their
-// clients have been told, when nobody has sent a request for the quiet time, or at the drain timeout, whichever
-// comes first. Only what is still open then is cut, and counted.
+// There is one way, and package drain decides every step of it: clients are told, by Connection: close and GOAWAY;
+// what is in the accept queue is accepted, unless others go on accepting there; the socket is closed. Connections are
+// not: idle ones are still read, and a request that arrives is served. They end when their clients have been told,
+// when nobody has sent a request for the quiet time, or when they have had their time; what is open then is ended in
+// the words of its protocol, spread over a while, and counted. A socket that configuration takes away goes so at
+// once. When the whole server leaves, sockets accept for a while yet, in lame duck, until those who send clients here
+// have seen it; see [Server.Leave]. Sockets for the mesh go after the others: who serves a request from outside may
+// still call.
 //
 // # Who is refused
 //
@@ -43,17 +47,21 @@ import (
 	"sync/atomic"
 	"time"
 
+	"crossfade.dev/internal/drain"
 	"crossfade.dev/internal/proxy"
 	"crossfade.dev/internal/secure"
+	"crossfade.dev/internal/sockets"
 	"crossfade.dev/internal/upstream"
 )
 
 // Options bound a Server. A zero value means the default that stands beside it.
 type Options struct {
-	MaxConns     int           // per socket; more are refused; 20,000
-	Descriptors  int           // that the process may have open: clients are refused before they are used up; RLIMIT_NOFILE
-	DrainTimeout time.Duration // from the start of a drain to its forced end; 30 s
-	QuietTime    time.Duration // without a request, after which idle connections are closed; 5 s
+	MaxConns    int // per socket; more are refused; 20,000
+	Descriptors int // that the process may have open: clients are refused before they are used up; RLIMIT_NOFILE
+
+	Timers drain.Timers                                              // of leaving, if one is not 0; drain.Defaults() without lame duck
+	Shared func() bool                                               // whether others go on accepting from every socket; asked while leaving; nil: nobody does
+	Moved  func(ctx context.Context, stage drain.Stage, shared bool) // is told when the leave of the whole server comes to a stage, and whether Shared; nil: nobody is
 
 	MaxHandshakes int           // TLS handshakes under way, per socket; one more ends the oldest; a tenth of MaxConns
 	LookEvery     time.Duration // between two looks at the files of TLS; 1 s
@@ -66,25 +74,28 @@ type Options struct {
 func (o Options) withDefaults() Options {
 	o.MaxConns = cmp.Or(o.MaxConns, 20_000)
 	o.Descriptors = cmp.Or(o.Descriptors, descriptors(), math.MaxInt32)
-	o.DrainTimeout = cmp.Or(o.DrainTimeout, 30*time.Second)
-	o.QuietTime = cmp.Or(o.QuietTime, 5*time.Second)
+	if o.Timers == (drain.Timers{}) {
+		o.Timers = withoutNotice(drain.Defaults())
+	}
 	o.MaxHandshakes = cmp.Or(o.MaxHandshakes, max(1, o.MaxConns/10))
 	o.LookEvery = cmp.Or(o.LookEvery, time.Second)
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	if o.Shared == nil {
+		o.Shared = func() bool { return false }
+	}
+	if o.Moved == nil {
+		o.Moved = func(context.Context, drain.Stage, bool) {}
+	}
 	if o.Listen == nil {
-		o.Listen = func(ctx context.Context, address string) (net.Listener, error) {
-			lc := listenConfig()
-			lc.SetMultipathTCP(false) // Go's default; it costs, and takes none of the options that a drain sets
-			return lc.Listen(ctx, "tcp", address)
-		}
+		o.Listen = func(ctx context.Context, address string) (net.Listener, error) { return sockets.Open(ctx, address) }
 	}
 	return o
 }
 
-// ErrStopped is Apply's answer once Run has begun to leave.
-var ErrStopped = errors.New("the server has stopped")
+// ErrStopped is Apply's answer once the server accepts no more, and Stay's once it will not.
+var ErrStopped = errors.New("the server has stopped accepting")
 
 // A CutError says how many requests were cut because they were still open when a drain had to end. Run returns
 // it when nothing else was wrong.
@@ -98,9 +109,13 @@ func (e *CutError) Error() string {
 type Server struct {
 	p    *proxy.Proxy
 	o    Options
-	cut  atomic.Int64  // requests, over all sockets
-	bell chan struct{} // rung when fresh or retired is not empty
+	bell chan struct{} // rung when there is something for advance to do
+	left chan struct{} // closed when the whole server has left
 	ring *keyring
+
+	cut      atomic.Int64  // requests, over all sockets
+	accepted atomic.Uint64 // connections
+	open     atomic.Int64  // of them, now
 
 	outward atomic.Pointer[[]*upstream.TLS] // for speaking to endpoints, of the last state that was applied
 
@@ -109,12 +124,17 @@ type Server struct {
 	fresh   []*socket          // bound, not yet accepted from
 	retired []*socket          // to be drained
 	unbound error              // addresses that Apply could not bind
-	stopped bool
+	stopped bool               // sockets are opened no more
+	leaving leaving
 }
 
 // New returns a server without sockets.
 func New(p *proxy.Proxy, o Options) *Server {
-	return &Server{p: p, o: o.withDefaults(), bell: make(chan struct{}, 1), ring: newKeyring(), sockets: map[string]*socket{}}
+	o = o.withDefaults()
+	return &Server{
+		p: p, o: o, bell: make(chan struct{}, 1), left: make(chan struct{}), ring: newKeyring(), sockets: map[string]*socket{},
+		leaving: leaving{timers: o.Timers},
+	}
 }
 
 // Proxy returns the proxy that the server's connections go to.
@@ -131,24 +151,29 @@ func (s *Server) Proxy() *proxy.Proxy { return s.p }
 //
 // Apply must not be called by two goroutines at once; see [proxy.Proxy.Swap].
 func (s *Server) Apply(ctx context.Context, state *proxy.State) error {
+	opened, unbound := s.bind(ctx, state)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.stopped {
-		return ErrStopped
+		for _, nl := range opened {
+			unbound = errors.Join(unbound, nl.Close())
+		}
+		return errors.Join(ErrStopped, unbound)
 	}
 	fronts := s.fronts(ctx, state)
 	left := s.sockets
 	s.sockets = make(map[string]*socket, len(left))
-	var errs []error
 	for i, l := range state.Listeners() {
 		k := left[l.Address]
 		if k == nil {
-			nl, err := s.o.Listen(ctx, l.Address)
-			if err != nil {
-				errs = append(errs, fmt.Errorf("listener %s: %w", l.Name, err))
-				continue
+			nl := opened[l.Address]
+			if nl == nil {
+				continue // it is among the unbound
 			}
 			k = newSocket(s, nl, l)
+			if s.leaving.outside != nil {
+				k.door.Leave()
+			}
 			s.fresh = append(s.fresh, k)
 		}
 		k.door.Rename(l.Name)
@@ -160,12 +185,31 @@ func (s *Server) Apply(ctx context.Context, state *proxy.State) error {
 	for _, k := range left {
 		s.retired = append(s.retired, k)
 	}
-	select {
-	case s.bell <- struct{}{}:
-	default: // it rings already
-	}
-	s.unbound = errors.Join(errs...)
+	s.ringBell()
+	s.unbound = unbound
 	return s.err(true)
+}
+
+// bind opens the sockets that state wants and we do not have yet, by address. Whoever lends them may take a while, in
+// which the rest of the server is not to wait.
+func (s *Server) bind(ctx context.Context, state *proxy.State) (opened map[string]net.Listener, unbound error) {
+	s.mu.Lock()
+	have := maps.Clone(s.sockets)
+	stopped := s.stopped
+	s.mu.Unlock()
+	opened = map[string]net.Listener{}
+	for _, l := range state.Listeners() {
+		if stopped || have[l.Address] != nil || opened[l.Address] != nil {
+			continue
+		}
+		nl, err := s.o.Listen(ctx, l.Address)
+		if err != nil {
+			unbound = errors.Join(unbound, fmt.Errorf("listener %s: %w", l.Name, err))
+			continue
+		}
+		opened[l.Address] = nl
+	}
+	return opened, unbound
 }
 
 // fronts returns how each of the state's listeners answers TLS clients, with files as they are now.
@@ -263,8 +307,8 @@ func (s *Server) Addr(listener string) net.Addr {
 	return nil
 }
 
-// Run serves until ctx ends, then drains every socket and closes the connections to endpoints. It returns nil
-// when nothing was cut, else a [CutError].
+// Run serves until ctx ends, or [Server.Leave] was called, then leaves, closes the connections to endpoints and
+// returns: nil when nothing was cut, else a [CutError].
 func (s *Server) Run(ctx context.Context) error {
 	work, end := context.WithCancel(context.WithoutCancel(ctx)) // connections outlive ctx: that is what a drain is
 	defer end()
@@ -272,18 +316,19 @@ func (s *Server) Run(ctx context.Context) error {
 	var proxying sync.WaitGroup
 	proxying.Go(func() { _ = s.p.Run(work) }) // it returns nil
 	proxying.Go(func() { s.watch(work) })
-	for ctx.Err() == nil {
+	for told, gone := ctx.Done(), false; !gone; {
 		select {
 		case <-s.bell:
 			s.advance(work, &tasks)
-		case <-ctx.Done():
+		case <-told:
+			told = nil
+			s.end(reasonOf(ctx))
+		case <-s.left:
+			gone = true
 		}
 	}
-	for _, mesh := range []bool{false, true} { // who serves a request from outside may still call others
-		s.leave(mesh)
-		s.advance(work, &tasks)
-		tasks.of(mesh).Wait()
-	}
+	tasks.of(false).Wait()
+	tasks.of(true).Wait()
 	s.p.Close()
 	end()
 	proxying.Wait()
@@ -307,19 +352,6 @@ func (s *Server) watch(ctx context.Context) {
 	}
 }
 
-// leave retires every socket of one kind.
-func (s *Server) leave(mesh bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.stopped = true
-	for _, address := range slices.Sorted(maps.Keys(s.sockets)) {
-		if k := s.sockets[address]; k.mesh == mesh {
-			s.retired = append(s.retired, k)
-			delete(s.sockets, address)
-		}
-	}
-}
-
 // tasks are the accept loops and drains of sockets: of those for outside, and of those between services, which
 // end later.
 type tasks struct{ outside, mesh sync.WaitGroup }
@@ -331,18 +363,30 @@ func (t *tasks) of(mesh bool) *sync.WaitGroup {
 	return &t.outside
 }
 
-// advance starts what Apply and leave have decided.
+// ringBell has Run advance.
+func (s *Server) ringBell() {
+	select {
+	case s.bell <- struct{}{}:
+	default: // it rings already
+	}
+}
+
+// advance starts what Apply and Leave have decided.
 func (s *Server) advance(work context.Context, t *tasks) {
 	s.mu.Lock()
-	fresh, retired := s.fresh, s.retired
-	s.fresh, s.retired = nil, nil
-	s.mu.Unlock()
-	for _, k := range fresh {
+	defer s.mu.Unlock()
+	for _, k := range s.fresh {
 		ctx, cancel := context.WithCancel(work)
 		k.force = cancel
 		t.of(k.mesh).Go(func() { k.accept(ctx) })
 	}
-	for _, k := range retired {
-		t.of(k.mesh).Go(func() { k.drain() })
+	for _, k := range s.retired {
+		d := s.departureOf(k)
+		t.of(k.mesh).Go(func() { d.run(work) })
+	}
+	s.fresh, s.retired = nil, nil
+	if d := s.leaving.outside; d != nil && !d.started {
+		d.started = true
+		t.mesh.Go(func() { s.leave(work, d, t) })
 	}
 }

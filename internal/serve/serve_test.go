@@ -10,12 +10,14 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
+	"crossfade.dev/internal/drain"
 	"crossfade.dev/internal/fleet"
 	"crossfade.dev/internal/proxy"
 	"crossfade.dev/internal/serve"
@@ -32,7 +34,7 @@ type gateway struct {
 // start serves view; stop it with leave, or leave it to the test's end.
 func start(t testing.TB, o serve.Options, view fleet.View) *gateway {
 	t.Helper()
-	return startWith(t, proxy.Options{}, o, view)
+	return startWith(t, proxy.Options{LingerTimeout: 200 * time.Millisecond}, o, view) // most clients here never close
 }
 
 func startWith(t testing.TB, po proxy.Options, o serve.Options, view fleet.View) *gateway {
@@ -76,6 +78,11 @@ func (g *gateway) addr(listener string) string {
 func (g *gateway) leave() error {
 	g.stop()
 	return <-g.err
+}
+
+// quiet are the usual timers without lame duck, but for the quiet time.
+func quiet(t time.Duration) drain.Timers {
+	return drain.Timers{Quiet: t, Requests: 30 * time.Second, Long: 30 * time.Second, Spread: time.Second}
 }
 
 // view is a snapshot with one service and these listeners, given as name and address by turns.
@@ -174,7 +181,7 @@ func eventually(t testing.TB, what string, ok func() bool) {
 
 func TestListenersComeAndGo(t *testing.T) {
 	e := endpoint(t, hello)
-	g := start(t, serve.Options{QuietTime: 50 * time.Millisecond}, view(e, "a", anyPort))
+	g := start(t, serve.Options{Timers: quiet(50 * time.Millisecond)}, view(e, "a", anyPort))
 	first := mustDial(t, g.addr("a"))
 	first.mustPost(t)
 
@@ -255,7 +262,7 @@ func TestConnectionLimit(t *testing.T) {
 
 func TestRunWaitsForWhatIsOpen(t *testing.T) {
 	arrived, proceed := make(chan struct{}), make(chan struct{})
-	g := start(t, serve.Options{QuietTime: 50 * time.Millisecond}, view(endpoint(t, func(w http.ResponseWriter, _ *http.Request) {
+	g := start(t, serve.Options{Timers: quiet(50 * time.Millisecond)}, view(endpoint(t, func(w http.ResponseWriter, _ *http.Request) {
 		close(arrived)
 		<-proceed
 		hello(w, nil)
@@ -288,31 +295,46 @@ func TestRunWaitsForWhatIsOpen(t *testing.T) {
 
 func TestWhatIsCutIsCounted(t *testing.T) {
 	arrived := make(chan struct{}, 3)
-	g := start(t, serve.Options{DrainTimeout: 100 * time.Millisecond}, view(endpoint(t, func(_ http.ResponseWriter, r *http.Request) {
+	g := start(t, serve.Options{Timers: drain.Timers{Quiet: time.Second, Requests: 100 * time.Millisecond, Long: 100 * time.Millisecond}}, view(endpoint(t, func(_ http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body) // or net/http does not notice that the client has left
 		arrived <- struct{}{}
 		<-r.Context().Done()
 	}), "a", anyPort))
+	answers := make(chan error, 3)
 	for range 3 {
 		c := mustDial(t, g.addr("a"))
-		go func() { _, _ = c.post() }()
+		go func() {
+			_, err := c.post()
+			_ = c.Close()
+			answers <- err
+		}()
 		<-arrived
 	}
 	mustDial(t, g.addr("a")) // idle: closing it cuts nothing
+	eventually(t, "all are accepted", func() bool { return g.s.Conns() == 4 })
 	err := g.leave()
 	var cut *serve.CutError
 	if !errors.As(err, &cut) || cut.Requests != 3 {
 		t.Errorf("got %v, want 3 requests cut", err)
 	}
-	if n := g.s.Proxy().State().Listener("a").Traffic.Requests.Cut.Load(); n != 3 {
-		t.Errorf("got %d counted as cut, want 3", n)
+	for range 3 { // nothing of their answers had been sent: they hear it in so many words
+		if err := <-answers; err == nil || !strings.Contains(err.Error(), "503") {
+			t.Errorf("got %v, want an answer 503", err)
+		}
+	}
+	r := g.s.Report()
+	if got := r.Protocols[drain.HTTP1]; r.Cut != 3 || got.Before != 3 || got.Leave.Cut != 3 || got.Leave.Open != 0 {
+		t.Errorf("got %+v, want 3 open before, and cut", r)
+	}
+	if r.Stage != drain.Closed || r.Connections != 4 || r.Accepted != 4 || r.AcceptedIn != 0 {
+		t.Errorf("got %+v, want a leave that is over, of 4 connections", r)
 	}
 }
 
 // Connections that were completed by the kernel before the socket is left are somebody's.
 func TestTheQueueIsServed(t *testing.T) {
 	const queued = 50
-	s := serve.New(proxy.New(proxy.Options{}), serve.Options{QuietTime: 300 * time.Millisecond})
+	s := serve.New(proxy.New(proxy.Options{}), serve.Options{Timers: quiet(300 * time.Millisecond)})
 	g := &gateway{t: t, s: s, err: make(chan error, 1)}
 	if err := g.apply(view(endpoint(t, hello), "a", anyPort)); err != nil {
 		t.Fatal(err)
@@ -392,7 +414,7 @@ func TestDrainLosesNothing(t *testing.T) {
 	})
 	successor := start(t, serve.Options{}, view(e, "a", anyPort))
 	for round := range 5 {
-		g := start(t, serve.Options{QuietTime: 500 * time.Millisecond}, view(e, "a", anyPort))
+		g := start(t, serve.Options{Timers: quiet(500 * time.Millisecond)}, view(e, "a", anyPort))
 		f := flock{dial: dial}
 		f.post(40, g.addr("a"), successor.addr("a"), 20)
 		eventually(t, "clients are at it", func() bool { return f.answered.Load() > 400 })

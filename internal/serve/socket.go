@@ -22,16 +22,19 @@ type socket struct {
 	door    *proxy.Door
 	leaving chan struct{} // closed when the socket is to be left
 	left    chan struct{} // closed when nothing is accepted any more
+	shared  bool          // once leaving is closed: others go on accepting
 	force   func()        // ends what Cut does not reach: waits for connections to endpoints
 
 	front atomic.Pointer[front] // nil serves plaintext
 	tls   *tls.Config           // what handshakes begin with
 
-	free   chan *proxy.Conn // to goroutines whose connection has ended
-	idlers atomic.Int64     // those goroutines
+	free   chan *open   // to goroutines whose connection has ended
+	idlers atomic.Int64 // those goroutines
 
 	mu         sync.Mutex
-	conns      map[*proxy.Conn]struct{}
+	conns      map[*open]struct{}
+	accepted   time.Time      // the latest of them
+	asked      time.Time      // when a request was last open on one that has ended
 	handshakes list.List      // of *secured that are not done, oldest first
 	gone       sync.WaitGroup // of conns
 }
@@ -42,8 +45,8 @@ func newSocket(s *Server, nl net.Listener, l *proxy.Listener) *socket {
 		room:    roomOf(s.o.Descriptors, l.Mesh),
 		leaving: make(chan struct{}), left: make(chan struct{}),
 		tls:   newTLS(),
-		free:  make(chan *proxy.Conn),
-		conns: map[*proxy.Conn]struct{}{},
+		free:  make(chan *open),
+		conns: map[*open]struct{}{},
 	}
 }
 
@@ -60,9 +63,6 @@ func (k *socket) serve(f *front) {
 	k.front.Store(f)
 	k.door.Secure(f != nil)
 }
-
-// errEmpty says that nobody waits in a socket's queue.
-var errEmpty = errors.New("the queue is empty")
 
 // Between two tries to accept when the machine cannot: no descriptors, no memory.
 const (
@@ -82,7 +82,7 @@ func (k *socket) accept(work context.Context) {
 			k.admit(work, nc)
 			continue
 		case k.isLeaving():
-			k.acceptQueued(work)
+			k.leave(work)
 			return
 		case errors.Is(err, net.ErrClosed):
 			return
@@ -96,38 +96,22 @@ func (k *socket) accept(work context.Context) {
 	}
 }
 
-// acceptQueued accepts what is in the queue and closes the socket.
-//
-// A connection that the kernel completed between the last look and the close would be reset, and its client,
-// who believes it open, would lose a request. So no handshake may begin any more while we look, and those that
-// have begun get a moment to end. A client that tries in that moment hears nothing, tries again after a second,
-// and is refused as by any socket that is gone.
-func (k *socket) acceptQueued(work context.Context) {
-	const handshake = 20 * time.Millisecond
-	if err := deafen(k.nl); err != nil {
-		k.s.o.Log.WarnContext(work, "clients that connect now may be lost", "listener", k.door.Name(), "error", err)
+// leave stops accepting so that nobody who has connected is lost.
+func (k *socket) leave(work context.Context) {
+	var err error
+	if l, ok := k.nl.(leaver); ok {
+		err = l.Leave(func(nc net.Conn) { k.admit(work, nc) }, k.shared)
 	} else {
-		k.acceptAll(work)
-		time.Sleep(handshake)
+		err = k.nl.Close()
 	}
-	k.acceptAll(work)
-	_ = k.nl.Close()
+	if err != nil {
+		k.s.o.Log.WarnContext(work, "clients that connect now may be lost", "listener", k.door.Name(), "error", err)
+	}
 }
 
-// acceptAll accepts until the queue is empty. When the machine cannot, it waits for a while until it can.
-func (k *socket) acceptAll(work context.Context) {
-	for tries := 0; tries < 100; {
-		nc, err := acceptNow(k.nl)
-		switch {
-		case err == nil:
-			k.admit(work, nc)
-		case errors.Is(err, errEmpty):
-			return
-		default:
-			tries++
-			time.Sleep(firstPause)
-		}
-	}
+// A leaver is a listener that knows how to be left: see [sockets.Listener.Leave].
+type leaver interface {
+	Leave(admit func(net.Conn), shared bool) error
 }
 
 // admit serves nc, unless there are too many already. It counts as open from here on, whatever its handshake
@@ -139,8 +123,10 @@ func (k *socket) admit(work context.Context, nc net.Conn) {
 		secured = k.secure(nc)
 		nc = secured
 	}
-	c := k.s.p.NewConn(nc, k.door)
+	c := &open{Conn: k.s.p.NewConn(nc, k.door), k: k}
+	k.s.accepted.Add(1)
 	k.mu.Lock()
+	k.accepted, _ = c.Busy()
 	full := short || len(k.conns) >= k.s.o.MaxConns
 	if !full {
 		k.conns[c] = struct{}{}
@@ -153,6 +139,7 @@ func (k *socket) admit(work context.Context, nc net.Conn) {
 	if secured != nil {
 		k.shaking(secured)
 	}
+	k.s.open.Add(1)
 	k.gone.Add(1)
 	select {
 	case k.free <- c:
@@ -163,7 +150,7 @@ func (k *socket) admit(work context.Context, nc net.Conn) {
 
 // tend serves c, and then whatever other connection comes: the stack of a goroutine that has served one has grown,
 // which costs as much as a request. There are never more than a few that wait for one.
-func (k *socket) tend(work context.Context, c *proxy.Conn) {
+func (k *socket) tend(work context.Context, c *open) {
 	const few = 16
 	defer k.idlers.Add(-1)
 	for {
@@ -180,74 +167,53 @@ func (k *socket) tend(work context.Context, c *proxy.Conn) {
 	}
 }
 
-func (k *socket) serveOne(work context.Context, c *proxy.Conn) {
+func (k *socket) serveOne(work context.Context, c *open) {
 	defer k.gone.Done()
 	if lost := c.Serve(work); lost > 0 {
 		k.s.cut.Add(int64(lost))
 	}
+	k.s.open.Add(-1)
+	asked, _ := c.Busy()
 	k.mu.Lock()
+	k.asked = latest(k.asked, asked)
 	delete(k.conns, c)
 	k.mu.Unlock()
 }
 
-func (k *socket) isLeaving() bool {
+func (k *socket) isLeaving() bool { return isClosed(k.leaving) }
+
+// isLeft says whether nothing is accepted any more.
+func (k *socket) isLeft() bool { return isClosed(k.left) }
+
+func isClosed(c chan struct{}) bool {
 	select {
-	case <-k.leaving:
+	case <-c:
 		return true
 	default:
 		return false
 	}
 }
 
-// drain leaves the socket and waits until its connections have ended; see the package comment.
-func (k *socket) drain() {
-	began := time.Now()
-	k.door.Leave()
+// stop has the socket be left, where others go on accepting if it is shared. It is called once.
+func (k *socket) stop(shared bool) {
+	k.shared = shared
 	close(k.leaving)
-	for _, c := range k.open() {
-		k.gone.Go(c.Leave) // side by side: one that reads nothing keeps nobody waiting
-	}
 	if d, ok := k.nl.(interface{ SetDeadline(time.Time) error }); !ok || d.SetDeadline(time.Unix(1, 0)) != nil {
 		_ = k.nl.Close()
 	}
-	<-k.left
-
-	const look = 20 * time.Millisecond
-	tick := time.NewTicker(look)
-	defer tick.Stop()
-	for now := began; !k.safe(now, began); {
-		now = <-tick.C
-	}
-	for _, c := range k.open() {
-		k.gone.Go(c.Cut) // side by side: taking leave of TLS clients may take a while
-	}
-	k.force()
-	k.gone.Wait()
 }
 
-// safe says whether what is still open may be closed: nobody has sent a request for the quiet time, or the
-// drain has lasted as long as it may.
-func (k *socket) safe(now, began time.Time) bool {
-	if now.Sub(began) >= k.s.o.DrainTimeout {
-		return true
-	}
-	last := began
-	for _, c := range k.open() {
-		since, busy := c.Busy()
-		if busy {
-			return false
-		}
-		if since.After(last) {
-			last = since
-		}
-	}
-	return len(k.open()) == 0 || now.Sub(last) >= k.s.o.QuietTime
-}
-
-func (k *socket) open() []*proxy.Conn {
+// times returns when the latest connection was accepted, and when a request was last open on one that has ended.
+func (k *socket) times() (accepted, asked time.Time) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	all := make([]*proxy.Conn, 0, len(k.conns))
+	return k.accepted, k.asked
+}
+
+// list appends the connections that are open.
+func (k *socket) list(all []*open) []*open {
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	for c := range k.conns {
 		all = append(all, c)
 	}

@@ -100,7 +100,7 @@ func TestDrainLosesNoStreams(t *testing.T) {
 	})
 	successor := start(t, serve.Options{}, view(e, "a", anyPort))
 	for round := range 2 {
-		g := start(t, serve.Options{QuietTime: 500 * time.Millisecond}, view(e, "a", anyPort))
+		g := start(t, serve.Options{Timers: quiet(500 * time.Millisecond)}, view(e, "a", anyPort))
 		var h herd
 		h.post(10, g.addr("a"), successor.addr("a"), 20)
 		eventually(t, "clients are at it", func() bool { return h.answered.Load() > 400 })

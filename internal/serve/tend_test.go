@@ -18,7 +18,7 @@ func tending() int {
 // A goroutine whose connection has ended serves the next one; only a few wait for one, and none after the socket has
 // been left.
 func TestGoroutinesAreUsedAgain(t *testing.T) {
-	g := start(t, serve.Options{QuietTime: 10 * time.Millisecond}, view(endpoint(t, hello), "outside", anyPort))
+	g := start(t, serve.Options{Timers: quiet(10 * time.Millisecond)}, view(endpoint(t, hello), "outside", anyPort))
 	addr := g.addr("outside")
 	for range 3 {
 		clients := make([]*client, 100)

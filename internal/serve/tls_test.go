@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"crossfade.dev/internal/drain"
 	"crossfade.dev/internal/evidence"
 	"crossfade.dev/internal/fleet"
 	"crossfade.dev/internal/proxy"
@@ -443,7 +444,7 @@ func TestSlowHandshakesEnd(t *testing.T) {
 // Somebody who never shakes hands is counted as open, and does not hold a drain up.
 func TestASilentClientDoesNotHoldADrainUp(t *testing.T) {
 	ca, files := newAuthority(t, "ca"), newFolder(t)
-	o := serve.Options{QuietTime: 20 * time.Millisecond, DrainTimeout: time.Hour}
+	o := serve.Options{Timers: drain.Timers{Quiet: 20 * time.Millisecond, Requests: time.Hour, Long: time.Hour}}
 	g := startWith(t, proxy.Options{HeaderTimeout: time.Hour}, o, secure(endpoint(t, hello), files.server(ca, "*")))
 	c := mustDial(t, g.addr("a"))
 	eventually(t, "it is counted", func() bool { return g.traffic().ActiveConnects.Load() == 1 })
@@ -580,7 +581,7 @@ func TestDrainOverTLSLosesNothing(t *testing.T) {
 	v := secure(e, files.server(ca, "*"))
 	successor := start(t, serve.Options{}, v)
 	for round := range 3 {
-		g := start(t, serve.Options{QuietTime: 500 * time.Millisecond}, v)
+		g := start(t, serve.Options{Timers: quiet(500 * time.Millisecond)}, v)
 		f := flock{dial: func(addr string) (*client, error) { return dialTLS(addr, unchecked("")) }}
 		f.post(40, g.addr("a"), successor.addr("a"), 20)
 		eventually(t, "clients are at it", func() bool { return f.answered.Load() > 400 })
@@ -604,7 +605,7 @@ func TestEndsAndCuts(t *testing.T) {
 		arrived <- struct{}{}
 		<-r.Context().Done()
 	})
-	g := start(t, serve.Options{DrainTimeout: 100 * time.Millisecond}, secure(e, files.server(ca, "*")))
+	g := start(t, serve.Options{Timers: drain.Timers{Quiet: time.Second, Requests: 100 * time.Millisecond, Long: 100 * time.Millisecond}}, secure(e, files.server(ca, "*")))
 	idle := mustDialTLS(t, g.addr("a"), unchecked(""))
 	busy := mustDialTLS(t, g.addr("a"), unchecked(""))
 	if _, err := io.WriteString(busy, "GET / HTTP/1.0\r\nHost: shop.test\r\n\r\n"); err != nil { // 1.0: the end of the answer is the end of the connection

@@ -16,3 +16,6 @@ func (a *Alarm) Move(now, limit time.Time) bool {
 	a.at = limit
 	return true
 }
+
+// Rang says whether the deadline that was set has passed. If not, one that rings is another's.
+func (a *Alarm) Rang(now time.Time) bool { return !now.Before(a.at) }

@@ -53,20 +53,66 @@ func (p *Pool) Open(ctx context.Context, now, deadline time.Time, h *http2.Head,
 		if err != nil {
 			return nil, err
 		}
-		if err = c.open(now, h, end); err == nil {
+		moved, err := p.openIn(c, now, h, end)
+		switch {
+		case err == nil:
 			return c, nil
-		}
-		moved := errors.Is(err, http2.ErrLeaving) || errors.Is(err, http2.ErrClosed) || errors.Is(err, http2.ErrNoRoom)
-		if moved {
-			p.changed(c.link) // as somebody is about to say; nobody does where it has run out of numbers for streams
-		}
-		p.Put(c, now)
-		if !moved {
+		case !moved:
 			return nil, err
 		}
 		last = err
 	}
 	return nil, fmt.Errorf("%w: %w", ErrConnect, last)
+}
+
+// OpenNow is Open for those who do not wait: ErrLater says that there is no room at this moment.
+func (p *Pool) OpenNow(now time.Time, h *http2.Head, end bool) (*Conn, error) {
+	s := &p.streams
+	s.mu.Lock()
+	l, old, doubtful := p.roomy(now)
+	for _, l := range old {
+		s.stop(l)
+	}
+	var c *Conn
+	if l != nil {
+		c = p.occupy(l)
+	}
+	s.mu.Unlock()
+	part(old, doubtful)
+	if c == nil {
+		return nil, ErrLater
+	}
+	switch moved, err := p.openIn(c, now, h, end); {
+	case err == nil:
+		return c, nil
+	case moved:
+		return nil, ErrLater
+	default:
+		return nil, err
+	}
+}
+
+// openIn opens a stream in the place that c has, or gives that back; moved says that another place may do.
+func (p *Pool) openIn(c *Conn, now time.Time, h *http2.Head, end bool) (moved bool, err error) {
+	if err = c.open(now, h, end); err == nil {
+		return false, nil
+	}
+	moved = errors.Is(err, http2.ErrLeaving) || errors.Is(err, http2.ErrClosed) || errors.Is(err, http2.ErrNoRoom)
+	if moved {
+		p.changed(c.link) // as somebody is about to say; nobody does where it has run out of numbers for streams
+	}
+	p.Put(c, now)
+	return moved, err
+}
+
+// part has those leave that are old, and asks the others whether they live.
+func part(old, doubtful []*link) {
+	for _, l := range old {
+		l.retire()
+	}
+	for _, l := range doubtful {
+		l.client.Check(doubtTime)
+	}
 }
 
 // open opens a stream in the place that c has.
@@ -154,12 +200,7 @@ func (p *Pool) enter(ctx context.Context, now time.Time) (c *Conn, t *turn, err 
 		}
 	}
 	s.mu.Unlock()
-	for _, l := range old {
-		l.retire()
-	}
-	for _, l := range doubtful {
-		l.client.Check(doubtTime)
-	}
+	part(old, doubtful)
 	if err != nil {
 		p.traffic.Overflow.Inc()
 	}

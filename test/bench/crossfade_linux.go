@@ -26,7 +26,7 @@ func crossfade(binary string) peer {
 				return plan{}, err
 			}
 			return plan{
-				data: []string{binary, "gateway", "--feed", "unix:" + socket, "--state", filepath.Join(at.dir, "gateway"), "--drain", "1s", "--log-level", "warn"},
+				data: []string{binary, "gateway", "--feed", "unix:" + socket, "--state", filepath.Join(at.dir, "gateway"), "--drain", "1s", "--drain-min", "0s", "--drain-notice", "0s", "--log-level", "warn"},
 				aside: [][]string{{
 					binary, "control", "-f", config, "--socket", socket, "--state", filepath.Join(at.dir, "control"),
 					"--gateway-address", "127.0.0.1", "--log-level", "warn",

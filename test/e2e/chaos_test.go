@@ -48,12 +48,15 @@ type chaos struct {
 	m     *mesh
 	rng   *rand.Rand
 	extra bool // reviews-v2 has a second replica
+	more  bool // the gateway has a third
+
+	upgrades int // of the gateway
 }
 
 // upheavals are everything that may happen, each at least once a round.
 func upheavals() []upheaval {
 	instanceDies := []string{"5xx", "cut", "grpc", "stream_reset"}
-	gatewayDies := []string{"refused", "reset", "eof", "cut", "5xx", "grpc"}
+	gatewayDies := []string{"reset", "eof", "cut", "5xx", "grpc"} // never refused: the sockets are not its own
 	return []upheaval{
 		{"scale out or in", nil, false, (*chaos).rescale},
 		{"rollout restart reviews-v1", nil, false, func(c *chaos) { c.rollout("reviews-v1") }},
@@ -68,7 +71,13 @@ func upheavals() []upheaval {
 		{"kill -9 control in mid-drain", nil, false, (*chaos).killControlInDrain},
 		{"kill -9 an application", instanceDies, false, (*chaos).killApplication},
 		{"kill -9 a sidecar", instanceDies, false, (*chaos).killSidecar},
-		{"kill -9 the gateway", gatewayDies, true, (*chaos).killGateway},
+		{"kill -9 a replica of the gateway", gatewayDies, false, (*chaos).killGateway},
+		{"scale the gateway", nil, false, (*chaos).rescaleGateway},
+		{"rollout restart of the gateway", nil, false, (*chaos).rolloutGateway},
+		{"upgrade of the gateway", nil, false, (*chaos).upgradeGateway},
+		{"two restarts of the gateway at once", nil, false, (*chaos).restartTwice},
+		{"kill -9 control in a restart of the gateway", nil, false, (*chaos).killControlInRollout},
+		{"scale the gateway back", nil, false, (*chaos).rescaleGateway},
 		{"scale back", nil, false, (*chaos).rescale},
 	}
 }
@@ -96,6 +105,8 @@ func TestChaos(t *testing.T) {
 	for deployment, n := range replicas {
 		c.settled(deployment, n)
 	}
+	cli(t, "scale", edge, "--replicas="+strconv.Itoa(c.edges()))
+	c.edgeSettled()
 
 	load := startLoad(t, chaosRate)
 	calls := beginLoad(t, callRate, bidi(5, "-H", "Host: echo", "http://"+meshPort)...)
@@ -242,12 +253,6 @@ func (c *chaos) killSidecar() {
 	before := c.m.sidecar(c.t, e)
 	c.m.killed(c.t, before, func(p proc) bool { return p.name() == before.name() && p.has("--inbound") && p.has(e.host()+":") })
 	c.settled(deploymentOf(e), 2)
-}
-
-func (c *chaos) killGateway() {
-	c.t.Helper()
-	c.m.killed(c.t, c.m.gateway(c.t), isGateway)
-	c.m.waitReady(c.t)
 }
 
 // killed kills a process and waits until another has taken its place.

@@ -62,10 +62,10 @@ func (m *mesh) shareAmong(t *testing.T, n int) (doors []string) {
 func (m *mesh) anotherGateway(t *testing.T, number int) proc {
 	t.Helper()
 	first := m.gateway(t)
-	admin := fmt.Sprintf("127.0.0.1:%d", 15100+number)
+	admin := fmt.Sprintf("127.0.0.1:%d", 15200+number)
 	var said transcript
 	cmd := exec.Command(binary(t), "gateway", "--id", fmt.Sprintf("gateway-%d", number), "--feed", first.after("--feed"),
-		"--admin", admin, "--state", t.TempDir(), "--drain", "1s", "--log-level", "WARN")
+		"--admin", admin, "--state", t.TempDir(), "--health", "", "--drain-min", "0s", "--drain-notice", "0s", "--drain", "1s", "--log-level", "WARN")
 	cmd.Stdout, cmd.Stderr = &said, &said
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -1,0 +1,208 @@
+package proxy
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// far returns two ends of a connection on which everything takes so long on its way, in either direction.
+func far(lag time.Duration) (a, b net.Conn) {
+	a, a2 := net.Pipe()
+	b2, b := net.Pipe()
+	carry := func(from, to net.Conn) {
+		type parcel struct {
+			due  time.Time
+			text []byte
+		}
+		way := make(chan parcel, 1<<16)
+		go func() {
+			defer close(way)
+			for {
+				b := make([]byte, 32<<10)
+				n, err := from.Read(b)
+				if n > 0 {
+					way <- parcel{time.Now().Add(lag), b[:n]}
+				}
+				if err != nil {
+					return
+				}
+			}
+		}()
+		for p := range way {
+			time.Sleep(time.Until(p.due))
+			if _, err := to.Write(p.text); err != nil {
+				break
+			}
+		}
+		_ = to.Close()
+		_ = from.Close()
+		for range way { // what is on its way is lost
+		}
+	}
+	go carry(a2, b2)
+	go carry(b2, a2)
+	return a, b
+}
+
+// leaving has 64 clients send uploads whose bodies cannot be sent again, over connections of HTTP/2 on which everything
+// takes so long on its way, and tells those connections to go, time and again. It returns how many were sent and lost.
+func leaving(t *testing.T, lag time.Duration, tell func(*Conn)) (sent, lost int) {
+	t.Helper()
+	const clients, rounds = 64, 5
+	every := 1500*time.Millisecond + 2*lag
+	o := Options{}
+	var open sync.WaitGroup
+	o.Upstream.Dial = func(context.Context, netip.AddrPort) (net.Conn, error) {
+		ours, theirs := net.Pipe()
+		open.Go(func() { answerAll(theirs) })
+		return ours, nil
+	}
+	w := &world{t: t, o: o, p: New(o), door: NewDoor("test"), live: map[*Conn]bool{}}
+	w.apply(w.view("127.0.0.1:1"))
+	ctx, end := context.WithCancel(t.Context())
+	transport := &http.Transport{Protocols: new(http.Protocols), DialContext: func(context.Context, string, string) (net.Conn, error) {
+		ours, theirs := far(lag)
+		c := w.p.NewConn(theirs, w.door)
+		w.mu.Lock()
+		w.live[c] = true
+		w.mu.Unlock()
+		open.Go(func() {
+			c.Serve(ctx)
+			w.mu.Lock()
+			delete(w.live, c)
+			w.mu.Unlock()
+		})
+		return ours, nil
+	}}
+	transport.Protocols.SetUnencryptedHTTP2(true)
+	var mu sync.Mutex
+	var at sync.WaitGroup
+	stop := make(chan struct{})
+	for i := range clients {
+		at.Go(func() {
+			time.Sleep(time.Duration(i) * time.Millisecond / 3)
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				err := upload(transport)
+				mu.Lock()
+				if sent++; err != nil {
+					lost++
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	for range rounds {
+		time.Sleep(every)
+		w.mu.Lock()
+		for c := range w.live {
+			go tell(c)
+		}
+		w.mu.Unlock()
+	}
+	time.Sleep(every)
+	close(stop)
+	at.Wait()
+	transport.CloseIdleConnections()
+	time.Sleep(time.Minute)
+	end()
+	w.mu.Lock()
+	for c := range w.live {
+		go c.Cut()
+	}
+	w.mu.Unlock()
+	w.p.Close()
+	open.Wait()
+	return sent, lost
+}
+
+// upload sends a body that comes in pieces, and wants 200.
+func upload(transport http.RoundTripper) error {
+	body, says := io.Pipe()
+	go func() {
+		for range 3 {
+			if _, err := io.WriteString(says, "a piece"); err != nil {
+				return
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+		_ = says.Close()
+	}()
+	r, err := http.NewRequest("POST", "http://app/", body)
+	if err != nil {
+		return err
+	}
+	a, err := transport.RoundTrip(r)
+	if err != nil {
+		return err
+	}
+	defer a.Body.Close()
+	if b, err := io.ReadAll(a.Body); err != nil || string(b) != "21" || a.StatusCode != 200 {
+		return fmt.Errorf("got %s, %q, %w", a.Status, b, errors.Join(err, io.ErrUnexpectedEOF))
+	}
+	return nil
+}
+
+// answerAll is an endpoint that counts what it is sent.
+func answerAll(c net.Conn) {
+	defer c.Close()
+	for r := bufio.NewReader(c); ; {
+		request, err := http.ReadRequest(r)
+		if err != nil {
+			return
+		}
+		n, err := io.Copy(io.Discard, request.Body)
+		if err != nil {
+			return
+		}
+		text := strconv.FormatInt(n, 10)
+		if _, err := fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(text), text); err != nil {
+			return
+		}
+	}
+}
+
+// However far away a client of HTTP/2 is, it loses nothing when its connection leaves; one that is told at once which
+// stream was the last loses what is on the way.
+func TestLeaveLosesNothing(t *testing.T) {
+	if onlyPlain {
+		t.Skip("nothing parks here")
+	}
+	for _, lag := range []time.Duration{time.Millisecond, 5 * time.Millisecond, 50 * time.Millisecond, 700 * time.Millisecond} {
+		t.Run(lag.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				sent, lost := leaving(t, lag, (*Conn).Leave)
+				t.Logf("%d of %d lost", lost, sent)
+				if lost > 0 || sent < 100 {
+					t.Errorf("got %d of %d lost, want none of many", lost, sent)
+				}
+			})
+			synctest.Test(t, func(t *testing.T) {
+				sent, lost := leaving(t, lag, func(c *Conn) {
+					if h2 := c.h2.Load(); h2 != nil {
+						h2.LeaveNow()
+					}
+				})
+				t.Logf("control: %d of %d lost", lost, sent)
+				if lost == 0 {
+					t.Errorf("control: got none of %d lost, want some", sent)
+				}
+			})
+		})
+	}
+}
