@@ -49,7 +49,7 @@ microbench: ## Measure the hot paths: pick, codec, route; CPU time and allocatio
 soak: build ## The seed's walk at full length, and a longer random run (CROSSFADE_SEED repeats one).
 	CROSSFADE_FULL=1 go test -tags integration -count 1 -timeout $(SOAK_TIMEOUT) -v ./test/e2e
 
-mutants: ## Break each rule of a warm-up in turn and show which test notices; takes half an hour.
+mutants: ## Break each rule of warm-up and leave in turn and show which test notices; takes half an hour.
 	scripts/mutants
 
 fmt: $(LINT) ## Format the code.

@@ -180,6 +180,17 @@ func TestASecondSignalHurries(t *testing.T) {
 	}
 }
 
+func TestWithoutASpreadAllEndAtOnce(t *testing.T) {
+	ts := timers()
+	ts.Spread = 0
+	p := begin(ts)
+	p.sight = Sight{Shared: true, Conns: 3000, Requests: 1000, Long: 2000}
+	p.run(t, func(time.Duration) { p.sight.Asked = p.now })
+	p.want(t, []time.Duration{0, 30 * second, 120 * second, 123 * second}, []Do{
+		{Tell: true, Stop: true}, {Brief: 1000}, {Long: 2000}, {Close: true},
+	})
+}
+
 func TestNothingEndsWhileSomebodyMayWaitToBeAccepted(t *testing.T) {
 	p := begin(timers())
 	p.shutdown = 4 * second

@@ -73,3 +73,16 @@ func TestTimersFitOrSayTheSum(t *testing.T) {
 		}
 	}
 }
+
+// What lasts by its nature has a longer bound. Nobody but its ends knows whether a call of gRPC does.
+func TestWhatLasts(t *testing.T) {
+	var lasts []string
+	for p := range Protocol(Protocols) {
+		if p.Lasts() {
+			lasts = append(lasts, p.String())
+		}
+	}
+	if diff := cmp.Diff([]string{"grpc", "events", "websocket", "tunnel"}, lasts); diff != "" {
+		t.Errorf("what lasts (-want +got):\n%s", diff)
+	}
+}
