@@ -17,14 +17,26 @@ import (
 // announce waits until the gateway is ready and says where everything is and what to try.
 func announce(ctx context.Context, f upFlags, link *feed.Client, stdout io.Writer) error {
 	var view fleet.View
+	told := time.Now() // what was before is no news
 	for view.Snapshot == nil || !answers(ctx, "http://"+f.gatewayAdmin+"/ready") {
-		view = newest(ctx, link)
+		if view = newest(ctx, link); view.Snapshot != nil {
+			told = news(stdout, view.Events, told, "gateway.") // they may never come up
+		}
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
+	if _, err := io.WriteString(stdout, banner(f, view)); err != nil {
+		return err
+	}
+	narrate(ctx, link, view, stdout)
+	return nil
+}
+
+// banner says where everything is, and what to try.
+func banner(f upFlags, view fleet.View) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "\ncrossfade %s is up with %s\n\n", version, f.dir)
 	first := ""
@@ -36,6 +48,14 @@ func announce(ctx context.Context, f upFlags, link *feed.Client, stdout io.Write
 		fmt.Fprintf(&b, "  %-16s  %s (Gateway port %d)\n", "gateway", address(&l), l.Port)
 		first = cmp.Or(curl(view, &l), first)
 	}
+	if at := f.health(); at != "" {
+		fmt.Fprintf(&b, "  health checks     http://%s/healthz/ready\n", at)
+	}
+	var replicas []string
+	for _, g := range fleet.OrDefault(view.Groups) {
+		replicas = append(replicas, fmt.Sprintf("%d of %s/%s", g.Replicas, g.Namespace, g.Name))
+	}
+	fmt.Fprintf(&b, "  replicas          %s (crossfade get gateways -o wide)\n", strings.Join(replicas, ", "))
 	fmt.Fprintf(&b, "  gateway's admin   http://%s\n  control's admin   http://%s\n  feed              %s\n", f.gatewayAdmin, f.admin, f.socket)
 	fmt.Fprintf(&b, "  state             %s (remove it to start anew)\n", f.state)
 	for _, l := range view.Workloads {
@@ -48,11 +68,7 @@ func announce(ctx context.Context, f upFlags, link *feed.Client, stdout io.Write
 		fmt.Fprintf(&b, "  %s\n", try)
 	}
 	fmt.Fprintf(&b, "\nCtrl-C drains and stops everything.\n\n")
-	if _, err := io.WriteString(stdout, b.String()); err != nil {
-		return err
-	}
-	narrate(ctx, link, view, stdout)
-	return nil
+	return b.String()
 }
 
 // narrate says what becomes of edits of the configuration, until ctx ends.
@@ -60,21 +76,26 @@ func narrate(ctx context.Context, link *feed.Client, last fleet.View, stdout io.
 	told := latest(last.Events)
 	for ctx.Err() == nil {
 		_ = link.Follow(ctx, feed.Hello{ID: "up", Role: "observer"}, func(v fleet.View) { // it is followed again
-			for _, e := range v.Events {
-				if !e.Time.After(told) {
-					continue
-				}
-				if line := sentence(e); line != "" {
-					_, _ = fmt.Fprintf(stdout, "%s  %s\n", e.Time.Format(time.TimeOnly), line) // nobody is left to tell
-				}
-			}
-			told = latest(v.Events)
+			told = news(stdout, v.Events, told, "")
 		})
 		select {
 		case <-ctx.Done():
 		case <-time.After(time.Second):
 		}
 	}
+}
+
+// news writes what events since a moment mean, those whose kind begins with something, and returns the next such moment.
+func news(w io.Writer, events []fleet.Event, since time.Time, kind string) time.Time {
+	for _, e := range events {
+		if !e.Time.After(since) || !strings.HasPrefix(e.Kind, kind) {
+			continue
+		}
+		if line := sentence(e); line != "" {
+			_, _ = fmt.Fprintf(w, "%s  %s\n", e.Time.Format(time.TimeOnly), line) // nobody is left to tell
+		}
+	}
+	return latest(events)
 }
 
 func latest(events []fleet.Event) time.Time {

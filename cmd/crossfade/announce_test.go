@@ -1,7 +1,9 @@
 package main
 
 import (
+	"strings"
 	"testing"
+	"time"
 
 	"crossfade.dev/internal/fleet"
 )
@@ -46,6 +48,46 @@ func TestWhatToAskAGatewayWith(t *testing.T) {
 		}
 		if got := curl(v, &c.listener); got != c.try {
 			t.Errorf("%s: got %q, want %q", name, got, c.try)
+		}
+	}
+}
+
+// TestNews: whoever waits for gateways that do not come up hears why, once.
+func TestNews(t *testing.T) {
+	at := time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)
+	events := []fleet.Event{
+		{Time: at, Kind: "gateway.died", Reason: "long ago"},
+		{Time: at.Add(1), Kind: "config.applied", Reason: "1a2b"},
+		{Time: at.Add(2), Kind: "gateway.died", Reason: "ingressgateway-1: no such file"},
+	}
+	for kind, want := range map[string]string{
+		"gateway.": "10:00:00  gateway: ingressgateway-1: no such file\n",
+		"":         "10:00:00  configuration applied (1a2b)\n10:00:00  gateway: ingressgateway-1: no such file\n",
+	} {
+		var got strings.Builder
+		told := news(&got, events, at, kind)
+		told = news(&got, events, told, kind)
+		if got.String() != want || !told.Equal(at.Add(2)) {
+			t.Errorf("%q: got %q until %v, want %q", kind, got.String(), told, want)
+		}
+	}
+}
+
+// TestBannerSaysWhereToLook: where load balancers would look, and how many processes a gateway is.
+func TestBannerSaysWhereToLook(t *testing.T) {
+	v := fleet.View{Snapshot: &fleet.Snapshot{
+		Services: []fleet.Service{{Name: "web:80", Host: "web"}},
+		Groups: []fleet.GatewayGroup{
+			{Name: "edge", Namespace: "istio-system", Replicas: 3}, {Name: "inner", Namespace: "shop", Replicas: 1},
+		},
+	}}
+	f := upFlags{controlFlags: controlFlags{address: "127.0.5.1"}}
+	for _, want := range []string{
+		"  health checks     http://127.0.5.1:15021/healthz/ready\n",
+		"  replicas          3 of istio-system/edge, 1 of shop/inner (crossfade get gateways -o wide)\n",
+	} {
+		if got := banner(f, v); !strings.Contains(got, want) {
+			t.Errorf("want %q in\n%s", want, got)
 		}
 	}
 }

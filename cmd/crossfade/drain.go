@@ -43,7 +43,10 @@ func newDrainGatewayCommand() *cobra.Command {
 then it stops accepting, and serves what is open. It stays, and answers at its admin port, until it is stopped.
 
 With --wait the command shows how far that is, and at the end what became of every request; its exit code is 3 when some
-had to be cut. A supervisor's --admin stands for all of its replicas.`,
+had to be cut. It is 1 when --timeout ends the wait first; the gateway goes on leaving all the same. A supervisor's
+--admin stands for all of its replicas; it starts no others until somebody asks for them: crossfade rollout restart.
+
+With "crossfade up", which no load balancer stands before, nothing is waited for: the gateway stops accepting at once.`,
 		Example: "  crossfade drain gateway --wait\n  crossfade drain gateway --admin http://127.0.0.1:15101",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -75,7 +78,7 @@ func newUndrainCommand() *cobra.Command {
 		Use:   "gateway",
 		Short: "Call back a gateway that was told to leave and still accepts",
 		Long: `gateway calls the gateway at --admin back: its health port says again that it serves. It fails once the gateway has
-stopped accepting: then start another one.`,
+stopped accepting: then only a new process serves again. Of replicas, new ones: crossfade rollout restart.`,
 		Example: "  crossfade undrain gateway",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -136,7 +139,8 @@ func (f *leaveFlags) drained(ctx context.Context, w io.Writer) error {
 }
 
 func notDrained(ctx context.Context, said string) error {
-	return fmt.Errorf("it is not drained, and %s: %w", cmp.Or(said, "has not said how far it is"), context.Cause(ctx))
+	return fmt.Errorf("%w: the gateway is not drained, and %s; it goes on by itself",
+		waitEnded(ctx), cmp.Or(said, "has not said how far it is"))
 }
 
 // stageText says in words how far a data plane is on its way out.
@@ -169,7 +173,7 @@ func writeDrained(w io.Writer, r *drain.Report) error {
 		return err
 	}
 	if r.Cut > 0 {
-		return exitError{exitCut, fmt.Errorf("%s requests were cut", admin.Count(r.Cut))}
+		return exitError{exitCut, errors.New(drain.Lost(r.Cut))}
 	}
 	return nil
 }

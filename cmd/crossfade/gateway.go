@@ -80,7 +80,7 @@ With --sockets it borrows its listening sockets from a supervisor, and shares th
 	flags.StringVar(&f.admin, "admin", "127.0.0.1:15000", "address of the admin API")
 	flags.StringVar(&f.health, "health", "", "address for the checks of load balancers, GET /healthz/ready (default with --feed: port 15021 at --address, or at 127.0.0.1; none with \"\")")
 	flags.StringVar(&f.sockets, "sockets", "", "borrow the listening sockets, also for --health, from a supervisor: unix:PATH")
-	flags.StringVar(&f.group, "group", "istio-system/"+fleet.DefaultGroup, "the IstioGateway whose drain timeout holds: NAMESPACE/NAME")
+	flags.StringVar(&f.group, "group", fleet.GatewayNamespace+"/"+fleet.DefaultGroup, "the IstioGateway whose drain timeout holds: NAMESPACE/NAME")
 	flags.StringVar(&f.report, "drain-report", "", "file for what became of everybody when the gateway left (default with --feed: ID.drain.json in --state)")
 	f.timers.add(flags)
 	flags.TextVar(&f.address, "address", netip.Addr{}, "IP address on which to serve every port, instead of where control says")

@@ -43,10 +43,17 @@ func TestGatewaysAreScaledRestartedAndUpgraded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	program := filepath.Join(dir, "crossfade")
-	if err := os.WriteFile(program, []byte("#!/bin/sh\necho crossfade 9.9 \"(sh)\"\n"), 0o700); err != nil {
-		t.Fatal(err)
+	script := func(name, text string) (path string) {
+		t.Helper()
+		path = filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte("#!/bin/sh\n"+text+"\n"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		return path
 	}
+	program := script("crossfade", `echo crossfade 9.9 "(sh)"`)
+	other := script("other", "echo flag: no version >&2; echo more >&2; exit 2")
+	silent := script("silent", "exit 1")
 	const nobody = "note: no supervisor runs replicas of gateway/ingressgateway now"
 	for _, tt := range []struct {
 		args string
@@ -57,8 +64,12 @@ func TestGatewaysAreScaledRestartedAndUpgraded(t *testing.T) {
 		{"scale gateway/ingressgateway --replicas=10", 0, "gateway/ingressgateway scaled to 10\n", nobody},
 		{"scale gw/ingressgateway --replicas 3 -n istio-system", 0, "gateway/ingressgateway scaled to 3\n", nobody},
 		{"rollout restart gateway/ingressgateway", 0, "gateway/ingressgateway restarted\n", nobody},
-		{"upgrade", 0, "gateway/ingressgateway upgrades to what is on disk\n", nobody},
+		{"upgrade", 0, "gateway/ingressgateway upgrades to what is on disk where its supervisor's program was\n", nobody},
 		{"upgrade gateway/ingressgateway --binary " + program, 0, "gateway/ingressgateway upgrades to crossfade 9.9 (sh)\n", nobody},
+		{"upgrade", 0, "gateway/ingressgateway upgrades to what is on disk at " + program + "\n", nobody},
+		{"upgrade --binary " + other, 1, "", "it is no crossfade: \"" + other + " version\" ended with exit status 2: flag: no version\n"},
+		{"upgrade --binary " + silent, 1, "", "ended with exit status 1: it said nothing\n"},
+		{"upgrade --binary " + dir, 1, "", "it does not start here: "},
 		{"scale gateway/edge --replicas=1", 1, "", "no such gateway; there are: istio-system/ingressgateway"},
 		{"rollout status gateway/edge", 1, "", "no such gateway; there are: istio-system/ingressgateway"},
 		{"rollout restart gateway/ingressgateway -n prod", 1, "", "prod/ingressgateway: no such gateway"},
@@ -94,8 +105,10 @@ func TestScaleInIsWaitedFor(t *testing.T) {
 	wants("gateway/ingressgateway: 1 of 2 are new, 1 ready, 3 run\n")
 	supervised(t, c, 3)
 	wants("gateway/ingressgateway: 2 of 2 are new, 2 ready, 3 run\n")
+	left(t, c, "ingressgateway-3", 1, drain.Closed, 0)
 	supervised(t, c, 2)
 	wants("gateway/ingressgateway is rolled out: 2 of 2 ready\n")
+	wants("since this command began 1 replica left, 0 requests were cut\n")
 	if code := <-ended; code != 0 {
 		t.Errorf("got exit code %d, want 0", code)
 	}
@@ -193,7 +206,7 @@ http/1.1   2        1,200   0      1,202       0        20     0
 			"too long", "--wait --timeout 50ms",
 			[]drain.Report{at(drain.Draining, 1)},
 			"/drain_listeners?graceful=", 1,
-			"gateway drains\naccepts nothing new: 1 open\n", "it is not drained, and accepts nothing new: context deadline exceeded",
+			"gateway drains\naccepts nothing new: 1 open\n", "--timeout is over: the gateway is not drained, and accepts nothing new; it goes on by itself",
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -280,6 +293,19 @@ func TestGetGatewaysAndDrains(t *testing.T) {
 			t.Errorf("get %s: got\n%s\nwant\n%s", args, got, want)
 		}
 	}
+	const nothing = "Nothing yet. Nobody has left of whom that is true.\n"
+	for args, want := range map[string]string{
+		"gateways -n istio-system": get("gateways"), "gateways -n prod": "Nothing yet.\n", "gateways -n prod -o json": "[]\n",
+		"drains gateway-1": get("drains"), "drains gateway-2": nothing, "drains gateway-2 -o json": "[]\n",
+		"drains --since 2026-01-01T00:00:00Z": get("drains"), "drains --since 1ms": nothing,
+	} {
+		if got := get(args); got != want {
+			t.Errorf("get %s: got\n%s\nwant\n%s", args, got, want)
+		}
+	}
+	if code, _, errs := crossfade(t.Context(), "get", "drains", "--since", "noon", "--control", api); code != 2 || !strings.Contains(errs, `--since "noon" is neither`) {
+		t.Errorf("get drains --since noon: got %d, %q, want 2, and what to write", code, errs)
+	}
 	var list []control.GatewayStatus
 	if err := json.Unmarshal([]byte(get("gateways -o json")), &list); err != nil || len(list) != 1 || len(list[0].Processes) != 2 {
 		t.Errorf("as JSON: got %+v, %v, want a gateway with two processes", list, err)
@@ -291,6 +317,27 @@ func settle(t *testing.T, api string) {
 	t.Helper()
 	if code, _, errs := crossfade(t.Context(), "scale", "deployment/reviews-v1", "--replicas=2", "--control", api); code != 0 {
 		t.Fatal(errs)
+	}
+}
+
+// TestGetGatewaysSaysWhoIsDrained: that nothing is accepted, and that somebody wanted it so.
+func TestGetGatewaysSaysWhoIsDrained(t *testing.T) {
+	c, api := startControl(t)
+	g := c.Gateways()[0]
+	err := c.Report(t.Context(), fleet.Report{From: "supervisor", Role: "supervisor", Replicas: []fleet.Replica{
+		{ID: "ingressgateway-1", Group: g.Name, Namespace: g.Namespace, Revision: g.Revision, Drained: true, PID: 4711, Admin: "127.0.0.1:15101"},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	settle(t, api)
+	for args, want := range map[string]string{
+		"get gateways":         "istio-system/ingressgateway   1          0 (drained)   1     1         -\n",
+		"get gateways -o wide": "istio-system/ingressgateway   ingressgateway-1   drained   yes   4711   127.0.0.1:15101   1          -\n",
+	} {
+		if code, out, errs := crossfade(t.Context(), append(strings.Fields(args), "--control", api)...); code != 0 || !strings.HasSuffix(out, want) {
+			t.Errorf("%s: got %d, %s%s, want %s", args, code, out, errs, want)
+		}
 	}
 }
 

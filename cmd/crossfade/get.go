@@ -65,6 +65,7 @@ every row that changes; when the program that it asks is started again, it waits
 	events := &cobra.Command{
 		Use: "events", Aliases: []string{"event", "ev"}, Args: cobra.NoArgs,
 		Short:   "Show what happened, oldest first",
+		Long:    "events shows what happened, oldest first. FROM is the program that saw it: a gateway's replica, its supervisor, control.",
 		Example: "  crossfade get events --since 5m\n  crossfade get events -w -o json",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			query := url.Values{}
@@ -74,7 +75,7 @@ every row that changes; when the program that it asks is started again, it waits
 			return get(cmd, &f, "/api/v1/events", query, eventView(f.output == "wide"))
 		},
 	}
-	events.Flags().StringVar(&f.since, "since", "", "only what is younger: a duration (5m) or a time (2026-01-02T15:04:05Z)")
+	events.Flags().StringVar(&f.since, "since", "", sinceUsage)
 	for _, c := range []*cobra.Command{services, endpoints} {
 		c.ValidArgsFunction = completeServices(&f.client)
 	}
@@ -91,6 +92,8 @@ WEIGHT is shown where it differs, and with -o wide.
 REASON is one word for why the share is what it is: a dash is an ordinary full share, "new" is on its first way up.
 "crossfade explain" says it in a sentence, and docs/guides/balancing.md, "What REASON says", has all of them.`
 
+const sinceUsage = "only what is younger: a duration (5m) or a time (2026-01-02T15:04:05Z)"
+
 // named is the query for the service that args name, if they do.
 func named(args []string) url.Values {
 	query := url.Values{}
@@ -106,6 +109,7 @@ const seeEvents = ` What happened so far: "crossfade get events".`
 // A view says how things are shown: L is the answer that lists them, T one of them.
 type view[L, T any] struct {
 	head  func([]T) []string // of a table that begins with these
+	only  func(L) L          // leaves what was asked for; nil leaves all
 	list  func(L) []T
 	rows  func(T) [][]string
 	once  bool     // what was shown is not shown again, though a stream begins anew
@@ -132,6 +136,9 @@ func get[L, T any](cmd *cobra.Command, f *getFlags, path string, query url.Value
 	answer, err := ask[L](cmd.Context(), &f.client, path, query)
 	if err != nil {
 		return err
+	}
+	if v.only != nil {
+		answer = v.only(answer)
 	}
 	if f.output == "json" {
 		return printJSON(out, answer)
@@ -351,18 +358,18 @@ func labels(all map[string]string) string {
 func eventView(wide bool) view[admin.EventList, fleet.Event] {
 	return view[admin.EventList, fleet.Event]{
 		head: func([]fleet.Event) []string {
-			head := []string{"TIME", "KIND", "SERVICE", "ENDPOINT", "REASON"}
+			head := []string{"TIME", "KIND", "FROM", "SERVICE", "ENDPOINT", "REASON"}
 			if wide {
-				head = append(head, "FROM", "INCARNATION")
+				head = append(head, "INCARNATION")
 			}
 			return head
 		},
 		list: func(l admin.EventList) []fleet.Event { return l.Events },
 		once: true,
 		rows: func(e fleet.Event) [][]string {
-			row := []string{e.Time.Local().Format(time.DateTime), e.Kind, e.Service, e.Endpoint, e.Reason}
+			row := []string{e.Time.Local().Format(time.DateTime), e.Kind, e.From, e.Service, e.Endpoint, e.Reason}
 			if wide {
-				row = append(row, e.From, e.Incarnation)
+				row = append(row, e.Incarnation)
 			}
 			return [][]string{row}
 		},

@@ -105,8 +105,8 @@ SERVICE        ENDPOINT       ADDRESS          STAGE     AGE      SHARE    TRAFF
 reviews:9080   reviews-v2-1   127.1.0.4:9080   Warming   12.3 s   10.2 %   9.3 %     31.6   31    new      1        i-2           -          -        -        -     -     -          -       app=reviews,version=v2
 `},
 		{"get events", `
-TIME                  KIND             SERVICE        ENDPOINT       REASON
-2026-01-02 15:04:05   warmup.started   reviews:9080   reviews-v2-1   checks passed
+TIME                  KIND             FROM      SERVICE        ENDPOINT       REASON
+2026-01-02 15:04:05   warmup.started   control   reviews:9080   reviews-v2-1   checks passed
 `},
 		{"explain reviews", `
 reviews:9080: ROUND_ROBIN over 2 endpoints: 1 warming, 1 serving.

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strconv"
 	"time"
@@ -22,26 +23,46 @@ const lookEvery = time.Second
 
 // newGetGatewayCommands are those that look at what only control knows.
 func newGetGatewayCommands(f *getFlags) []*cobra.Command {
+	var namespace string
 	gateways := &cobra.Command{
 		Use: "gateways", Aliases: []string{"gateway", "gw"}, Args: cobra.NoArgs,
 		Short: "Show gateways: how many replicas are wanted, ready, of the newest revision",
-		Long: `gateways shows every gateway, as control knows it from its supervisors; with -o wide, every replica: NEW says whether
-it is of the newest revision.`,
-		Example: "  crossfade get gateways -w\n  crossfade get gateways -o wide",
+		Long: `gateways shows every gateway, as control knows it from its supervisors: how many replicas are wanted, ready, and of the
+newest revision (NEW); how many run, those that still leave among them; and the drain timeout of its annotation, if it has
+one: replicas that would be killed before it is over refuse it, and log why (gateway.drain.refused). With -o wide it shows
+every replica. Gateways without a supervisor have no replicas, and are not counted.`,
+		Example: "  crossfade get gateways -w\n  crossfade get gateways -n istio-system -o wide",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return look(cmd, f, "/api/v1/gateways", gatewayView(f.output == "wide"))
+			v := gatewayView(f.output == "wide")
+			v.only = only(func(g control.GatewayStatus) bool { return namespace == "" || g.Namespace == namespace })
+			return look(cmd, f, "/api/v1/gateways", v)
 		},
 	}
+	gateways.Flags().StringVarP(&namespace, "namespace", "n", "", "only gateways of this namespace")
 	drains := &cobra.Command{
-		Use: "drains", Aliases: []string{"drain"}, Args: cobra.NoArgs,
+		Use: "drains [REPLICA]", Aliases: []string{"drain"}, Args: cobra.MaximumNArgs(1),
 		Short: "Show what the latest leaves of gateways came to, oldest first",
-		Long: `drains shows the latest leaves of gateways: how far each is, and what became of its requests; with -o wide, of those
-of each protocol. BEFORE were open when it began, SINCE came since.`,
-		Example: "  crossfade get drains\n  crossfade get drains -o json",
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return look(cmd, f, "/api/v1/drains", drainView(f.output == "wide"))
+		Long: `drains shows the latest leaves of gateways, of each replica its own: how far it is, and what became of its requests;
+with -o wide, of those of each protocol. BEFORE were open when it began, SINCE came since. Of these, OPEN still are,
+COMPLETED had their whole answer, FAILED were ended by the client or the endpoint, and CUT by the gateway: that is what
+the leave has cost. TOLD is how many heard that the gateway leaves, however they ended.`,
+		Example: "  crossfade get drains --since 10m\n  crossfade get drains ingressgateway-2 -o json",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			since, err := admin.ParseSince(f.since, time.Now())
+			if err != nil {
+				return exitError{2, fmt.Errorf("--%w", err)}
+			}
+			v := drainView(f.output == "wide")
+			if f.since != "" || len(args) > 0 {
+				v.empty = " Nobody has left of whom that is true."
+			}
+			v.only = only(func(r drain.Report) bool {
+				return !r.Began.Before(since) && (len(args) == 0 || r.ID == args[0])
+			})
+			return look(cmd, f, "/api/v1/drains", v)
 		},
 	}
+	drains.Flags().StringVar(&f.since, "since", "", sinceUsage)
 	for _, c := range []*cobra.Command{gateways, drains} {
 		c.Flags().String("control", "http://127.0.0.1:15014", "admin API of control")
 	}
@@ -53,10 +74,15 @@ func look[T any](cmd *cobra.Command, f *getFlags, path string, v view[[]T, T]) e
 	if !cmd.Flags().Changed("admin") {
 		f.client.address, f.client.control = cmd.Flags().Lookup("control").Value.String(), true
 	}
-	if !f.watch {
-		return get(cmd, f, path, nil, v)
+	if f.watch {
+		return lookAgain(cmd, f, path, v)
 	}
-	return lookAgain(cmd, f, path, v)
+	return get(cmd, f, path, nil, v)
+}
+
+// only leaves the items that are wanted.
+func only[T any](want func(T) bool) func([]T) []T {
+	return func(items []T) []T { return slices.DeleteFunc(items, func(item T) bool { return !want(item) }) }
 }
 
 // lookAgain prints what there is, and then what changes, until the command ends.
@@ -69,6 +95,7 @@ func lookAgain[T any](cmd *cobra.Command, f *getFlags, path string, v view[[]T, 
 		if err != nil {
 			return ended(ctx, err)
 		}
+		items = v.only(items)
 		if first && f.output != "json" {
 			if err := t.write(v.head(items)); err != nil {
 				return err
@@ -123,6 +150,9 @@ func gatewayView(wide bool) view[[]control.GatewayStatus, control.GatewayStatus]
 				if g.Drain > 0 {
 					row[5] = admin.Span(g.Drain)
 				}
+				if slices.ContainsFunc(g.Processes, func(r fleet.Replica) bool { return r.Drained && !r.Leaving }) {
+					row[2] += " (drained)"
+				}
 				return [][]string{row}
 			}
 			for _, r := range g.Processes {
@@ -141,6 +171,8 @@ func replicaRow(g *control.GatewayStatus, name string, r fleet.Replica) []string
 	switch {
 	case r.Leaving:
 		state = "leaving"
+	case r.Drained:
+		state = "drained"
 	case r.Ready:
 		state = "ready"
 	}

@@ -51,7 +51,7 @@ func (c *controlClient) addObjects(flags *pflag.FlagSet) {
 	c.namespace = ""
 	namespace := flags.Lookup("namespace")
 	namespace.DefValue = ""
-	namespace.Usage += fmt.Sprintf(" (default %q of a deployment, %q of a gateway)", "default", control.GatewayNamespace)
+	namespace.Usage += fmt.Sprintf(" (default %q of a deployment, %q of a gateway)", "default", fleet.GatewayNamespace)
 }
 
 // tell gives control a command about an object.
@@ -63,7 +63,7 @@ func (c *controlClient) tell(ctx context.Context, path string, o object, more ma
 
 func (c *controlClient) namespaceOf(kind string) string {
 	if kind == "gateway" {
-		return cmp.Or(c.namespace, control.GatewayNamespace)
+		return cmp.Or(c.namespace, fleet.GatewayNamespace)
 	}
 	return cmp.Or(c.namespace, "default")
 }
@@ -71,7 +71,8 @@ func (c *controlClient) namespaceOf(kind string) string {
 // A progress is how far an object is towards what people want of it.
 type progress struct {
 	object
-	replicas, updated, ready, total int // wanted; of the newest revision; able to serve; running
+	replicas, updated, ready, total int             // wanted; of the newest revision; able to serve; running
+	processes                       []fleet.Replica // of a gateway
 }
 
 func (p progress) done() bool {
@@ -92,10 +93,10 @@ func (p progress) String() string {
 func (c *controlClient) progress(ctx context.Context, o object) (progress, error) {
 	if o.gateway() {
 		g, err := c.gateway(ctx, o.name)
-		return progress{o, g.Replicas, g.Updated, g.Ready, g.Total}, err
+		return progress{o, g.Replicas, g.Updated, g.Ready, g.Total, g.Processes}, err
 	}
 	w, err := c.status(ctx, o.name)
-	return progress{o, w.Replicas, w.Updated, w.Ready, w.Total}, err
+	return progress{o, w.Replicas, w.Updated, w.Ready, w.Total, nil}, err
 }
 
 // workloads returns all deployments.

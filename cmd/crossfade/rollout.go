@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -30,7 +32,8 @@ func newRolloutRestartCommand() *cobra.Command {
 		Use:   "restart " + objectArg,
 		Short: "Replace every instance",
 		Long: `restart replaces every instance of a deployment, as its strategy says, or every replica of a gateway, one after
-another: a new one serves before an old one is told to leave, and they share the listening sockets.`,
+another: a new one serves before an old one is told to leave, and they share the listening sockets. It does not wait:
+crossfade rollout status does.`,
 		Example: "  crossfade rollout restart deployment/reviews-v1\n  crossfade rollout restart gateway/ingressgateway",
 		Args:    wants(objectArg),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -81,7 +84,9 @@ func newRolloutStatusCommand() *cobra.Command {
 		Use:   "status " + objectArg,
 		Short: "Wait until a deployment or a gateway runs as wanted",
 		Long: `status waits until every replica is of the newest revision and ready and no other is left; it fails when that takes
-longer than --timeout.`,
+longer than --timeout. Old replicas of a gateway stay until what is open to them is over or has had its time. At the end
+it says what the leaves of those came to that had not left when it began; its exit code is 3 when something was cut. What
+was over by then is in crossfade get drains.`,
 		Example: "  crossfade rollout status gateway/ingressgateway --timeout 5m",
 		Args:    wants(objectArg),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -91,7 +96,11 @@ longer than --timeout.`,
 			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
 			defer cancel()
-			return rolledOut(ctx, &c, o, cmd.OutOrStdout())
+			l, err := c.leaves(ctx, o)
+			if err != nil {
+				return err
+			}
+			return rolledOut(ctx, &c, o, l, cmd.OutOrStdout())
 		},
 	}
 	c.addObjects(cmd.Flags())
@@ -100,13 +109,17 @@ longer than --timeout.`,
 	return cmd
 }
 
-// rolledOut waits until an object is as wanted, and writes a line whenever it comes nearer.
-func rolledOut(ctx context.Context, c *controlClient, o object, w io.Writer) error {
+// rolledOut waits until an object is as wanted, and writes a line whenever it comes nearer, and in the end one of what
+// the leaves came to that were not over before. It fails when those have lost something.
+func rolledOut(ctx context.Context, c *controlClient, o object, l *leaves, w io.Writer) error {
 	tick := time.NewTicker(statusEvery)
 	defer tick.Stop()
 	said := ""
 	for {
 		p, err := c.progress(ctx, o)
+		if err == nil {
+			err = l.see(ctx, p.processes)
+		}
 		switch {
 		case err != nil && ctx.Err() != nil && said != "":
 			return notRolledOut(ctx, o, said)
@@ -121,7 +134,7 @@ func rolledOut(ctx context.Context, c *controlClient, o object, w io.Writer) err
 			}
 		}
 		if p.done() {
-			return nil
+			return l.verdict(w)
 		}
 		select {
 		case <-ctx.Done():
@@ -132,5 +145,17 @@ func rolledOut(ctx context.Context, c *controlClient, o object, w io.Writer) err
 }
 
 func notRolledOut(ctx context.Context, o object, said string) error {
-	return fmt.Errorf("%s is not rolled out: %s: %w; \"crossfade get events\" says what happened", o, said, context.Cause(ctx))
+	return fmt.Errorf("%w: %s is not rolled out: %s; \"crossfade get events\" says what happened",
+		waitEnded(ctx), o, strings.TrimPrefix(said, o.String()+": "))
+}
+
+// errWaitOver says why nobody waits any longer, in the word that sets it.
+var errWaitOver = errors.New("--timeout is over")
+
+// waitEnded is why the wait that ctx bounds has ended.
+func waitEnded(ctx context.Context) error {
+	if err := context.Cause(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return errWaitOver
 }

@@ -143,7 +143,7 @@ func TestRolloutStatusGivesUp(t *testing.T) {
 	code := run(t.Context(), []string{
 		"rollout", "status", "deployment/reviews-v1", "--control", api, "--timeout", (300 * time.Millisecond).String(),
 	}, io.Discard, &errs)
-	if code != 1 || !strings.Contains(errs.String(), "deployment/reviews-v1") || !strings.Contains(errs.String(), "deadline") {
+	if code != 1 || !strings.Contains(errs.String(), "deployment/reviews-v1") || !strings.Contains(errs.String(), "--timeout is over") {
 		t.Errorf("got %d, %q, want 1, and that the time is over", code, errs.String())
 	}
 }

@@ -42,3 +42,32 @@ func abandoned(socket string) bool {
 	}
 	return errors.Is(err, syscall.ECONNREFUSED)
 }
+
+// lockName is that of the file, in a state directory, which whoever keeps its state there has locked.
+const lockName = "up.lock"
+
+// lockState sees to it that nobody else keeps its state in a directory until what it returns is closed: two would each
+// start with what the other one was. The kernel takes the lock back from whoever is killed.
+func lockState(dir string) (*os.File, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(filepath.Join(dir, lockName), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	switch {
+	case errors.Is(err, syscall.EWOULDBLOCK):
+		err = fmt.Errorf("%s: %w; stop it, or choose another directory with --state", dir, errStateTaken)
+	case err != nil:
+		err = fmt.Errorf("lock %s: %w", f.Name(), err)
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+// errStateTaken says that somebody else keeps its state in a directory.
+var errStateTaken = errors.New("another crossfade up keeps its state there")

@@ -1,12 +1,15 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"crossfade.dev/internal/supervisor"
@@ -66,12 +69,58 @@ func TestRunDirsOfTheDeadAreRemoved(t *testing.T) {
 }
 
 func TestFarewell(t *testing.T) {
-	for want, cut := range map[string]error{
-		"0 requests were cut": nil,
-		"stopped: requests were cut: ingressgateway-1: exit code 3": &supervisor.CutError{Replicas: []string{"ingressgateway-1: exit code 3"}},
+	for _, tt := range []struct {
+		cut  error
+		code int
+		want string
+	}{
+		{nil, 0, "stopped: everything was drained, 0 requests were cut\n"},
+		{&supervisor.CutError{Replicas: []string{"ingressgateway-1: exit code 3"}, Requests: 1}, exitCut, "stopped: 1 request was cut: ingressgateway-1: exit code 3\n"},
+		{&supervisor.CutError{Replicas: []string{"a: exit code 3", "b: exit code 3"}, Requests: 7}, exitCut, "stopped: 7 requests were cut: a: exit code 3; b: exit code 3\n"},
+		{&supervisor.CutError{Replicas: []string{"a: ended by SIGKILL"}}, exitCut, "stopped: requests were cut: a: ended by SIGKILL\n"},
 	} {
-		if got := farewell(cut); !strings.Contains(got, want) {
-			t.Errorf("%v: got %q, want %q", cut, got, want)
+		var got strings.Builder
+		err := farewell(&got, tt.cut)
+		exit, _ := errors.AsType[exitError](err)
+		if got.String() != tt.want || exit.code != tt.code || (err == nil) != (tt.code == 0) {
+			t.Errorf("%v: got %q and %v, want %q and exit code %d", tt.cut, got.String(), err, tt.want, tt.code)
 		}
 	}
+}
+
+func TestStateIsKeptByOne(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "state")
+	first, err := lockState(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if second, err := lockState(dir); !errors.Is(err, errStateTaken) || !strings.Contains(err.Error(), dir) {
+		t.Errorf("got %v, %v; want %s taken", second, err, dir)
+	}
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	next, err := lockState(dir)
+	if err != nil {
+		t.Fatal("when the first has ended:", err)
+	}
+	if err := next.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestTerminalIsClosed: what runs everything is told to stop then, and not ended where it stands.
+func TestTerminalIsClosed(t *testing.T) {
+	ctx, stop := untilHangup(t.Context())
+	defer stop()
+	if signal.Ignored(syscall.SIGHUP) {
+		t.Skip("whoever runs the tests ignores SIGHUP")
+	}
+	if err := ctx.Err(); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	<-ctx.Done()
 }

@@ -37,11 +37,20 @@ func (c *controlClient) command(ctx context.Context, path string, body map[strin
 type waitFlags struct {
 	wait    bool
 	timeout time.Duration
+	leaves  *leaves // since begin
 }
 
 func (f *waitFlags) add(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.wait, "wait", false, "wait until it runs as wanted, and show how far it is")
 	flags.DurationVar(&f.timeout, "timeout", rolloutTimeout, "how long to wait")
+}
+
+// begin watches the leaves of an object's replicas from now on, if it is waited for.
+func (f *waitFlags) begin(ctx context.Context, c *controlClient, o object) (err error) {
+	if f.wait {
+		f.leaves, err = c.leaves(ctx, o)
+	}
+	return err
 }
 
 // until waits for an object, if that is asked for.
@@ -51,7 +60,7 @@ func (f *waitFlags) until(cmd *cobra.Command, c *controlClient, o object) error 
 	}
 	ctx, cancel := context.WithTimeout(cmd.Context(), f.timeout)
 	defer cancel()
-	return rolledOut(ctx, c, o, cmd.OutOrStdout())
+	return rolledOut(ctx, c, o, f.leaves, cmd.OutOrStdout())
 }
 
 func newScaleCommand() *cobra.Command {
@@ -71,6 +80,9 @@ configuration says another number. Those that are too many leave without losing 
 				return err
 			}
 			if err := checkReplicas(o, replicas); err != nil {
+				return err
+			}
+			if err := w.begin(cmd.Context(), &c, o); err != nil {
 				return err
 			}
 			if err := c.tell(cmd.Context(), "/api/v1/scale", o, map[string]any{"replicas": replicas}); err != nil {

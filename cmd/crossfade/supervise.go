@@ -60,7 +60,7 @@ replicas; theirs are on the same address, from 101 ports above.
 SIGHUP replaces every replica by one of the program that is at our own path by then. Told to stop, it has all replicas
 leave as "crossfade gateway" would; its exit code is 3 when one had to cut something. Under systemd it takes sockets
 that it is handed, and says when it is ready.`,
-		Example: "  crossfade supervise --feed unix:/run/crossfade/feed.sock --grace 175s",
+		Example: "  crossfade supervise --feed unix:/run/crossfade/feed.sock --grace 160s",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if !cmd.Flags().Changed("health") {

@@ -10,7 +10,9 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"os/signal"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -52,7 +54,10 @@ func newUpCommand() *cobra.Command {
 		Short: "Run everything on this machine: control, gateways, and every Deployment as local processes",
 		Long: `up starts control and the replicas of gateways as processes of their own, runs each Deployment's command on
 loopback addresses with a sidecar in front of every replica, and keeps all of them running until it is stopped. Then
-everything drains before it ends. It owns the gateways' listening sockets itself, so their replicas may come and go.`,
+everything drains before it ends. It owns the gateways' listening sockets itself, so their replicas may come and go.
+A replica that leaves here does not wait for load balancers, gives open requests the time that its IstioGateway says or
+10 s, and everything that lasts, such as WebSockets, 10 s. The exit code is 3 when a gateway had to cut something at the
+end; the last line says how much.`,
 		Example: "  crossfade up -f examples/bookinfo",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -90,6 +95,17 @@ func runUp(ctx context.Context, f upFlags, stdout, stderr io.Writer) error {
 	if f.state == "" {
 		f.state = stateOf(f.dir)
 	}
+	lock, err := lockState(f.state)
+	switch {
+	case errors.Is(err, errStateTaken):
+		return err
+	case err != nil: // whoever keeps state says so by itself
+		fmt.Fprintln(stderr, "nothing will survive a restart:", err)
+	default:
+		defer lock.Close() //nolint:errcheck // nothing was written
+	}
+	ctx, stop := untilHangup(ctx)
+	defer stop()
 	self, err := os.Executable()
 	if err != nil {
 		return err
@@ -110,6 +126,15 @@ func runUp(ctx context.Context, f upFlags, stdout, stderr io.Writer) error {
 	defer cancel()
 	out.Close(patience.Done())
 	return err
+}
+
+// untilHangup returns a context that ends also when the terminal is closed, unless nobody is to mind (nohup): everything
+// drains then as at a Ctrl-C.
+func untilHangup(ctx context.Context) (context.Context, context.CancelFunc) {
+	if signal.Ignored(syscall.SIGHUP) {
+		return context.WithCancel(ctx)
+	}
+	return signal.NotifyContext(ctx, syscall.SIGHUP)
 }
 
 // supervise runs the programs. They end from the front to the back: the gateway drains while everything behind
@@ -151,7 +176,7 @@ func supervise(ctx context.Context, f upFlags, self, run string, link *feed.Clie
 	group.Go(func() error { return announce(ctx, f, link, stdout) })
 	err = group.Wait()
 	if err == nil {
-		_, err = fmt.Fprintln(stdout, farewell(cut))
+		err = farewell(stdout, cut)
 	}
 	return err
 }
@@ -179,12 +204,16 @@ func (f upFlags) health() string {
 	return (&gatewayFlags{address: at}).healthAddress()
 }
 
-// farewell says what became of the requests that were open when everything was told to stop.
-func farewell(cut error) string {
+// farewell says what became of the requests that were open when everything was told to stop, and asks for the exit code.
+func farewell(w io.Writer, cut error) error {
 	if cut == nil {
-		return "stopped: everything was drained, 0 requests were cut"
+		_, err := fmt.Fprintln(w, "stopped: everything was drained, 0 requests were cut")
+		return err
 	}
-	return "stopped: " + cut.Error()
+	if _, err := fmt.Fprintln(w, "stopped:", cut); err != nil {
+		return err
+	}
+	return exitError{code: exitCut}
 }
 
 // keep runs a program until ctx ends, and starts it again whenever it dies.

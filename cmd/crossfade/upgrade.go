@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"os/exec"
 	"path/filepath"
@@ -10,6 +12,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"crossfade.dev/internal/fleet"
 )
 
 // tryFor is how long a new program has to say which version it is.
@@ -33,13 +37,18 @@ replaces nobody: give back the old one with --binary.`,
 			if err != nil {
 				return err
 			}
-			to, body := "what is on disk", map[string]any{}
-			if binary != "" {
-				path, version, err := tried(cmd.Context(), binary)
-				if err != nil {
-					return err
-				}
-				to, body = version, map[string]any{"binary": path}
+			var to string
+			body := map[string]any{}
+			if binary == "" {
+				to, err = c.onDisk(cmd.Context(), o)
+			} else {
+				body["binary"], to, err = tried(cmd.Context(), binary)
+			}
+			if err != nil {
+				return err
+			}
+			if err := w.begin(cmd.Context(), &c, o); err != nil {
+				return err
 			}
 			if err := c.tell(cmd.Context(), "/api/v1/upgrade", o, body); err != nil {
 				return err
@@ -64,7 +73,7 @@ func (c *controlClient) addGateway(flags *pflag.FlagSet) {
 	c.add(flags, "gateway")
 	c.namespace = ""
 	namespace := flags.Lookup("namespace")
-	namespace.DefValue = "istio-system"
+	namespace.DefValue = fleet.GatewayNamespace
 }
 
 // upgraded is the gateway that args name, or the only one.
@@ -79,6 +88,15 @@ func (c *controlClient) upgraded(ctx context.Context, args []string) (object, er
 	return o, err
 }
 
+// onDisk says what program a gateway's replicas will run where nobody names one.
+func (c *controlClient) onDisk(ctx context.Context, o object) (string, error) {
+	g, err := c.gateway(ctx, o.name)
+	if err == nil && g.Binary == "" {
+		return "what is on disk where its supervisor's program was", nil
+	}
+	return "what is on disk at " + g.Binary, err
+}
+
 // tried makes sure that a program starts here and is a crossfade, and returns its absolute path and its version.
 func tried(ctx context.Context, binary string) (path, version string, err error) {
 	path, err = filepath.Abs(binary)
@@ -88,7 +106,14 @@ func tried(ctx context.Context, binary string) (path, version string, err error)
 	ctx, cancel := context.WithTimeout(ctx, tryFor)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, path, "version").Output() //nolint:gosec // whoever runs this names the program
-	if err != nil {
+	exit, started := errors.AsType[*exec.ExitError](err)
+	switch {
+	case ctx.Err() != nil:
+		return "", "", fmt.Errorf("--binary %s: \"%s version\" was not answered within %v", binary, path, tryFor)
+	case started:
+		said, _, _ := strings.Cut(strings.TrimSpace(string(exit.Stderr)), "\n")
+		return "", "", fmt.Errorf("--binary %s: it is no crossfade: \"%s version\" ended with %w: %s", binary, path, exit, cmp.Or(said, "it said nothing"))
+	case err != nil:
 		return "", "", fmt.Errorf("--binary %s: it does not start here: %w", binary, err)
 	}
 	version, _, _ = strings.Cut(string(out), "\n")

@@ -118,7 +118,7 @@ func (a *api) apiEvents(w http.ResponseWriter, r *http.Request) {
 	err := checkParameters(query, "since", "watch")
 	var since time.Time
 	if err == nil {
-		since, err = parseSince(query.Get("since"), time.Now())
+		since, err = ParseSince(query.Get("since"), time.Now())
 	}
 	if err != nil {
 		refuse(w, http.StatusBadRequest, err)
@@ -144,8 +144,8 @@ func (a *api) apiEvents(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, EventList{Snapshot: world.View.Number, Events: list(world)})
 }
 
-// parseSince reads a moment, or how long ago it was; the empty text is the beginning.
-func parseSince(text string, now time.Time) (time.Time, error) {
+// ParseSince reads a moment, or how long ago it was; the empty text is the beginning.
+func ParseSince(text string, now time.Time) (time.Time, error) {
 	if text == "" {
 		return time.Time{}, nil
 	}

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -96,30 +97,44 @@ func (a *api) apiDrain(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, a.Leaver.Report())
 }
 
-// leaveMetrics are those of a program's leave.
-type leaveMetrics struct{ stage, seconds, requests, conns *prometheus.Desc }
+// leaveMetrics are those of a program's leave, and of the leaves of those that it runs.
+type leaveMetrics struct{ stage, seconds, open, requests, leaves, conns *prometheus.Desc }
 
 func newLeaveMetrics(desc func(name, help string, labels ...string) *prometheus.Desc) leaveMetrics {
 	return leaveMetrics{
 		stage:    desc("drain_stage", "How far the program is on its way out: 0 serving, 1 lame duck, 2 draining, 3 forced, 4 closed."),
 		seconds:  desc("drain_seconds", "Time that the leave has spent in a stage.", "stage"),
-		requests: desc("drain_requests", "Requests that are open, and what became of others since the leave began.", "protocol", "kind"),
+		open:     desc("drain_requests_open", "Requests that are open.", "protocol"),
+		requests: desc("drain_requests_total", "What became of requests after a leave had begun.", "protocol", "kind"),
+		leaves:   desc("leaves_total", "Replicas that ended: clean, with requests that they cut, or killed.", "outcome"),
 		conns:    desc("drain_connections", "Clients' connections that are open."),
 	}
 }
 
-func (m *leaveMetrics) collect(out exposition, r *drain.Report, conns int) {
-	out.gauge(m.stage, float64(r.Stage))
-	out.gauge(m.conns, float64(conns))
+// collect sends also what is zero: that a counter rises is seen only if what it rose from was.
+func (m *leaveMetrics) collect(out exposition, w *World) {
+	if w.Drain == nil && w.Leaves == nil {
+		return
+	}
+	r, over := cmp.Or(w.Drain, new(drain.Report)), cmp.Or(w.Leaves, new(Leaves))
+	if w.Drain != nil { // else nobody is there who could leave
+		out.gauge(m.stage, float64(r.Stage))
+	}
+	out.gauge(m.conns, float64(w.Conns))
 	for stage, seconds := range r.Seconds {
 		out.gauge(m.seconds, seconds, stage.String())
 	}
-	for protocol, n := range r.Protocols {
-		c := &n.Leave
-		for kind, value := range map[string]float64{
-			"open": float64(c.Open), "completed": float64(c.Completed), "told": float64(c.Told), "cut": float64(c.Cut), "failed": float64(c.Failed),
-		} {
-			out.gauge(m.requests, value, protocol.String(), kind)
+	for protocol := range drain.Protocol(drain.Protocols) {
+		c, past := r.Protocols[protocol].Leave, over.Requests[protocol]
+		addCount(&c, &past)
+		out.gauge(m.open, float64(c.Open), protocol.String())
+		for kind, n := range map[string]uint64{"completed": c.Completed, "failed": c.Failed, "told": c.Told, "cut": c.Cut} {
+			out.number(m.requests, prometheus.CounterValue, float64(n), protocol.String(), kind)
+		}
+	}
+	if w.Leaves != nil {
+		for _, how := range outcomeTable {
+			out.number(m.leaves, prometheus.CounterValue, float64(over.Ended[how]), string(how))
 		}
 	}
 }

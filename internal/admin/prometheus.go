@@ -140,9 +140,7 @@ func (c *collector) Collect(metrics chan<- prometheus.Metric) {
 	if world.Streams != nil {
 		send(out, c.streams, streamsTable, world.Streams)
 	}
-	if world.Drain != nil {
-		c.leave.collect(out, world.Drain, world.Conns)
-	}
+	c.leave.collect(out, &world)
 	for name, d := range world.Listeners {
 		send(out, c.listener, listenerTable, d, name)
 		counts := d.Requests.Counts()

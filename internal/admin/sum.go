@@ -29,8 +29,9 @@ type Sum struct {
 	Listeners map[string]*evidence.Downstream `json:"listeners,omitempty"`
 	Streams   *http2.Stats                    `json:"streams,omitempty"`
 
-	Drain *drain.Report `json:"drain,omitempty"`
-	Conns int           `json:"conns"`
+	Drain  *drain.Report `json:"drain,omitempty"`
+	Conns  int           `json:"conns"`
+	Leaves *Leaves       `json:"leaves,omitempty"` // of data planes that run no more
 }
 
 // Ejecting is how many data planes leave an incarnation out.
@@ -62,7 +63,7 @@ func SumOf(w World) *Sum {
 	s := &Sum{
 		Of: 1, Snapshot: w.View.Number, Overlay: w.Overlay, Ejecting: Ejecting{},
 		Pools: map[string]*PoolSum{}, Endpoints: map[string]EndpointSums{}, Listeners: w.Listeners, Streams: w.Streams,
-		Drain: w.Drain, Conns: w.Conns,
+		Drain: w.Drain, Conns: w.Conns, Leaves: w.Leaves,
 	}
 	for incarnation, mark := range w.Overlay {
 		if mark.Ejected {
@@ -194,7 +195,8 @@ func (s *ShareSum) add(from *ShareSum) {
 func (s *Sum) Left() *Sum {
 	left := new(Sum)
 	left.Add(s)
-	left.Of, left.Snapshot, left.Overlay, left.Ejecting, left.Drain, left.Conns = 0, 0, nil, nil, nil, 0
+	left.buryLeave()
+	left.Of, left.Snapshot, left.Overlay, left.Ejecting, left.Conns = 0, 0, nil, nil, 0
 	for _, p := range left.Pools {
 		p.Groups = nil
 		closed(&p.Traffic)
@@ -236,6 +238,9 @@ func (s *Sum) Reset() {
 	if s.Streams != nil {
 		s.Streams.Reset()
 	}
+	if s.Leaves != nil {
+		s.Leaves = newLeaves()
+	}
 }
 
 func zero(c *evidence.Counts) {
@@ -269,7 +274,7 @@ func (s *Sum) Keep(v *fleet.Snapshot) {
 func (s *Sum) World(v fleet.View) World {
 	w := World{
 		View: v, Overlay: s.overlay(), Listeners: map[string]*evidence.Downstream{}, Streams: new(http2.Stats),
-		Drain: s.Drain, Conns: s.Conns,
+		Drain: s.Drain, Conns: s.Conns, Leaves: s.Leaves,
 	}
 	w = w.normal()
 	books := map[*fleet.Service]evidence.Book{}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -41,7 +42,7 @@ func busy(t *testing.T) World {
 	w.Streams.Streams.Add(12)
 	w.Streams.Floods[1].Add(1)
 	w.Drain, w.Conns = &drain.Report{
-		Accepted: 4, Seconds: map[drain.Stage]float64{drain.LameDuck: 2},
+		Stage: drain.Draining, Accepted: 4, Seconds: map[drain.Stage]float64{drain.LameDuck: 2},
 		Protocols: map[drain.Protocol]drain.Requests{drain.GRPC: {Before: 1, Leave: drain.Count{Open: 1}, Ever: drain.Count{Open: 1, Opened: 3, Completed: 2}}},
 	}, 2
 	for _, p := range w.Pools { // as a gateway has it: everybody was counted, if only to 0
@@ -158,6 +159,71 @@ func TestSumForgetsWhatIsNoMore(t *testing.T) {
 	for key, p := range sum.Pools {
 		if p.Traffic.Total != 0 || p.Traffic.Answered() != 0 {
 			t.Errorf("after a reset %s has counted %+v", key, p.Traffic)
+		}
+	}
+}
+
+// What leaves came to is counted on when those are no more who left: also what was told while they did. As long as one
+// serves, its stage and times are not those of who leaves.
+func TestSumOfLeaves(t *testing.T) {
+	w := busy(t)
+	w.Drain = &drain.Report{Stage: drain.Serving}
+	serving := travelled(t, w)
+	w.Drain = &drain.Report{
+		Stage: drain.Forced, Reason: "SIGTERM", Began: time.Unix(1, 0), Seconds: map[drain.Stage]float64{drain.LameDuck: 2, drain.Draining: 30},
+		Protocols: map[drain.Protocol]drain.Requests{drain.GRPC: {Before: 9, Leave: drain.Count{Open: 1, Opened: 3, Completed: 5, Failed: 2, Told: 4, Cut: 1}}},
+	}
+	leaving := travelled(t, w)
+	shown := func(sums ...*Sum) string {
+		all := new(Sum)
+		for _, s := range sums {
+			all.Add(s)
+		}
+		var lines []string
+		for _, line := range metrics(t, serve(all.World(w.View))) {
+			if strings.Contains(line, "_drain_") || strings.Contains(line, "_leaves_") {
+				lines = append(lines, strings.TrimPrefix(line, "crossfade_"))
+			}
+		}
+		return strings.Join(lines, "")
+	}
+	none := &Sum{Leaves: new(Leaves)} // of a supervisor that nobody has left yet
+	past := new(Sum)
+	past.Add(none)
+	past.Add(leaving.Left())
+	past.Ended(LeftCut)
+	twice := new(Sum)
+	twice.Add(past)
+	twice.Add(past)
+	twice.Ended(LeftClean)
+	over := new(Sum)
+	over.Add(past)
+	over.Reset()
+	const clean, cut = `leaves_total{outcome="clean"} `, `leaves_total{outcome="cut"} `
+	grpc := func(kind string) string { return `drain_requests_total{kind="` + kind + `",protocol="grpc"} ` }
+	const open = `drain_requests_open{protocol="grpc"} `
+	for _, tt := range []struct {
+		name string
+		sums []*Sum
+		want []string
+		not  string
+	}{
+		{"nobody leaves", []*Sum{none, serving}, []string{clean + "0", cut + "0", grpc("cut") + "0", grpc("completed") + "0", open + "0", "drain_stage 0"}, "drain_seconds"},
+		{"one of two leaves", []*Sum{none, serving, leaving}, []string{clean + "0", cut + "0", grpc("cut") + "1", grpc("completed") + "5", open + "1", "drain_stage 0"}, "drain_seconds"},
+		{"the other way around", []*Sum{leaving, serving, none}, []string{grpc("failed") + "2", grpc("told") + "4", open + "1", "drain_stage 0"}, "drain_seconds"},
+		{"it has left", []*Sum{past, serving}, []string{clean + "0", cut + "1", grpc("cut") + "1", grpc("completed") + "5", open + "0", "drain_stage 0"}, "drain_seconds"},
+		{"three, of whom one did nothing", []*Sum{twice, serving}, []string{clean + "1", cut + "2", grpc("cut") + "2", grpc("completed") + "10", open + "0"}, "drain_seconds"},
+		{"all leave", []*Sum{past, leaving}, []string{cut + "1", grpc("cut") + "2", open + "1", "drain_stage 3", `drain_seconds{stage="draining"} 30`}, `outcome="clean"} 1`},
+		{"set to zero", []*Sum{over, serving}, []string{cut + "0", grpc("cut") + "0"}, "drain_seconds"},
+	} {
+		got := shown(tt.sums...)
+		for _, want := range tt.want {
+			if !strings.Contains(got, want+"\n") {
+				t.Errorf("%s: want %s in\n%s", tt.name, want, got)
+			}
+		}
+		if strings.Contains(got, tt.not) {
+			t.Errorf("%s: %s is none of its:\n%s", tt.name, tt.not, got)
 		}
 	}
 }

@@ -18,6 +18,7 @@ const (
 	drainSeconds = "asm.alibabacloud.com/gateway-drain-timeout-seconds"
 	drainSwitch  = "service.beta.kubernetes.io/alibaba-cloud-loadbalancer-connection-drain"
 	drainOlder   = drainSwitch + "-timeout"
+	olderDrainAt = "spec.serviceAnnotations[" + drainOlder + "]"
 )
 
 // What ASM allows them to say, in seconds.
@@ -27,8 +28,8 @@ const (
 	drainOlderMost = 30
 )
 
-// gatewayNamespace is where ASM puts a gateway that does not say.
-const gatewayNamespace = "istio-system"
+// drainLimits is that in words, where the type of the gateway is not known.
+const drainLimits = "10 to 890 (10 or more for serviceType ClusterIP and NodePort)"
 
 // A gatewayGroup is an IstioGateway, read.
 type gatewayGroup struct {
@@ -151,21 +152,23 @@ func (b *builder) drainTimeout(o *object, s *istioGatewaySpec) time.Duration {
 	if !ok {
 		return older
 	}
-	at := "metadata.annotations[" + drainSeconds + "]"
 	if older > 0 {
 		b.warn(o, field, "metadata.annotations[%s] goes before it; remove the older ones", drainSeconds)
 	}
-	if s.ServiceType == "" || s.ServiceType == "LoadBalancer" {
-		return b.wholeSeconds(o, at, text, drainMost, " for a gateway of serviceType LoadBalancer; ClusterIP and NodePort have no upper limit")
+	switch s.ServiceType {
+	case "":
+		return b.wholeSeconds(o, drainAt, text, drainMost, " for a gateway of serviceType LoadBalancer (the default); ClusterIP and NodePort have no upper limit")
+	case "LoadBalancer":
+		return b.wholeSeconds(o, drainAt, text, drainMost, " for a gateway of serviceType LoadBalancer; ClusterIP and NodePort have no upper limit")
 	}
-	return b.wholeSeconds(o, at, text, 0, "")
+	return b.wholeSeconds(o, drainAt, text, 0, "")
 }
 
 // olderDrainTimeout reads the pair of annotations that ASM had before 1.26, and says which field the timeout is; 0 is
 // none.
 func (b *builder) olderDrainTimeout(o *object, s *istioGatewaySpec) (d time.Duration, field string) {
 	const path = "spec.serviceAnnotations"
-	on, field := path+"["+drainSwitch+"]", path+"["+drainOlder+"]"
+	on, field := path+"["+drainSwitch+"]", olderDrainAt
 	b.checkServiceAnnotations(o, path, s)
 	b.checkOlderPair(o, s, on, field)
 	text, timed := s.ServiceAnnotations[drainOlder]
@@ -204,11 +207,15 @@ func (b *builder) checkOlderPair(o *object, s *istioGatewaySpec, on, field strin
 // what to know about it.
 func (b *builder) wholeSeconds(o *object, field, text string, most int, why string) time.Duration {
 	n, err := strconv.ParseUint(text, 10, 31)
+	allowed := func(n uint64) bool { return n >= drainLeast && (most == 0 || n <= uint64(most)) }
 	limit := fmt.Sprintf("%d or more", drainLeast)
 	if most > 0 {
 		limit = fmt.Sprintf("%d to %d", drainLeast, most)
 	}
-	if err != nil || n < drainLeast || most > 0 && n > uint64(most) {
+	if err != nil || !allowed(n) {
+		if d, err := time.ParseDuration(text); err == nil && d%time.Second == 0 && d > 0 && allowed(uint64(d/time.Second)) {
+			why += fmt.Sprintf(`; write "%d"`, d/time.Second)
+		}
 		b.report(o, Invalid, field, "%q must be a whole number of seconds, %s%s", clip(text), limit, why)
 		return 0
 	}

@@ -115,6 +115,47 @@ func TestDrainTimeouts(t *testing.T) {
 	}
 }
 
+// TestWhatToWriteForADrainTimeout: whoever does what a message says has no second one.
+func TestWhatToWriteForADrainTimeout(t *testing.T) {
+	const (
+		bare     = `write a whole number of seconds in quotes, 10 to 890 (10 or more for serviceType ClusterIP and NodePort), as in "30"`
+		balanced = `must be a whole number of seconds, 10 to 890 for a gateway of serviceType LoadBalancer`
+		freely   = "; ClusterIP and NodePort have no upper limit"
+	)
+	for _, c := range []struct{ annotation, spec, want string }{
+		{"30", "", `must be a string, not 30; write "30"`},
+		{"9", "", "must be a string, not 9; " + bare},
+		{"891", "", "must be a string, not 891; " + bare},
+		{"1.5", "", "must be a string, not 1.5; " + bare},
+		{"true", "", "must be a string, not true; " + bare},
+		{`"9"`, "", `"9" ` + balanced + " (the default)" + freely},
+		{`"9"`, "serviceType: LoadBalancer", `"9" ` + balanced + freely},
+		{`"9"`, "serviceType: NodePort", `"9" must be a whole number of seconds, 10 or more`},
+		{"30s", "", `"30s" ` + balanced + " (the default)" + freely + `; write "30"`},
+		{"2m", "serviceType: LoadBalancer", `"2m" ` + balanced + freely + `; write "120"`},
+		{"900s", "", `"900s" ` + balanced + " (the default)" + freely},
+		{"900s", "serviceType: ClusterIP", `"900s" must be a whole number of seconds, 10 or more; write "900"`},
+		{"10.5s", "", `"10.5s" ` + balanced + " (the default)" + freely},
+		{"-30s", "", `"-30s" ` + balanced + " (the default)" + freely},
+	} {
+		text := istioGatewayOf(drainSeconds+": "+c.annotation, c.spec)
+		_, findings := Parse([]File{{Name: "test.yaml", Data: []byte(text)}}, options())
+		i := slices.IndexFunc(findings, func(f Finding) bool { return f.Field == drainAt })
+		if i < 0 || findings[i].Message != c.want {
+			t.Errorf("%s, %s: got %v, want %s", c.annotation, c.spec, findings, c.want)
+			continue
+		}
+		lines := strings.SplitAfter(text, "\n")
+		if at := strings.Index(lines[findings[i].Line-1], drainSeconds) + 1; findings[i].Column != at {
+			t.Errorf("%s: got column %d, want %d: whatever is wrong with it", c.annotation, findings[i].Column, at)
+		}
+	}
+	_, findings := groupOf(options(), istioGatewayOf("", "serviceAnnotations: {"+drainSwitch+": 'on', "+drainOlder+": 60}"))
+	if want := "error wrong-type " + olderDrainAt; !slices.Contains(findings, want) {
+		t.Errorf("got %q, want %q among them", findings, want)
+	}
+}
+
 // TestGatewaysSelectByTheNameOfTheIstioGateway: its name and its podLabels are what Gateways select, beside what
 // control was started with.
 func TestGatewaysSelectByTheNameOfTheIstioGateway(t *testing.T) {
@@ -157,7 +198,7 @@ func TestAnIstioGatewayAsUsualChangesNoRevision(t *testing.T) {
 		t.Fatalf("got %+v with %q, want no revision of its own", usual, findings)
 	}
 	want := fleet.GatewayGroup{
-		Name: fleet.DefaultGroup, Namespace: gatewayNamespace, Labels: DefaultLabels(), Replicas: 4, Drain: time.Minute,
+		Name: fleet.DefaultGroup, Namespace: fleet.GatewayNamespace, Labels: DefaultLabels(), Replicas: 4, Drain: time.Minute,
 		Origin: fleet.Origin{File: "test.yaml", Line: 2, Kind: "IstioGateway", Name: "istio-system/ingressgateway"},
 	}
 	if diff := cmp.Diff(want, *usual); diff != "" {

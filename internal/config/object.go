@@ -201,7 +201,7 @@ func (o *object) decode(value any, read func(map[string]any) (any, error)) error
 	switch {
 	case o.meta.Namespace != "":
 	case o.kind == "IstioGateway":
-		o.meta.Namespace = gatewayNamespace
+		o.meta.Namespace = fleet.GatewayNamespace
 	default:
 		o.meta.Namespace = defaultNamespace
 	}

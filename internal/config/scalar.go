@@ -109,11 +109,26 @@ func (c *checker) text(n *yaml.Node, at spot) (any, bool) {
 	case tag == "!!str", tag == "!!timestamp":
 		return n.Value, true
 	case tag == "!!int", tag == "!!float", tag == "!!bool":
-		c.report(placeOf(n), WrongType, at.path, "must be a string, not %s; write %q", clip(n.Value), clip(n.Value))
+		c.report(placeOf(n), WrongType, at.path, "must be a string, not %s; %s", clip(n.Value), quotedAs(at.path, clip(n.Value)))
 		return nil, false
 	default:
 		return c.wrongType(n, at, "a string")
 	}
+}
+
+// quotedAs says what to write for a bare value: what would be refused for its range, too, is not proposed.
+func quotedAs(path, value string) string {
+	most, limits := 0, ""
+	switch path {
+	case drainAt:
+		most, limits = drainMost, drainLimits
+	case olderDrainAt:
+		most, limits = drainOlderMost, fmt.Sprintf("%d to %d", drainLeast, drainOlderMost)
+	}
+	if n, err := strconv.Atoi(value); most == 0 || err == nil && n >= drainLeast && n <= most {
+		return fmt.Sprintf("write %q", value)
+	}
+	return fmt.Sprintf(`write a whole number of seconds in quotes, %s, as in "30"`, limits)
 }
 
 // bytes takes bytes in base64, as JSON writes them.

@@ -282,10 +282,17 @@ func (c *checker) mapping(n *yaml.Node, s *shape, at spot) (any, bool) {
 	}
 	out := map[string]any{}
 	for _, p := range c.pairs(n, at) {
-		next := at.item(p.key.Value)
+		next, before := at.item(p.key.Value), len(c.findings)
 		c.places[next.path] = placeOf(p.key)
 		if v, ok := c.value(p.value, s.elem, next); ok {
 			out[p.key.Value] = v
+		}
+		if !isScalar(s.elem) {
+			continue
+		}
+		for i := range c.findings[before:] { // where rules that come later report, too
+			f := &c.findings[before+i]
+			f.Line, f.Column = p.key.Line, p.key.Column
 		}
 	}
 	return out, true

@@ -166,7 +166,7 @@ func (r *kindRef) complete() error {
 	switch r.Kind {
 	case "", "deployment":
 	case "gateway":
-		r.Namespace = cmp.Or(r.Namespace, GatewayNamespace)
+		r.Namespace = cmp.Or(r.Namespace, fleet.GatewayNamespace)
 	default:
 		return fmt.Errorf("kind is %q, it must be deployment or gateway", r.Kind)
 	}

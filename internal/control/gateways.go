@@ -17,9 +17,6 @@ import (
 // ErrNoGateway says that there is no gateway of that name.
 var ErrNoGateway = errors.New("no such gateway")
 
-// GatewayNamespace is where a gateway is whose namespace nobody says.
-const GatewayNamespace = "istio-system"
-
 // A GatewayStatus is how far a gateway is, as the API shows it.
 type GatewayStatus struct {
 	Namespace string          `json:"namespace"`
@@ -53,17 +50,9 @@ func (o *order) revision(base string) string {
 	return base + "+" + o.restarted
 }
 
-// declared is what configuration says of gateways: where it says nothing, there is one of the usual name.
-func declared(d *fleet.Desired) []fleet.GatewayGroup {
-	if len(d.Groups) > 0 {
-		return d.Groups
-	}
-	return []fleet.GatewayGroup{{Name: fleet.DefaultGroup, Namespace: GatewayNamespace, Replicas: 1}}
-}
-
 // groups is what people want of gateways: configuration, with what commands changed since.
 func (w *world) groups() []fleet.GatewayGroup {
-	list := slices.Clone(declared(w.desired))
+	list := slices.Clone(fleet.OrDefault(w.desired.Groups))
 	for i := range list {
 		g := &list[i]
 		g.Declared, g.Revision = g.Replicas, cmp.Or(g.Revision, firstRevision)
@@ -104,10 +93,10 @@ func (w *world) recallGroups(last []fleet.GatewayGroup) []fleet.GatewayGroup {
 // number of replicas, or that there is none.
 func (w *world) supersedeGroups(d *fleet.Desired) {
 	next := map[string]int{}
-	for _, g := range declared(d) {
+	for _, g := range fleet.OrDefault(d.Groups) {
 		next[key(g.Namespace, g.Name)] = g.Replicas
 	}
-	for _, old := range declared(w.desired) {
+	for _, old := range fleet.OrDefault(w.desired.Groups) {
 		k := key(old.Namespace, old.Name)
 		replicas, stays := next[k]
 		if o := w.ordered[k]; o != nil && replicas != old.Replicas {
@@ -119,11 +108,16 @@ func (w *world) supersedeGroups(d *fleet.Desired) {
 	}
 }
 
-// replicas is every process of a gateway that supervisors report, each id once.
+// replicas is every process of a gateway that supervisors report, each id once. Nobody vouches for those whose supervisor
+// is away: they leave when it is gone.
 func (w *world) replicas() []fleet.Replica {
 	var all []fleet.Replica
 	for _, id := range slices.Sorted(maps.Keys(w.followers)) {
-		all = append(all, w.followers[id].report.Replicas...)
+		f := w.followers[id]
+		for _, r := range f.report.Replicas {
+			r.Ready = r.Ready && !f.away
+			all = append(all, r)
+		}
 	}
 	all = append(all, w.restoredReplicas...)
 	slices.SortStableFunc(all, func(a, b fleet.Replica) int { return strings.Compare(a.ID, b.ID) })
@@ -221,7 +215,7 @@ func (c *Control) commandGateway(ctx context.Context, namespace, name string, f 
 	ran := c.command(ctx, func(w *world, now time.Time) {
 		var names []string
 		k := key(namespace, name)
-		for _, g := range declared(w.desired) {
+		for _, g := range fleet.OrDefault(w.desired.Groups) {
 			names = append(names, key(g.Namespace, g.Name))
 		}
 		if !slices.Contains(names, k) {

@@ -38,7 +38,7 @@ func (s *stage) restart() {
 // edge is a configuration with a gateway.
 func edge(digest string, replicas int) *fleet.Desired {
 	return &fleet.Desired{Digest: digest, Groups: []fleet.GatewayGroup{
-		{Name: "edge", Namespace: GatewayNamespace, Replicas: replicas, Revision: "labels", Drain: 30 * time.Second},
+		{Name: "edge", Namespace: fleet.GatewayNamespace, Replicas: replicas, Revision: "labels", Drain: 30 * time.Second},
 	}}
 }
 
@@ -53,7 +53,7 @@ func (s *stage) group() fleet.GatewayGroup {
 // supervise reports replicas of the gateway edge.
 func (s *stage) supervise(replicas ...fleet.Replica) {
 	for i := range replicas {
-		replicas[i].Group, replicas[i].Namespace = "edge", GatewayNamespace
+		replicas[i].Group, replicas[i].Namespace = "edge", fleet.GatewayNamespace
 	}
 	s.w.report(fleet.Report{From: "supervisor", Role: "supervisor", Replicas: replicas}, s.now)
 	s.fold()
@@ -70,12 +70,12 @@ func (s *stage) replicas() string {
 func TestThereIsAlwaysAGateway(t *testing.T) {
 	s := newStage(t)
 	s.configure(reviews(linear))
-	want := fleet.GatewayGroup{Name: fleet.DefaultGroup, Namespace: GatewayNamespace, Replicas: 1, Declared: 1, Revision: firstRevision}
+	want := fleet.GatewayGroup{Name: fleet.DefaultGroup, Namespace: fleet.GatewayNamespace, Replicas: 1, Declared: 1, Revision: firstRevision}
 	if diff := cmp.Diff(want, s.group()); diff != "" {
 		t.Errorf("where configuration names none (-want +got):\n%s", diff)
 	}
 	s.configure(edge("e", 3))
-	want = fleet.GatewayGroup{Name: "edge", Namespace: GatewayNamespace, Replicas: 3, Declared: 3, Revision: "labels", Drain: 30 * time.Second}
+	want = fleet.GatewayGroup{Name: "edge", Namespace: fleet.GatewayNamespace, Replicas: 3, Declared: 3, Revision: "labels", Drain: 30 * time.Second}
 	if diff := cmp.Diff(want, s.group()); diff != "" {
 		t.Errorf("as configured (-want +got):\n%s", diff)
 	}
@@ -108,7 +108,7 @@ func TestOrdersHoldUntilConfigurationSaysOtherwise(t *testing.T) {
 		command := func(f func(o *order)) {
 			orders++
 			s.now = s.now.Add(time.Second)
-			k := key(GatewayNamespace, "edge")
+			k := key(fleet.GatewayNamespace, "edge")
 			if s.w.ordered[k] == nil {
 				s.w.ordered[k] = &order{}
 			}
@@ -151,7 +151,7 @@ func TestOrdersHoldUntilConfigurationSaysOtherwise(t *testing.T) {
 func TestAGatewayThatIsGoneTakesItsOrdersAlong(t *testing.T) {
 	s := newStage(t)
 	s.configure(edge("one", 3))
-	s.w.ordered[key(GatewayNamespace, "edge")] = &order{replicas: new(1), restarted: "then", binary: "/bin/a"}
+	s.w.ordered[key(fleet.GatewayNamespace, "edge")] = &order{replicas: new(1), restarted: "then", binary: "/bin/a"}
 	s.fold()
 	if g := s.group(); g.Replicas != 1 || g.Revision != "labels+then" {
 		t.Fatalf("got %+v, want it as ordered", g)
@@ -218,6 +218,45 @@ func TestReplicasOfALostSupervisorAreForgottenAfterARestartToo(t *testing.T) {
 	s.after(absence + time.Second)
 	if got := s.replicas(); got != "" {
 		t.Errorf("got replicas %q, want none", got)
+	}
+}
+
+// Who deploys must not be told that a gateway is ready whose supervisor has just died.
+func TestReplicasWithoutTheirSupervisorAreNotReady(t *testing.T) {
+	s := newStage(t)
+	s.configure(edge("e", 1))
+	s.w.join(fleet.Hello{ID: "supervisor", Role: "supervisor"}, s.now)
+	s.supervise(fleet.Replica{ID: "edge-1", Ready: true})
+	if got := s.w.view.Replicas; !got[0].Ready {
+		t.Errorf("got %+v, want it ready", got)
+	}
+	s.w.part(fleet.Hello{ID: "supervisor", Role: "supervisor"}, s.now)
+	s.fold()
+	if got := s.w.view.Replicas; got[0].Ready {
+		t.Errorf("got %+v of a supervisor that is away, want it not ready", got)
+	}
+}
+
+// A replica that was killed has no request open any more: its supervisor knows, and nobody waits for it as for one that may
+// only be out of reach.
+func TestDrainsDoNotWaitForAReplicaThatHasEnded(t *testing.T) {
+	for _, restarted := range []bool{false, true} {
+		s := newStage(t)
+		s.configure(reviews(fleet.Warmup{}))
+		s.run("a", "x", "v2")
+		s.pass("x")
+		s.w.join(fleet.Hello{ID: "supervisor", Role: "supervisor"}, s.now)
+		s.w.join(fleet.Hello{ID: "edge-1", Role: "gateway"}, s.now)
+		s.supervise(fleet.Replica{ID: "edge-1"})
+		s.w.part(fleet.Hello{ID: "edge-1", Role: "gateway"}, s.now) // kill -9
+		s.change(func(i *fleet.Instance) { i.Leaving = true })
+		s.wantStage("x", fleet.Draining)
+		if restarted { // control is, and hears of the supervisor's replicas as they are now
+			s.restart()
+		}
+		s.supervise()
+		s.report()
+		s.wantStage("x", fleet.Gone)
 	}
 }
 
@@ -390,13 +429,13 @@ func TestGatewaysSayHowFarTheyAre(t *testing.T) {
 	defer stop()
 	ctx := t.Context()
 	of := func(id, revision string, ready, leaving bool) fleet.Replica {
-		return fleet.Replica{ID: id, Group: "edge", Namespace: GatewayNamespace, Revision: revision, Ready: ready, Leaving: leaving}
+		return fleet.Replica{ID: id, Group: "edge", Namespace: fleet.GatewayNamespace, Revision: revision, Ready: ready, Leaving: leaving}
 	}
 	err := c.Configure(ctx, edge("e", 2))
 	if err == nil {
 		err = c.Report(ctx, fleet.Report{From: "s", Role: "supervisor", Replicas: []fleet.Replica{
 			of("edge-1", "labels", true, false), of("edge-2", "labels", false, false), of("edge-3", "old", true, false), of("edge-4", "labels", true, true),
-			{ID: "other-1", Group: "other", Namespace: GatewayNamespace},
+			{ID: "other-1", Group: "other", Namespace: fleet.GatewayNamespace},
 		}})
 	}
 	if err != nil {

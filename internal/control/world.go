@@ -46,7 +46,8 @@ type world struct {
 // A follower is a program that follows control.
 type follower struct {
 	who       fleet.Hello
-	connected int // streams open; a follower that reconnects may have two for a moment
+	connected int  // streams open; a follower that reconnects may have two for a moment
+	away      bool // the last of them ended, and nothing has been heard since
 	seen      time.Time
 	report    fleet.Report
 }
@@ -206,12 +207,14 @@ func (w *world) join(who fleet.Hello, now time.Time) {
 		}
 	}
 	f.connected++
+	f.away = false
 	f.seen = now
 }
 
 func (w *world) part(who fleet.Hello, now time.Time) {
 	if f := w.followers[who.ID]; f != nil {
 		f.connected--
+		f.away = f.connected <= 0
 		f.seen = now
 	}
 }
@@ -252,7 +255,7 @@ func (w *world) report(r fleet.Report, now time.Time) {
 	f := w.followers[r.From]
 	if r.Leaving { // it need not be waited for
 		if f != nil {
-			w.tell(fleet.Event{Kind: "follower.left", From: r.From, Reason: "drained"}, now)
+			w.tell(fleet.Event{Kind: "follower.left", From: r.From, Reason: "its leave is over"}, now)
 		}
 		delete(w.followers, r.From)
 		return
@@ -261,15 +264,30 @@ func (w *world) report(r fleet.Report, now time.Time) {
 		f = &follower{}
 		w.followers[r.From] = f
 	}
-	f.seen = now
+	if r.Role == "supervisor" {
+		w.bury(slices.Concat(f.report.Replicas, w.restoredReplicas), r.Replicas, now)
+		w.restoredReplicas = nil // it reports the whole of what it runs
+	}
+	f.seen, f.away = now, false
 	f.report = r
 	switch {
 	case r.Role == "local":
-		w.restored = nil // it reports the whole of what it runs
-	case r.Role == "supervisor":
-		w.restoredReplicas = nil // likewise
+		w.restored = nil // likewise
 	case r.Role == "gateway" && r.Applied <= w.view.Number: // a number from before a restart says nothing
 		w.heard(r)
+	}
+}
+
+// bury forgets gateways whose supervisor says that their processes have ended: they are not on the other side of a broken
+// network, where they might be sending, and no drain need wait for them.
+func (w *world) bury(before, now []fleet.Replica, at time.Time) {
+	for _, r := range before {
+		f := w.followers[r.ID]
+		if f == nil || f.role() != "gateway" || slices.ContainsFunc(now, func(n fleet.Replica) bool { return n.ID == r.ID }) {
+			continue
+		}
+		delete(w.followers, r.ID)
+		w.tell(fleet.Event{Kind: "follower.left", From: r.ID, Reason: "its supervisor says that its process has ended"}, at)
 	}
 }
 

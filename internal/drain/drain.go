@@ -12,6 +12,7 @@ package drain
 
 import (
 	"fmt"
+	"math"
 	"time"
 )
 
@@ -67,9 +68,13 @@ func Defaults() Timers {
 // Last is what closing takes at most, once everything has been ended: the other ends' goodbyes, and the logs.
 const Last = 5 * time.Second
 
-// Longest is how long a leave may take in the worst case.
-func (t Timers) Longest() time.Duration {
-	return max(t.Min, t.Notice) + max(t.Requests, t.Long) + t.Spread + Last
+// Longest is how long a leave may take in the worst case; what is longer than a Duration can say is the longest that it
+// can.
+func (t Timers) Longest() (sum time.Duration) {
+	for _, d := range []time.Duration{max(t.Min, t.Notice), max(t.Requests, t.Long), t.Spread, Last} {
+		sum += min(d, math.MaxInt64-sum)
+	}
+	return sum
 }
 
 // Fit returns an error with the sum when a leave may take longer than grace, after which the process is killed.

@@ -106,7 +106,7 @@ func (l *Leave) end(s *Sight, do *Do, now time.Time) {
 		do.Brief = s.brief() // nothing is cut
 	}
 	switch {
-	case s.Queued && (!brief || !long): // who waits there is served first
+	case s.Queued: // who waits there is served first, or heard; leaving a socket takes but a moment
 	case s.Conns == 0, l.parted(s, do, now):
 		l.enter(Closed, now)
 		do.Close = true

@@ -199,6 +199,33 @@ func TestNothingEndsWhileSomebodyMayWaitToBeAccepted(t *testing.T) {
 	p.want(t, []time.Duration{0, 4 * second}, []Do{{Tell: true, Stop: true}, {Close: true}})
 }
 
+// Not even where no request has any time: who is in the queue is served, or hears why not.
+func TestTheQueueIsHeardWithoutTime(t *testing.T) {
+	for _, hurry := range []bool{false, true} {
+		p := begin(Timers{})
+		if hurry {
+			p = begin(timers())
+			p.leave.Hurry()
+		}
+		p.shutdown = second
+		p.run(t, func(after time.Duration) {
+			if after == second {
+				p.sight.Conns, p.sight.Requests = 1, 1
+			}
+			if after == 2*second {
+				p.sight.Conns, p.sight.Parted = 0, 0
+			}
+		})
+		ended := 0
+		for _, do := range p.done {
+			ended += do.Brief
+		}
+		if last := p.when[len(p.when)-1]; ended != 1 || last != 2*second {
+			t.Errorf("hurry %v: got %+v at %v, want the one who came from the queue ended, and then the end", hurry, p.done, p.when)
+		}
+	}
+}
+
 // Whatever happens, a leave does each thing once and in order, cuts nothing before its time, and ends in the time that
 // it says is the longest.
 func TestALeaveEndsInTime(t *testing.T) {
@@ -212,6 +239,7 @@ func TestALeaveEndsInTime(t *testing.T) {
 		}
 		p := begin(ts)
 		p.sight.Shared = rapid.Bool().Draw(rt, "shared")
+		p.shutdown = time.Duration(rapid.IntRange(0, 10).Draw(rt, "tenths of a second that sockets take")) * 100 * time.Millisecond
 		hurry := duration("hurry", 200)
 		events := rapid.SliceOfN(rapid.IntRange(0, 9), 1, 400).Draw(rt, "what happens")
 		p.run(rt, func(after time.Duration) {

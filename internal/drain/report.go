@@ -42,12 +42,12 @@ func (p *Protocol) UnmarshalText(text []byte) error {
 
 // A Count is what became of the requests of one protocol. Opened = Open + Completed + Failed + Cut.
 type Count struct {
-	Open      int    `json:"open"`             // now
-	Opened    uint64 `json:"opened"`           // ever; one that turns out to be of another protocol moves there
-	Completed uint64 `json:"completed"`        // got their whole answer; of what lasts: ended as one of its ends wished
-	Failed    uint64 `json:"failed,omitempty"` // cut by their endpoint, or left by their client
-	Told      uint64 `json:"told,omitempty"`   // heard, each for itself, that this data plane leaves
-	Cut       uint64 `json:"cut,omitempty"`    // ended by us before they were over
+	Open      int    `json:"open"`      // now
+	Opened    uint64 `json:"opened"`    // ever; one that turns out to be of another protocol moves there
+	Completed uint64 `json:"completed"` // got their whole answer; of what lasts: ended as one of its ends wished
+	Failed    uint64 `json:"failed"`    // cut by their endpoint, or left by their client
+	Told      uint64 `json:"told"`      // heard, each for itself, that this data plane leaves
+	Cut       uint64 `json:"cut"`       // ended by us before they were over
 }
 
 // A Tally is the counts of all protocols at one moment, since the process began.
@@ -76,6 +76,17 @@ func (t *Tally) Lost() (n uint64) {
 	return n
 }
 
+// Lost says that n requests were cut.
+func Lost(n uint64) string {
+	switch n {
+	case 0:
+		return "nothing was cut"
+	case 1:
+		return "1 request was cut"
+	}
+	return fmt.Sprintf("%d requests were cut", n)
+}
+
 // A Report is what a leave came to: written to the log, to a file, and to control.
 type Report struct {
 	ID      string    `json:"id"`     // of the data plane
@@ -90,9 +101,9 @@ type Report struct {
 	Told        uint64 `json:"told"`        // connections that heard, with an answer or by GOAWAY, that they will end
 	Cut         uint64 `json:"cut"`         // requests, of all protocols
 
-	Seconds   map[Stage]float64     `json:"seconds"`   // in each stage that was passed
+	Seconds   map[Stage]float64     `json:"seconds"`   // spent in each stage that was passed
 	Protocols map[Protocol]Requests `json:"protocols"` // those of which there were any
-	Timers    Timers                `json:"timers"`
+	Timers    Timers                `json:"timers"`    // in nanoseconds, as the names of their fields say
 }
 
 // Requests is what a Report says of one protocol.

@@ -2,6 +2,7 @@ package drain
 
 import (
 	"encoding/json"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -27,7 +28,7 @@ func TestAReportIsReadable(t *testing.T) {
 	}
 	for _, want := range []string{
 		`"stage":"closed"`, `"draining":1`, `"cut":2`,
-		`"http/1.1":{"before":2,"leave":{"open":0,"opened":3,"completed":4,"told":3,"cut":1}`, `"websocket":`,
+		`"http/1.1":{"before":2,"leave":{"open":0,"opened":3,"completed":4,"failed":0,"told":3,"cut":1}`, `"websocket":`,
 	} {
 		if !strings.Contains(string(text), want) {
 			t.Errorf("got %s, want %s in it", text, want)
@@ -42,6 +43,22 @@ func TestAReportIsReadable(t *testing.T) {
 	}
 	if diff := cmp.Diff(r, back); diff != "" {
 		t.Errorf("read back (-wrote +read):\n%s", diff)
+	}
+}
+
+// What is 0 is said, too: whoever computes with it need not know what is left out.
+func TestACountLeavesNothingOut(t *testing.T) {
+	text, err := json.Marshal(Count{})
+	if want := `{"open":0,"opened":0,"completed":0,"failed":0,"told":0,"cut":0}`; string(text) != want || err != nil {
+		t.Errorf("got %s, %v, want %s", text, err, want)
+	}
+}
+
+func TestWhatWasLost(t *testing.T) {
+	for n, want := range []string{"nothing was cut", "1 request was cut", "2 requests were cut"} {
+		if got := Lost(uint64(n)); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
 	}
 }
 
@@ -71,6 +88,14 @@ func TestTimersFitOrSayTheSum(t *testing.T) {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("got %q, want %q in it", err, want)
 		}
+	}
+	endless := Defaults() // and one more would begin anew below 0, which fits anywhere
+	endless.Long, endless.Spread = math.MaxInt64, math.MaxInt64
+	if got, want := endless.Longest(), time.Duration(math.MaxInt64); got != want {
+		t.Errorf("got %v for what never ends, want %v", got, want)
+	}
+	if endless.Fit(time.Hour) == nil {
+		t.Error("what never ends fits an hour")
 	}
 }
 

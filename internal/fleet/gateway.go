@@ -5,8 +5,19 @@ import "time"
 // MaxGatewayReplicas bounds the replicas of one gateway.
 const MaxGatewayReplicas = 100
 
-// DefaultGroup is the name of the gateway that there is where configuration names none.
-const DefaultGroup = "ingressgateway"
+// What is so of gateways where nobody says otherwise, as in ASM.
+const (
+	DefaultGroup     = "ingressgateway" // name of the one that there is where configuration names none
+	GatewayNamespace = "istio-system"   // of one that names none
+)
+
+// OrDefault returns the groups that configuration names, or the one that there is where it names none.
+func OrDefault(groups []GatewayGroup) []GatewayGroup {
+	if len(groups) > 0 {
+		return groups
+	}
+	return []GatewayGroup{{Name: DefaultGroup, Namespace: GatewayNamespace, Replicas: 1}}
+}
 
 // A GatewayGroup is a gateway that people want to run in a number of replicas: processes that share its listening
 // sockets.
@@ -31,6 +42,7 @@ type Replica struct {
 	Revision  string `json:"revision"`
 	Ready     bool   `json:"ready"`
 	Leaving   bool   `json:"leaving,omitempty"`
+	Drained   bool   `json:"drained,omitempty"` // it accepts nothing, because of somebody other than its supervisor; unless Leaving, nobody replaces it
 	PID       int    `json:"pid"`
 	Admin     string `json:"admin"` // address of its admin API
 }

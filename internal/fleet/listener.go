@@ -1,6 +1,11 @@
 package fleet
 
-import "time"
+import (
+	"net"
+	"net/netip"
+	"slices"
+	"time"
+)
 
 // A Listener is a port that a data plane serves, with the routes behind it.
 type Listener struct {
@@ -12,6 +17,23 @@ type Listener struct {
 	Hosts    []VirtualHost     `json:"hosts"`
 	TLS      []ServerTLS       `json:"tls,omitempty"` // by SNI; none serves plaintext
 	Origin   Origin            `json:"origin,omitzero"`
+}
+
+// ServedAt returns the snapshot with every listener at an address of one machine, on its port; unchanged where that is
+// the zero value. What is no address stays as it is: it will not be bound, and that is told.
+func (s *Snapshot) ServedAt(machine netip.Addr) *Snapshot {
+	if !machine.IsValid() {
+		return s
+	}
+	own := *s
+	own.Listeners = slices.Clone(s.Listeners)
+	for i := range own.Listeners {
+		l := &own.Listeners[i]
+		if _, port, err := net.SplitHostPort(l.Address); err == nil {
+			l.Address = net.JoinHostPort(machine.String(), port)
+		}
+	}
+	return &own
 }
 
 // A ServerTLS says how a listener answers TLS clients that ask for some names. Files are read again when they

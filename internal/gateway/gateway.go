@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/netip"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -65,7 +66,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 
 func (l *loop) serve(ctx context.Context) error {
 	health, err := l.openHealth(ctx) // first: what cannot serve must not have bound what somebody else could
-	if err == nil {
+	if err == nil && l.Loan == nil {
 		err = l.boot(ctx, time.Now())
 	}
 	if err != nil && ctx.Err() == nil { // told to stop before it served anybody, it just ends
@@ -193,4 +194,12 @@ func (l *loop) keep(ctx context.Context) error {
 	}
 }
 
-func (l *loop) kept() string { return filepath.Join(l.Gateway.State, l.ID+".json") }
+// kept is where: one file for each gateway, or for all replicas of one, since who begins in the place of another must not go
+// by what was true when that one ended.
+func (l *loop) kept() string {
+	name := l.ID
+	if l.Loan != nil {
+		name = strings.ReplaceAll(l.Group, "/", ".")
+	}
+	return filepath.Join(l.Gateway.State, name+".json")
+}

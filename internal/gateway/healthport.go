@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bufio"
+	"container/list"
 	"context"
 	"errors"
 	"fmt"
@@ -19,8 +20,10 @@ import (
 type healthPort struct {
 	*loop
 
-	nl   socket
-	room chan struct{} // so many are answered at a time; more wait
+	nl socket
+
+	mu     sync.Mutex
+	asking list.List // of net.Conn that are not answered yet, the oldest first
 }
 
 // A socket is a listening one that can be left, as [sockets.Listener] says.
@@ -32,8 +35,9 @@ type socket interface {
 
 const (
 	healthPatience = 5 * time.Second // for a check's question, and its end
-	healthAtOnce   = 64
-	healthMost     = 8 << 10 // bytes of a question
+	healthLast     = time.Second     // likewise, once the port is left: nobody is to hold up the end of the gateway
+	healthAtOnce   = 256             // are asking; one more ends the oldest, or the slow would keep out those who are in earnest
+	healthMost     = 8 << 10         // bytes of a question
 )
 
 // openHealth opens the health port; nil where there is none.
@@ -45,7 +49,7 @@ func (l *loop) openHealth(ctx context.Context) (*healthPort, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen for health checks: %w", err)
 	}
-	return &healthPort{loop: l, nl: nl, room: make(chan struct{}, healthAtOnce)}, nil
+	return &healthPort{loop: l, nl: nl}, nil
 }
 
 // listen opens a socket, or borrows it.
@@ -83,10 +87,10 @@ func (h *healthPort) run(ctx context.Context) error {
 		_ = h.nl.SetDeadline(time.Unix(1, 0)) // it is ours, and open
 	})
 	admit := func(nc net.Conn) {
-		h.room <- struct{}{}
+		asked := h.begin(nc)
 		tasks.Go(func() {
+			defer asked()
 			h.answer(nc)
-			<-h.room
 		})
 	}
 	for {
@@ -98,6 +102,7 @@ func (h *healthPort) run(ctx context.Context) error {
 			if err := h.nl.Leave(admit, isClosed(h.relieved)); err != nil { // that is no matter of those who are served
 				h.Log.WarnContext(ctx, "health checks that connect now may be lost", "error", err)
 			}
+			h.hasten()
 			return nil
 		default: // no descriptors, no memory
 			h.Log.WarnContext(ctx, "cannot accept health checks", "error", err)
@@ -106,10 +111,38 @@ func (h *healthPort) run(ctx context.Context) error {
 	}
 }
 
+// begin notes that a check is asking. It is over when the function that is returned has been called.
+func (h *healthPort) begin(nc net.Conn) (over func()) {
+	_ = nc.SetDeadline(time.Now().Add(healthPatience)) // a closed connection says so when it is read
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.asking.Len() >= healthAtOnce {
+		if oldest, ok := h.asking.Remove(h.asking.Front()).(net.Conn); ok {
+			_ = oldest.Close()
+		}
+	}
+	place := h.asking.PushBack(nc)
+	return func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.asking.Remove(place) // or it has been, and this does nothing
+	}
+}
+
+// hasten has those who are asking come to an end.
+func (h *healthPort) hasten() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for e := h.asking.Front(); e != nil; e = e.Next() {
+		if nc, ok := e.Value.(net.Conn); ok {
+			_ = nc.SetDeadline(time.Now().Add(healthLast))
+		}
+	}
+}
+
 // answer answers one check, and closes its connection: the next one may be for somebody else.
 func (h *healthPort) answer(nc net.Conn) {
 	defer nc.Close() //nolint:errcheck // nobody waits for more
-	_ = nc.SetDeadline(time.Now().Add(healthPatience))
 	r, err := http.ReadRequest(bufio.NewReaderSize(io.LimitReader(nc, healthMost), 512))
 	status := http.StatusOK
 	switch {

@@ -53,7 +53,6 @@ func (l *loop) Stay(ctx context.Context) error {
 		return err
 	}
 	if stage != drain.Serving {
-		l.leaving.Store(false)
 		l.notice(ctx, fleet.Event{Kind: "gateway.serving", Reason: "it does not leave after all"}, time.Now())
 	}
 	return nil
@@ -78,8 +77,9 @@ func (l *loop) drained() *drain.Report {
 // there in our place.
 func (l *loop) moved(ctx context.Context, stage drain.Stage, shared bool) {
 	l.Log.InfoContext(ctx, "leaving", "stage", stage.String(), "connections", l.server.Conns())
-	if l.leaving.CompareAndSwap(false, true) {
-		l.notice(ctx, fleet.Event{Kind: "gateway.draining", Reason: l.server.Report().Reason}, time.Now())
+	r := l.server.Report() // which may know that it has been called back since
+	if began := r.Began.UnixNano(); r.Stage != drain.Serving && l.began.Swap(began) != began {
+		l.notice(ctx, fleet.Event{Kind: "gateway.draining", Reason: r.Reason}, time.Now())
 	}
 	if shared && stage >= drain.Draining && !isClosed(l.relieved) {
 		close(l.relieved)
@@ -112,10 +112,11 @@ func (l *loop) retime(ctx context.Context, groups []fleet.GatewayGroup, first bo
 // conclude tells what the leave came to: people, control, and a file.
 func (l *loop) conclude(ctx context.Context) {
 	r := l.Report()
-	event := fleet.Event{Kind: "gateway.drained", Reason: fmt.Sprintf("%s: nothing was cut; %d connections were open, %d came since", r.Reason, r.Connections, r.AcceptedIn)}
+	kind := "gateway.drained"
 	if r.Cut > 0 {
-		event.Kind, event.Reason = "gateway.cut", fmt.Sprintf("%s: %d requests were cut; %d connections were open, %d came since", r.Reason, r.Cut, r.Connections, r.AcceptedIn)
+		kind = "gateway.cut"
 	}
+	event := fleet.Event{Kind: kind, Reason: fmt.Sprintf("%s: %s (connections: %d when it began, %d since)", r.Reason, drain.Lost(r.Cut), r.Connections, r.AcceptedIn)}
 	l.notice(ctx, event, time.Now())
 	text, err := json.Marshal(r)
 	if err == nil {
@@ -136,10 +137,14 @@ func (l *loop) write(report []byte) error {
 		return err
 	}
 	half := l.Reported + ".new"
-	if err := os.WriteFile(half, append(report, '\n'), 0o600); err != nil {
-		return err
+	err := os.WriteFile(half, append(report, '\n'), 0o600)
+	if err == nil {
+		err = os.Rename(half, l.Reported)
 	}
-	return os.Rename(half, l.Reported)
+	if err != nil {
+		_ = os.Remove(half) // if it is there
+	}
+	return err
 }
 
 func isClosed(c chan struct{}) bool {

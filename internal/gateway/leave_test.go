@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -191,8 +192,22 @@ func TestWhatIsCutIsReported(t *testing.T) {
 	if err := g.stop(); !errors.As(err, &cut) || cut.Requests != 1 {
 		t.Errorf("got %v, want one request cut", err)
 	}
-	if got := w.events("gateway.cut"); len(got) != 1 || !strings.Contains(got[0].Reason, "1 requests were cut") {
+	if got := w.events("gateway.cut"); len(got) != 1 || !strings.Contains(got[0].Reason, "1 request was cut (connections: 1 when it began, 0 since)") {
 		t.Errorf("got %v, want the event", got)
+	}
+}
+
+// The log warns of what costs requests, or is not as it was asked for; of the rest of a leave it only tells.
+func TestWhichEventsAreWarnings(t *testing.T) {
+	for kind, want := range map[string]string{
+		"gateway.cut": "WARN", "gateway.drain.refused": "WARN", "gateway.draining": "INFO", "gateway.drained": "INFO",
+	} {
+		var log strings.Builder
+		l := newLoop(&Gateway{ID: "gateway-1", Log: slog.New(slog.NewTextHandler(&log, nil)), Timers: lingering()})
+		l.notice(t.Context(), fleet.Event{Kind: kind}, time.Now())
+		if !strings.Contains(log.String(), "level="+want+" ") {
+			t.Errorf("got %s, want %s", log.String(), want)
+		}
 	}
 }
 

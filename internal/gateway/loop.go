@@ -3,10 +3,8 @@ package gateway
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"maps"
-	"net"
-	"net/netip"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -32,7 +30,7 @@ type loop struct {
 	applied  chan struct{}          // rung after every new view; size one
 	ready    chan struct{}          // closed when everything is served for the first time
 	relieved chan struct{}          // closed when others answer health checks in our place
-	leaving  atomic.Bool            // people have heard of the leave
+	began    atomic.Int64           // when the leave that people have heard of began, in Unix nanoseconds
 	awaited  atomic.Pointer[string] // a service that has no endpoint yet
 
 	// The following belong to run's goroutine.
@@ -70,15 +68,26 @@ func newLoop(g *Gateway) *loop {
 	return l
 }
 
+// askFirst is how long a replica waits for control before it goes by the snapshot that was kept: others serve meanwhile.
+const askFirst = time.Second
+
 // run applies views and verdicts as they come, and compiles anew at every tick while somebody warms up.
 func (l *loop) run(ctx context.Context) error {
 	tick := time.NewTimer(l.tick())
 	defer tick.Stop()
+	var late <-chan time.Time // nil where the kept snapshot was asked for already
+	if l.Loan != nil {
+		late = time.After(askFirst)
+	}
 	for {
 		var err error
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-late:
+			if l.view.Snapshot == nil {
+				err = l.boot(ctx, time.Now())
+			}
 		case a := <-l.views:
 			err = l.apply(ctx, a.view, time.Now())
 			close(a.done)
@@ -129,7 +138,7 @@ func (l *loop) take(ctx context.Context, v fleet.View) {
 // changes nothing.
 func (l *loop) apply(ctx context.Context, v fleet.View, now time.Time) error {
 	own := v
-	own.Snapshot = moved(v.Snapshot, l.Address)
+	own.Snapshot = v.ServedAt(l.Address)
 	state, err := l.compile(own, now)
 	if err != nil {
 		return err
@@ -156,22 +165,6 @@ func (l *loop) apply(ctx context.Context, v fleet.View, now time.Time) error {
 		l.saves <- v
 	}
 	return nil
-}
-
-// moved returns a snapshot whose listeners are at an address of this machine, unless that is the zero value.
-func moved(s *fleet.Snapshot, to netip.Addr) *fleet.Snapshot {
-	if !to.IsValid() {
-		return s
-	}
-	own := *s
-	own.Listeners = slices.Clone(s.Listeners)
-	for i := range own.Listeners {
-		l := &own.Listeners[i]
-		if _, port, err := net.SplitHostPort(l.Address); err == nil { // what is no address will not be bound, and that is told
-			l.Address = net.JoinHostPort(to.String(), port)
-		}
-	}
-	return &own
 }
 
 // bind serves the state's listeners. What cannot be served is told once, and tried again at every tick.
@@ -301,12 +294,21 @@ func (l *loop) prune() {
 // notice keeps an event for the next report; when too many wait, the log has them.
 func (l *loop) notice(ctx context.Context, e fleet.Event, now time.Time) {
 	e.Time, e.From = now.Round(0), l.ID
-	l.Log.InfoContext(ctx, "event", "kind", e.Kind, "endpoint", e.Endpoint, "reason", e.Reason)
+	l.Log.Log(ctx, gravity(e.Kind), "event", "kind", e.Kind, "endpoint", e.Endpoint, "reason", e.Reason)
 	select {
 	case l.notices <- e:
 	default:
 		l.Log.WarnContext(ctx, "an event is not reported: too many wait", "kind", e.Kind)
 	}
+}
+
+// gravity is how loud the log tells of an event.
+func gravity(kind string) slog.Level {
+	switch kind {
+	case "gateway.cut", "gateway.drain.refused":
+		return slog.LevelWarn
+	}
+	return slog.LevelInfo
 }
 
 // offered lists those who may get requests, each incarnation once.

@@ -212,7 +212,7 @@ func (c *Conn) breakOff(err error) {
 		if err == nil {
 			c.cause = ErrClosed
 		}
-		if c.client {
+		if c.client && !c.over { // else all streams have ended, and the end of the last one may wait in there
 			c.out.drop() // streams that wait in there count as unprocessed: somebody sends them elsewhere
 		}
 		if broken, ok := errors.AsType[*ConnError](err); ok && !broken.Remote {

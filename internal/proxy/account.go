@@ -20,7 +20,7 @@ func (x *exchange) open() {
 	t.Active.Add(1)
 	x.counted = true
 	x.calls = 0
-	if x.c.stream == nil { // no stream is opened after Conn.Part
+	if x.c.stream == nil { // a stream that is still opened after Conn.Part has no more than the moment of a young request
 		x.calls = x.c.calls.Load()
 	}
 	x.count()
@@ -36,8 +36,8 @@ func (x *exchange) settle(o *outcome) {
 	traffic := x.c.traffic
 	took := x.ended().Sub(x.start)
 	status, end := o.status, "answered"
-	if o.verdict == whole {
-		status = x.resp.Status
+	if o.verdict == whole || o.verdict == cut && x.step == delivering {
+		status = x.resp.Status // which the client has seen
 	}
 	byUs := x.tallied(o)
 	switch {
@@ -57,8 +57,8 @@ func (x *exchange) settle(o *outcome) {
 		}
 	}
 	traffic.Requests.Active.Add(-1)
-	if o.reason != "" || status >= 500 || x.c.p.o.AccessLog {
-		x.log(o, status, end, took)
+	if o.reason != "" || status >= 500 || byUs || x.c.p.o.AccessLog {
+		x.log(o, status, end, took, byUs)
 	}
 }
 
@@ -85,12 +85,21 @@ func (x *exchange) abandon() {
 	x.settle(&outcome{verdict: cut, reason: "panic"})
 }
 
-func (x *exchange) log(o *outcome, status int, end string, took time.Duration) {
+func (x *exchange) log(o *outcome, status int, end string, took time.Duration, byUs bool) {
 	r := record{
 		when: x.start, took: took,
 		listener: x.c.door.Name(), remote: string(x.c.remote),
 		method: string(x.method), authority: string(x.host), path: string(x.path),
-		status: status, end: end, attempts: x.attempts, reason: o.reason,
+		status: status, end: end, attempts: x.attempts, reason: o.reason, byUs: byUs,
+	}
+	if x.tunnelled && x.c.stream != nil {
+		r.status = 200 // is how HTTP/2 says 101 (RFC 8441 section 5)
+	}
+	if byUs {
+		r.end = "cut" // whatever its client saw of that
+	}
+	if byUs && !x.isParted {
+		r.reason = cutReason
 	}
 	if x.parsed {
 		r.id = string(x.edits.logged)

@@ -125,7 +125,7 @@ func (x *exchange) choose(now time.Time) outcome {
 		e := pool.Endpoints[i]
 		e.begin()
 		if c.p.state.Load() == s {
-			x.endpoint = e
+			x.endpoint, x.ousters = e, x.c.p.ousted.calls.Load()
 			return outcome{}
 		}
 		e.end()

@@ -68,6 +68,7 @@ type exchange struct {
 	informed bool        // its client has heard that we leave
 	torn     bool        // it became a tunnel that broke
 	ousted   atomic.Bool // its endpoint is parted
+	ousters  uint64      // how many endpoints were when that was last looked at
 	enlisted bool        // Conn.mu guards what follows, while it is:
 	place    int         // in Conn.list
 	giveUp   func()      // ends its waiting for a connection; nil when it has one
@@ -149,7 +150,7 @@ func (x *exchange) forget() {
 	x.parsed, x.ready, x.upgrade, x.reveal, x.close = false, false, false, false, false
 	x.method, x.host, x.path, x.caller, x.from, x.given = nil, nil, nil, nil, nil, nil
 	x.grpc, x.timeout, x.feeder.lasting, x.unsized = false, 0, false, false
-	x.partBy, x.spared = time.Time{}, time.Time{}
+	x.partBy, x.spared, x.step = time.Time{}, time.Time{}, sending
 	x.ending, x.isParted, x.informed, x.torn, x.tunnelled = false, false, false, false, false
 	x.ousted.Store(false)
 	x.script.forget(usual)

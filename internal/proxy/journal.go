@@ -24,7 +24,8 @@ type record struct {
 	route                   string // its name and that of the match, as in "reviews.testers"; "" for none
 	service, endpoint       string // "" when it did not come so far
 	status                  int    // what the client saw; 0 when it saw none
-	end                     string // "answered", "cut" or "aborted"
+	end                     string // "answered", "cut" or "aborted"; of what we ended before it was over always "cut"
+	byUs                    bool   // we did: the report of the leave says how often, and warns
 	attempts                int
 	reason                  string // what went wrong, if anything did
 	cause                   error  // why the connection to the endpoint failed, where that was what went wrong
@@ -54,7 +55,7 @@ func (j *journal) flush(ctx context.Context, log *slog.Logger) {
 
 func (j *journal) write(ctx context.Context, log *slog.Logger, r *record) {
 	level := slog.LevelInfo
-	if r.reason != "" {
+	if r.reason != "" && !r.byUs {
 		level = slog.LevelWarn
 	}
 	fields := []any{

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"crossfade.dev/internal/http2"
 )
 
 // Parting ends what is open before it is over, each in the words of its protocol.
@@ -20,18 +22,20 @@ var errParted = errors.New("parted")
 // Whys of outcomes, for clients and the log.
 const (
 	partedReason = "the gateway is leaving, and the time for requests is over: try again"
-	oustedReason = "the endpoint is leaving, and the time for requests is over: try again"
+	lastedReason = "the gateway is leaving, and the time for what lasts is over: try again"
+	oustedReason = "the endpoint is leaving, and the time for what is open to it is over: try again"
+	cutReason    = "the gateway cut the connection"
 )
 
-// Parting is how often a connection was parted.
+// A parting is what a connection knows of its end.
 type parting struct {
 	calls    atomic.Uint64 // of Part; in the upper half, those with long
 	settled  atomic.Bool   // reads may be roused: there is no handshake of TLS under way
 	long     atomic.Int32  // exchanges that last
-	toldOnce atomic.Bool
-	hurried  atomic.Bool // whoever writes next sets the deadline anew
+	toldOnce atomic.Bool   // its client has heard that we leave
+	hurried  atomic.Bool   // whoever writes next sets the deadline anew
 
-	mu   sync.Mutex
+	mu   sync.Mutex  // also held while deadlines are set from outside, and while the connection goes over to HTTP/2
 	list []*exchange // that wait for long, or have
 }
 
@@ -47,7 +51,8 @@ const longCall = 1 << 32
 //     order, after a whole event; a WebSocket's client gets a Close frame with the code 1001 after a whole frame, nothing
 //     after it, and a moment for its reply, which the endpoint gets. Where that whole does not come in a moment, it is cut.
 //   - Any other answer is cut, so that it does not look whole.
-//   - A client of HTTP/2 hears which stream was the last; its connection ends with the last that is open.
+//   - A client of HTTP/2 hears which stream was the last; its connection ends with the last that is open. Where none is, it
+//     hears so, without long, no sooner than it has had the time to learn that there will be a last one.
 //   - A client of HTTP/1.1 that has nothing open, and has sent nothing, finds our half of the connection closed. A request
 //     that crosses that on the way is lost, and counted as cut: no answer can follow the end, and no endpoint has seen it.
 func (c *Conn) Part(long bool) {
@@ -69,26 +74,32 @@ func (p *Proxy) farewellTime() time.Duration { return p.o.LingerTimeout * 2 / 5 
 
 // rouse wakes who waits on the connection.
 func (c *Conn) rouse() {
-	h2 := c.h2.Load()
-	switch {
-	case h2 != nil:
-		h2.LeaveNow()
-		c.tell()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch h2 := c.h2.Load(); {
+	case h2 != nil: // deadlines are its own
+		c.partStreams(h2)
 	case c.settled.Load():
 		_ = c.nc.SetReadDeadline(time.Unix(1, 0))
 		if c.calls.Load() >= longCall || c.long.Load() == 0 {
 			_ = c.nc.SetWriteDeadline(time.Now().Add(c.p.farewellTime()))
 			c.hurried.Store(true)
 		}
-		if c.h2.Load() != nil { // since: those deadlines are its own
-			_ = c.nc.SetDeadline(time.Time{})
-		}
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	for _, x := range c.list {
 		x.rouse()
 	}
+}
+
+// partStreams ends a connection of HTTP/2: at once, or, where nothing is open and nothing was asked of what lasts, as soon
+// as its client has heard. A request may be on its way to it, and not every client sends one elsewhere that came too late.
+func (c *Conn) partStreams(h2 *http2.Server) {
+	if open, _ := h2.OpenStreams(); open == 0 && c.calls.Load() < longCall {
+		h2.Leave()
+	} else {
+		h2.LeaveNow()
+	}
+	c.tell()
 }
 
 // isParting says whether the connection is to end once nothing is open.
@@ -140,6 +151,12 @@ func (x *exchange) rouse() {
 
 // parts says whether x is to be ended. It is asked by the exchange's own goroutine.
 func (x *exchange) parts() bool {
+	if n := x.c.p.ousted.calls.Load(); n != x.ousters && x.endpoint != nil { // who never waits for long is not on the list
+		x.ousters = n
+		if x.c.p.ousted.has(x.endpoint.Incarnation) {
+			x.ousted.Store(true)
+		}
+	}
 	calls := x.c.root().calls.Load()
 	meant := calls != x.calls && (calls/longCall != x.calls/longCall || !x.protocol.Lasts()) || x.ousted.Load()
 	if !meant || !x.partBy.IsZero() {
@@ -175,8 +192,11 @@ func (x *exchange) parted(status int) outcome {
 }
 
 func (x *exchange) partedReason() string {
-	if x.ousted.Load() {
+	switch {
+	case x.ousted.Load():
 		return oustedReason
+	case x.protocol.Lasts():
+		return lastedReason
 	}
 	return partedReason
 }
@@ -205,15 +225,15 @@ func (x *exchange) wait(ctx context.Context) (waiting context.Context, end func(
 
 // An ouster remembers which incarnations were parted, until nobody can be on the way to one who does not know.
 type ouster struct {
-	some atomic.Bool
-	mu   sync.Mutex
-	when map[string]time.Time
+	calls atomic.Uint64 // of add
+	mu    sync.Mutex
+	when  map[string]time.Time
 }
 
 const rememberOusted = 10 * time.Minute
 
 func (o *ouster) has(incarnation string) bool {
-	if !o.some.Load() {
+	if o.calls.Load() == 0 {
 		return false
 	}
 	o.mu.Lock()
@@ -234,7 +254,7 @@ func (o *ouster) add(incarnation string, now time.Time) {
 		}
 	}
 	o.when[incarnation] = now
-	o.some.Store(true)
+	o.calls.Add(1)
 }
 
 // PartEndpoint ends whatever is open to an incarnation, as [Conn.Part] would, but for the clients' connections: those

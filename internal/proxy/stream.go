@@ -73,17 +73,19 @@ func (c *Conn) streams() *http2.Server {
 func (c *Conn) serveStreams(ctx context.Context, h2 *http2.Server) {
 	c.p.buffers.Put(c.in)
 	c.in = nil
-	_ = c.nc.SetDeadline(time.Time{}) // from here on they are the server's
 	c.read, c.wrote = upstream.Alarm{}, upstream.Alarm{}
 	c.seen.Store(&sight{c.state, c.listener})
 	c.state, c.listener = nil, nil // streams look for themselves
 	c.traffic.HTTP2.Inc()
+	c.mu.Lock()
+	_ = c.nc.SetDeadline(time.Time{}) // from here on they are the server's: see rouse
 	c.h2.Store(h2)
+	c.mu.Unlock()
 	if c.door.leaving.Load() || c.cut.Load() {
 		c.Leave()
 	}
 	if c.isParting() {
-		h2.LeaveNow()
+		c.partStreams(h2)
 	}
 	err := h2.Serve(func(s *http2.Stream) { c.serveStream(ctx, s) })
 	if _, broken := errors.AsType[*http2.ConnError](err); broken {

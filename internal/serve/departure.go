@@ -12,15 +12,17 @@ import (
 
 // A departure is sockets on their way out: it sees what package drain goes by, and does what that says.
 type departure struct {
-	s      *Server
-	began  time.Time
-	bounds func(drain.Timers) drain.Timers // what of the server's timers goes for it; nil for all
-	alone  bool                            // of one socket that configuration has taken away: from everybody
+	s       *Server
+	began   time.Time
+	bounds  func(drain.Timers) drain.Timers // what of the server's timers goes for it; nil for all
+	alone   bool                            // of one socket that configuration has taken away: from everybody
+	stopped func()                          // called once nothing is accepted any more; nil where nobody cares
 
 	// The server's mu guards what follows.
 	leave   *drain.Leave
 	own     []*socket // those that it leaves; nil while these are all that the server has for outside
-	held    bool
+	stage   drain.Stage
+	held    bool // in lame duck, until it is released
 	undone  bool // the server stays
 	started bool
 
@@ -88,7 +90,10 @@ func (d *departure) run(work context.Context) (left bool) {
 			telling.Go(func() { evenly(work, len(conns), over, func(i int) { conns[i].Leave() }) })
 		}
 		d.perform(do, stage)
-		d.s.moved(work, d, stage, d.shared)
+		if do.Stop && d.stopped != nil {
+			d.stopped()
+		}
+		d.s.moved(work, d, stage, now)
 		if stage == drain.Closed {
 			break
 		}
@@ -228,7 +233,7 @@ func (d *departure) perform(do drain.Do, stage drain.Stage) {
 }
 
 // tell has answers say that we leave, and returns the connections that have to be told besides, and how long that may
-// take: those who hear at once would all be back at once, elsewhere.
+// take: those who hear at once would all be back at once, elsewhere. All have heard well before anything can end.
 func (d *departure) tell() (conns []*open, over time.Duration) {
 	d.s.mu.Lock()
 	defer d.s.mu.Unlock()
@@ -240,8 +245,8 @@ func (d *departure) tell() (conns []*open, over time.Duration) {
 		conns = k.list(conns)
 	}
 	t := d.s.leaving.timers
-	if over = t.Notice; d.leave.Stage() > drain.LameDuck { // who is told in lame duck need not hurry
-		over = t.Quiet
+	if over = min(t.Notice, max(t.Min, t.Quiet)); d.leave.Stage() > drain.LameDuck { // who is told in lame duck need not hurry
+		over = min(t.Quiet, t.Requests)
 	}
 	return conns, over / 4
 }

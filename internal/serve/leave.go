@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"crossfade.dev/internal/drain"
@@ -15,11 +16,13 @@ import (
 type leaving struct {
 	timers  drain.Timers
 	stage   drain.Stage // the furthest that either of the two has come to
-	final   bool        // nothing can undo it any more
-	brisk   bool        // without lame duck
+	since   time.Time   // of the stage
+	spent   [drain.Stages]time.Duration
+	final   bool // nothing can undo it any more
+	brisk   bool // without lame duck
 	hurry   bool
 	outside *departure // of the sockets for outside; nil while the server stays
-	mesh    *departure // of those for the mesh, once the others have gone
+	mesh    *departure // of those for the mesh, once the others accept no more
 
 	before   drain.Tally // when it began, as what follows
 	accepted uint64
@@ -31,41 +34,39 @@ type leaving struct {
 // clients, and accepts and serves them, until no new one has come for a while; then it accepts no more, and serves
 // what is open; see the package comment and [drain.Timers]. A server that leaves already goes on with that; one that
 // fails its checks leaves in earnest, and the time that it has failed counts.
-func (s *Server) Leave(reason string) { s.depart(reason, false) }
+func (s *Server) Leave(reason string) { s.depart(reason, wish{}) }
 
 // LeaveNow is Leave without lame duck, or the end of it.
-func (s *Server) LeaveNow(reason string) {
-	s.mu.Lock()
-	s.leaving.brisk = true
-	s.mu.Unlock()
-	s.depart(reason, false)
-}
+func (s *Server) LeaveNow(reason string) { s.depart(reason, wish{brisk: true}) }
 
 // Fail begins a lame duck without an end: load balancers and clients are told to go elsewhere, and served as long as
 // they do not. [Server.Leave] ends it, and so does [Server.Stay].
-func (s *Server) Fail(reason string) { s.depart(reason, true) }
+func (s *Server) Fail(reason string) { s.depart(reason, wish{held: true}) }
 
 // end leaves because Run must return.
-func (s *Server) end(reason string) {
-	s.mu.Lock()
-	s.leaving.final = true
-	s.mu.Unlock()
-	s.depart(reason, false)
-}
+func (s *Server) end(reason string) { s.depart(reason, wish{final: true}) }
 
-func (s *Server) depart(reason string, held bool) {
+// A wish is how somebody wants the server to leave.
+type wish struct{ brisk, held, final bool }
+
+func (s *Server) depart(reason string, w wish) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l := &s.leaving
+	l.brisk, l.final = l.brisk || w.brisk, l.final || w.final
 	switch {
 	case l.outside == nil:
 		l.before, l.accepted, l.told, l.conns = s.p.Tally(), s.accepted.Load(), s.p.Told(), int(s.open.Load())
 		l.outside = s.newDeparture(l.timers, reason)
-		if l.outside.held = held; held {
+		l.since, l.spent = l.outside.began, [drain.Stages]time.Duration{}
+		if l.outside.held = w.held; w.held {
 			l.outside.leave.Hold()
 		}
+		for _, k := range l.outside.socketsNow() {
+			k.door.Leave() // answers say so from here on; who has to be told besides hears in a moment
+		}
 		s.ringBell()
-	case l.outside.held && !held:
+	case l.outside.held && !w.held:
 		l.outside.held = false
 		l.outside.leave.Release(reason)
 	}
@@ -138,40 +139,75 @@ func (s *Server) Report() drain.Report {
 		return r
 	}
 	r := l.outside.leave.Report(now)
-	if l.mesh != nil {
-		for stage, seconds := range l.mesh.leave.Report(now).Seconds {
-			r.Seconds[stage] += seconds
-		}
-	}
-	r.Stage, r.Timers = s.stageNow(), l.timers
+	r.Stage, r.Timers, r.Seconds = s.stageNow(), l.timers, l.seconds(now)
 	r.Accepted, r.AcceptedIn, r.Connections = s.accepted.Load(), s.accepted.Load()-l.accepted, l.conns
 	r.Told = s.p.Told() - l.told
 	r.Fill(&l.before, &after)
 	return r
 }
 
-// leave carries out the leave of the whole server: d first, then the sockets for the mesh.
+// seconds returns how long the stages took that were passed.
+func (l *leaving) seconds(now time.Time) map[drain.Stage]float64 {
+	all := map[drain.Stage]float64{}
+	for stage := drain.LameDuck; stage < drain.Closed; stage++ {
+		spent := l.spent[stage]
+		if stage == l.stage {
+			spent += now.Sub(l.since)
+		}
+		if spent > 0 {
+			all[stage] = spent.Seconds()
+		}
+	}
+	return all
+}
+
+// leave carries out the leave of the whole server: d of the sockets for outside, and that of those for the mesh.
 func (s *Server) leave(work context.Context, d *departure, t *tasks) {
+	var mesh sync.WaitGroup
+	d.stopped = func() {
+		m := s.departMesh(d.shared)
+		mesh.Go(func() { m.run(work) })
+	}
 	if !d.run(work) {
 		return // it stays
 	}
 	s.advance(work, t) // what configuration has retired meanwhile goes too
 	t.outside.Wait()
-	s.departMesh().run(work)
+	s.releaseMesh()
+	mesh.Wait()
 	close(s.left)
 }
 
-// departMesh begins to leave the sockets for the mesh, in the time that is left of what the whole may take.
-func (s *Server) departMesh() *departure {
+// departMesh begins to leave the sockets for the mesh. Where others go on accepting from them, that is all. Otherwise
+// they are lame ducks for as long as somebody outside is served: who answers a request may still call others.
+func (s *Server) departMesh(shared bool) *departure {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l := &s.leaving
 	d := s.newDeparture(drain.Timers{}, l.outside.reason())
-	began, now := l.outside.began, d.began
-	d.bounds = func(t drain.Timers) drain.Timers { return restOf(t, now.Sub(began)) }
+	if d.held = !shared; d.held {
+		d.leave.Hold()
+	}
+	began, stopped := l.outside.began, d.began
+	d.bounds = func(t drain.Timers) drain.Timers {
+		if d.held {
+			stopped = time.Now() // it does not leave yet
+		}
+		return restOf(t, stopped.Sub(began))
+	}
 	d.own = s.take(true)
 	l.mesh = d
 	return d
+}
+
+// releaseMesh ends the lame duck of the sockets for the mesh.
+func (s *Server) releaseMesh() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if m := s.leaving.mesh; m.held {
+		m.held = false
+		m.leave.Release(m.reason())
+	}
 }
 
 // restOf returns what is left of timers, without lame duck, for a second leave that begins spent after the first: both
@@ -200,18 +236,24 @@ func (s *Server) take(mesh bool) (taken []*socket) {
 	return taken
 }
 
-// moved notes that a departure has come to a stage, and tells of it if the whole server has. That is closed when those
-// from the mesh have gone too.
-func (s *Server) moved(ctx context.Context, d *departure, stage drain.Stage, shared bool) {
+// moved notes that a departure has come to a stage, and tells of it if the whole server has: that is where the one is that
+// has come further, and closed when both are.
+func (s *Server) moved(ctx context.Context, d *departure, stage drain.Stage, now time.Time) {
 	s.mu.Lock()
 	l := &s.leaving
-	on := stage > l.stage && (d == l.outside && stage < drain.Closed || d == l.mesh)
+	if d != l.outside && d != l.mesh {
+		s.mu.Unlock()
+		return // of one socket
+	}
+	d.stage = stage
+	on := stage > l.stage && (stage < drain.Closed || l.mesh != nil && l.outside.stage == l.mesh.stage)
 	if on {
-		l.stage = stage
+		l.spent[l.stage] += now.Sub(l.since)
+		l.stage, l.since = stage, now
 	}
 	s.mu.Unlock()
 	if on {
-		s.o.Moved(ctx, stage, shared)
+		s.o.Moved(ctx, stage, d.shared)
 	}
 }
 

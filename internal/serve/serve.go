@@ -42,7 +42,6 @@ import (
 	"math"
 	"net"
 	"slices"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -97,12 +96,12 @@ func (o Options) withDefaults() Options {
 // ErrStopped is Apply's answer once the server accepts no more, and Stay's once it will not.
 var ErrStopped = errors.New("the server has stopped accepting")
 
-// A CutError says how many requests were cut because they were still open when a drain had to end. Run returns
-// it when nothing else was wrong.
+// A CutError says how many requests were cut because they were still open when the server's leave had to end them, as its
+// report does. Run returns it when nothing else was wrong.
 type CutError struct{ Requests int }
 
 func (e *CutError) Error() string {
-	return strconv.Itoa(e.Requests) + " requests were cut at the end of the drain"
+	return drain.Lost(uint64(e.Requests)) + " at the end of the drain"
 }
 
 // A Server holds the listening sockets of one proxy.
@@ -113,8 +112,7 @@ type Server struct {
 	left chan struct{} // closed when the whole server has left
 	ring *keyring
 
-	cut      atomic.Int64  // requests, over all sockets
-	accepted atomic.Uint64 // connections
+	accepted atomic.Uint64 // connections, over all sockets
 	open     atomic.Int64  // of them, now
 
 	outward atomic.Pointer[[]*upstream.TLS] // for speaking to endpoints, of the last state that was applied
@@ -332,8 +330,8 @@ func (s *Server) Run(ctx context.Context) error {
 	s.p.Close()
 	end()
 	proxying.Wait()
-	if n := int(s.cut.Load()); n > 0 {
-		return &CutError{Requests: n}
+	if n := s.Report().Cut; n > 0 {
+		return &CutError{Requests: int(n)}
 	}
 	return nil
 }

@@ -169,9 +169,7 @@ func (k *socket) tend(work context.Context, c *open) {
 
 func (k *socket) serveOne(work context.Context, c *open) {
 	defer k.gone.Done()
-	if lost := c.Serve(work); lost > 0 {
-		k.s.cut.Add(int64(lost))
-	}
+	c.Serve(work) // what it lost is in the tally
 	k.s.open.Add(-1)
 	asked, _ := c.Busy()
 	k.mu.Lock()

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"os/exec"
@@ -162,6 +163,37 @@ func TestInheritedWildcardCoversIPv4(t *testing.T) {
 			t.Error(err)
 		}
 	}
+}
+
+// Clients at a port that systemd opens and configuration has no listener for wait in a queue for ever: that is told, once
+// whenever it becomes so.
+func TestInheritedSocketWithoutListenerIsTold(t *testing.T) {
+	used, at := socketFile(t, "tcp", ":0")
+	unused, idle := socketFile(t, "tcp", anyPort)
+	_, port, err := net.SplitHostPort(at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log strings.Builder
+	o := NewOwner(OwnerOptions{Inherited: map[string]*os.File{at: used, idle: unused}, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	defer o.close()
+	told := func(want int) {
+		t.Helper()
+		if got := strings.Count(log.String(), idle); got != want || strings.Contains(log.String(), at) {
+			t.Errorf("%s was told %d times, want %d, and nothing of %s:\n%s", idle, got, want, at, &log)
+		}
+	}
+	told(0)
+	o.Keep([]string{"0.0.0.0:" + port})
+	told(1)
+	o.Keep([]string{"0.0.0.0:" + port, "192.0.2.1:1"})
+	told(1)
+	o.Keep([]string{at, idle})
+	told(1)
+	o.Keep(nil)
+	told(1)
+	o.Keep([]string{at})
+	told(2)
 }
 
 // systemd has the sockets that it hands over block, and so whoever holds them already. Nobody waits where he cannot

@@ -123,3 +123,37 @@ func TestRetiredOwnerKnowsTheLastOfEachAddress(t *testing.T) {
 		}
 	}
 }
+
+// A gateway that was retired and left by all comes back: who borrows an address then is the first there again, and
+// others accept with it. Until its owner resumes, nobody would accept after it.
+func TestRetiredOwnerResumes(t *testing.T) {
+	l := lend(t, OwnerOptions{})
+	address := freeAddress(t)
+	loan, k := l.borrow(address)
+	l.Retire()
+	if err := k.Leave(refuse(t), loan.Shared()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := dial(address, 1); !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Fatalf("dial = %v, want the address closed", err)
+	}
+	l.Resume()
+	if !loan.Shared() {
+		t.Error("Shared = false after the owner has resumed")
+	}
+	actors := l.start(2, "borrower", address)
+	waits, err := dial(address, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if pid, err := ask(waits); pid != actors[0].pid() && pid != actors[1].pid() {
+		t.Errorf("answered by %q: %v", pid, err)
+	}
+	actors[0].order("leave")
+	if waits, err = dial(address, 3); err != nil {
+		t.Fatal("the first that left has closed the address for all:", err)
+	}
+	if pid, err := ask(waits); pid != actors[1].pid() {
+		t.Errorf("answered by %q: %v", pid, err)
+	}
+}

@@ -66,12 +66,12 @@ func newLent(tcp *net.TCPListener) (*lent, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &lent{TCPListener: tcp, raw: raw, armed: true}
+	l := &lent{TCPListener: tcp, raw: raw}
 	l.again = time.AfterFunc(lookEvery, l.look) // which does nothing before wait
+	l.again.Stop()
 	var registered uint64
-	err = l.control(func(fd int) { l.set, registered = pollerOf(fd) })
+	err = l.control(func(fd int) { l.set, registered = takeOut(fd) })
 	l.event = eventOf(registered)
-	l.rest()
 	return l, err
 }
 
@@ -85,9 +85,10 @@ func eventOf(registered uint64) unix.EpollEvent {
 	}
 }
 
-// pollerOf returns the epoll set that fd is in, and what it is registered as there: the runtime's word for it, which
-// is to be handed back as it is. The set is -1 if there is none.
-func pollerOf(fd int) (set int, registered uint64) {
+// takeOut takes fd out of the epoll set that it is in. It returns that set, and what fd was registered as there: the
+// runtime's word for it, which is to be handed back as it is. The set is -1 if there is none. One that names the same
+// number and cannot let go of fd is somebody else's, whose program has left it to us.
+func takeOut(fd int) (set int, registered uint64) {
 	for _, set := range descriptors() {
 		link, err := os.Readlink("/proc/self/fd/" + strconv.Itoa(set))
 		if err != nil || link != "anon_inode:[eventpoll]" {
@@ -99,7 +100,7 @@ func pollerOf(fd int) (set int, registered uint64) {
 		}
 		registered, found := registrationOf(fd, bufio.NewScanner(info))
 		_ = info.Close() // it was only read
-		if found {
+		if found && unix.EpollCtl(set, unix.EPOLL_CTL_DEL, fd, nil) == nil {
 			return set, registered
 		}
 	}

@@ -16,8 +16,11 @@ import (
 // errLost says that there is no owner any more.
 var errLost = errors.New("the owner of the sockets is gone")
 
-// answerWithin bounds how long a reply may take.
-const answerWithin = 10 * time.Second
+// How long a reply may take. Who leaves has been promised an end: an owner that stands still must not hold it up.
+const (
+	answerWithin = 10 * time.Second
+	answerLeave  = 2 * time.Second
+)
 
 // A Loan is a borrower's connection to the owner of its sockets. Its methods may be called by any goroutine.
 type Loan struct {
@@ -90,13 +93,16 @@ func (l *Loan) Shared() bool {
 	return errors.Is(err, errLost) && l.lent > 0 && l.lent == l.kept
 }
 
-// leave tells the owner that we do not accept from an address any more, and returns whether others do or will.
+// leave tells the owner that we do not accept from an address any more, and returns whether others do or will. An owner
+// that is there and does not answer still has the socket; so may others, whom a deaf one would keep from everybody.
 func (l *Loan) leave(address string, shared bool) bool {
 	a, err := l.call(nil, request{Op: opLeave, Address: address, GoesOn: shared})
 	switch {
 	case errors.Is(err, errLost):
 		return false // whoever borrowed from the same owner leaves too
-	case err != nil || a.Error != "":
+	case err != nil:
+		return true
+	case a.Error != "":
 		return shared
 	default:
 		return a.Shared
@@ -133,7 +139,11 @@ func (l *Loan) call(done <-chan struct{}, q request) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	timeout := time.NewTimer(answerWithin)
+	within := answerWithin
+	if q.Op != opListen {
+		within = answerLeave
+	}
+	timeout := time.NewTimer(within)
 	defer timeout.Stop()
 	select {
 	case a := <-waiter:
@@ -143,7 +153,7 @@ func (l *Loan) call(done <-chan struct{}, q request) (answer, error) {
 	case <-done:
 		err = errors.New("the owner has not answered yet")
 	case <-timeout.C:
-		err = fmt.Errorf("the owner has not answered for %s", answerWithin)
+		err = fmt.Errorf("the owner has not answered for %s", within)
 	}
 	l.mu.Lock()
 	delete(l.waiting, id)
@@ -195,11 +205,10 @@ func (l *Loan) deliver(a answer) {
 		a.fd = -1
 	}
 	l.mu.Lock()
-	waiter := l.waiting[a.ID]
-	delete(l.waiting, a.ID)
-	l.mu.Unlock()
-	if waiter != nil {
-		waiter <- a
+	defer l.mu.Unlock()
+	if waiter := l.waiting[a.ID]; waiter != nil {
+		delete(l.waiting, a.ID)
+		waiter <- a // it has room; and whoever turns away meanwhile finds it there
 		return
 	}
 	l.tasks.Go(func() { l.drop(a) })

@@ -43,6 +43,7 @@ type owned struct {
 	address   string   // canonical
 	file      *os.File // not in Go's poller, which would wake us for every connection
 	inherited bool     // systemd has it too
+	idle      bool     // likewise, and no listener is for it
 	holders   int      // how often it is lent out
 }
 
@@ -66,7 +67,8 @@ func NewOwner(o OwnerOptions) *Owner {
 }
 
 // Keep says which addresses there are: the sockets of all others are closed, at once or when nobody holds them any
-// more. Those that systemd keeps stay. An address that comes back before its socket is closed has the same socket.
+// more. Those that systemd keeps stay, and those of them that nobody is to accept from are logged. An address that comes
+// back before its socket is closed has the same socket.
 func (o *Owner) Keep(addresses []string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -75,6 +77,27 @@ func (o *Owner) Keep(addresses []string) {
 		o.wanted[canonical(a)] = true
 	}
 	o.sweep()
+	if len(addresses) > 0 { // else the gateway is gone, and whoever waits may wait for the next
+		o.warn()
+	}
+}
+
+// warn tells of sockets at which clients wait for nobody. Only systemd keeps such.
+func (o *Owner) warn() {
+	used := map[*owned]bool{}
+	for a := range o.wanted {
+		used[o.find(a)] = true
+	}
+	for address, k := range o.sockets {
+		if !k.inherited || used[k] {
+			k.idle = false
+			continue
+		}
+		if !k.idle {
+			o.log.Warn("systemd hands over a socket that no listener is for: clients who connect there wait for nobody", "address", address)
+		}
+		k.idle = true
+	}
 }
 
 // Retire says that the gateway leaves as a whole: from now on borrowers are told that it does not go on without them,
@@ -84,6 +107,14 @@ func (o *Owner) Retire() {
 	defer o.mu.Unlock()
 	o.retired = true
 	o.sweep()
+}
+
+// Resume takes Retire back: others will accept again. A socket that was left meanwhile is bound anew when somebody asks
+// for it.
+func (o *Owner) Resume() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.retired = false
 }
 
 // goesOn says whether somebody is to accept from k when those who hold it have left.
@@ -178,7 +209,8 @@ func (o *Owner) serve(ctx context.Context, conn *net.UnixConn) {
 			err = o.answer(ctx, b, q)
 		}
 	}
-	if !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) && ctx.Err() == nil {
+	gone := errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+	if !gone && ctx.Err() == nil {
 		o.log.WarnContext(ctx, "a borrower of sockets is not understood", "pid", pid, "error", err)
 	}
 }

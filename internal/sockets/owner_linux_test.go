@@ -219,6 +219,31 @@ func TestLateLoanIsGivenBack(t *testing.T) {
 	}
 }
 
+// An owner that stands still holds up nobody who leaves, and nobody who stays is made deaf for it.
+func TestOwnerThatStandsStill(t *testing.T) {
+	l := lend(t, OwnerOptions{})
+	address := freeAddress(t)
+	loan, leaves := l.borrow(address)
+	_, stays := l.borrow(address)
+	l.mu.Lock()
+	shared := loan.Shared()
+	err := leaves.Leave(refuse(t), shared)
+	l.mu.Unlock()
+	if err != nil || shared {
+		t.Errorf("Leave = %v, with Shared = %v; want no error, and that nobody knows", err, shared)
+	}
+	nc, err := dial(address, 1)
+	if err != nil {
+		t.Fatalf("whoever stays is deaf: %v", err)
+	}
+	defer nc.Close()
+	accepted, err := stays.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = accepted.Close()
+}
+
 // A loan ends when its owner does.
 func TestLostOwner(t *testing.T) {
 	l := lend(t, OwnerOptions{})

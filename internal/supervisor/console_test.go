@@ -2,15 +2,18 @@ package supervisor
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"crossfade.dev/internal/admin"
 	"crossfade.dev/internal/drain"
+	"crossfade.dev/internal/fleet"
 	"crossfade.dev/internal/process"
 )
 
@@ -118,7 +121,7 @@ func TestHealthcheckFailHoldsForThoseWhoCome(t *testing.T) {
 		if !slices.Equal(got, want) {
 			t.Errorf("got %q, want %q", got, want)
 		}
-		if status, body := th.ask(http.MethodPost, "/healthcheck/ok"); status != http.StatusConflict || !strings.Contains(body, `"ingressgateway-3: it accepts nothing any more"`) {
+		if status, body := th.ask(http.MethodPost, "/healthcheck/ok"); status != http.StatusConflict || !strings.Contains(body, `"ingressgateway-3: it accepts nothing any more; `) {
 			t.Errorf("with one that does not stay: got %d %s", status, body)
 		}
 	})
@@ -140,10 +143,76 @@ func TestDrainListenersIsForAll(t *testing.T) {
 			t.Errorf("got %q, want %q", got, want)
 		}
 		th.actor("ingressgateway-1").end(process.Exit{Code: 1})
-		th.want(ingress(5, "b"))
+		th.want(ingress(2, "b")) // nobody said so by a command
+		more := ingress(5, "b")
+		more.Declared = 5
+		th.want(more)
 		th.after(time.Minute)
 		th.wantCast("2a")
 	})
+}
+
+// A gateway that was drained as a whole comes back when somebody asks for replicas of it, or calls it back before it has
+// stopped accepting.
+func TestDrainedGatewayComesBack(t *testing.T) {
+	restarted := ingress(2, "b")
+	restarted.Restarted = "now"
+	for name, tt := range map[string]struct {
+		stage drain.Stage
+		call  func(*theatre)
+		want  string
+	}{
+		"rollout restart": {drain.Closed, func(th *theatre) { th.want(restarted) }, "3b 4b"},
+		"scale":           {drain.Closed, func(th *theatre) { th.want(ingress(3, "a")) }, "3a 4a 5a"},
+		"reload":          {drain.Closed, func(th *theatre) { th.roll <- struct{}{} }, "3a 4a"},
+		"undrain": {drain.LameDuck, func(th *theatre) {
+			if status, body := th.ask(http.MethodPost, "/healthcheck/ok"); status != http.StatusOK {
+				th.Errorf("got %d %s", status, body)
+			}
+			th.actor("ingressgateway-1").end(process.Exit{Code: 1}) // and is replaced again
+		}, "1a 2a"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			perform(t, func(th *theatre) {
+				th.want(ingress(2, "a"))
+				th.after(2 * time.Second)
+				if status, body := th.ask(http.MethodPost, "/drain_listeners?graceful"); status != http.StatusOK {
+					t.Errorf("got %d %s", status, body)
+				}
+				for _, a := range th.started() {
+					a.mu.Lock()
+					a.sum, a.firm = admin.Sum{Of: 1, Drain: &drain.Report{Stage: tt.stage}}, tt.stage > drain.LameDuck
+					a.mu.Unlock()
+				}
+				th.after(time.Minute)
+				th.wantCast("1a 2a")
+				drained := tt.stage == drain.Closed
+				if got := th.last().Replicas; got[0].Drained != drained || got[1].Drained != drained {
+					t.Errorf("got %+v, want them drained: %t", got, drained)
+				}
+				if drained {
+					if status, body := th.ask(http.MethodPost, "/healthcheck/ok"); status != http.StatusConflict || !strings.Contains(body, "crossfade rollout restart gateway/ingressgateway") {
+						t.Errorf("undrain: got %d %s, want what brings it back", status, body)
+					}
+				}
+				tt.call(th)
+				th.after(10 * time.Second)
+				if _, retired := th.doors.state(); !retired.IsZero() {
+					t.Error("the sockets are still retired")
+				}
+				th.wantCast(tt.want)
+				if got := th.last().Replicas; slices.ContainsFunc(got, func(r fleet.Replica) bool { return !r.Ready || r.Drained }) {
+					t.Errorf("got %+v, want all ready", got)
+				}
+				if status, _ := th.ask(http.MethodPost, "/drain_listeners"); status != http.StatusOK { // and once more
+					t.Errorf("got %d", status)
+				}
+				if _, retired := th.doors.state(); retired.IsZero() {
+					t.Error("drained again, the sockets are not retired")
+				}
+			})
+		})
+	}
 }
 
 // One that somebody drained at its own admin API accepts nothing any more: another takes its place.
@@ -162,9 +231,45 @@ func TestDrainedReplicaIsReplaced(t *testing.T) {
 		a.mu.Unlock()
 		th.after(time.Second)
 		th.wantCast("1a- 2a 3a?")
-		th.after(5 * time.Second)
+		th.after(4 * time.Second)
+		th.wantCast("1a- 2a 3a")
+		if len(a.signals()) > 0 {
+			t.Errorf("it heard %v while it drains", a.signals())
+		}
+		a.mu.Lock()
+		a.sum.Drain = &drain.Report{Stage: drain.Closed}
+		a.mu.Unlock()
+		th.after(lookOld)
+		if len(a.signals()) > 0 {
+			t.Error("who drains it had no time to see that it is done")
+		}
+		th.after(3 * time.Second)
 		th.wantCast("2a 3a")
 	})
+}
+
+// Such a one is told to end as all others are when the supervisor leaves, and killed if it takes too long.
+func TestDrainedReplicaEndsInTime(t *testing.T) {
+	for _, stops := range []bool{false, true} {
+		perform(t, func(th *theatre) {
+			th.want(ingress(2, "a"))
+			th.after(2 * time.Second)
+			a := th.actor("ingressgateway-1")
+			a.mu.Lock()
+			a.sum = admin.Sum{Of: 1, Drain: &drain.Report{Stage: drain.Draining}}
+			a.mu.Unlock()
+			th.after(2 * time.Second)
+			want := []syscall.Signal{syscall.SIGKILL}
+			if stops {
+				want = []syscall.Signal{syscall.SIGTERM}
+				th.stop()
+			}
+			th.after(20 * time.Second)
+			if got := a.signals(); !slices.Equal(got, want) || a.lives() {
+				t.Errorf("the supervisor stops %t: it heard %v, want %v", stops, got, want)
+			}
+		})
+	}
 }
 
 // The drain of several replicas is as far as the one that is least far.
@@ -189,11 +294,69 @@ func TestDrainIsTheSum(t *testing.T) {
 			t.Fatalf("got %d %s: %v", status, body, err)
 		}
 		http1 := got.Protocols[drain.HTTP1]
-		if got.Stage != drain.Serving || got.Accepted != 14 || got.Cut != 2 || got.Seconds[drain.LameDuck] != 2 || http1.Ever.Opened != 10 || http1.Before != 2 {
+		if got.Stage != drain.Serving || got.Accepted != 14 || got.Cut != 2 || len(got.Seconds) > 0 || http1.Ever.Opened != 10 || http1.Before != 2 {
 			t.Errorf("got %s", body)
 		}
 		if _, body := th.ask(http.MethodGet, "/stats?format=prometheus"); !strings.Contains(body, "crossfade_drain_connections 6\n") {
 			t.Errorf("want 6 connections in\n%s", body)
+		}
+	})
+}
+
+// What was lost when replicas left is counted on when they are no more, and how each ended.
+func TestLeavesAreCounted(t *testing.T) {
+	perform(t, func(th *theatre) {
+		th.want(ingress(4, "a"))
+		th.after(2 * time.Second)
+		clean, cut, killed, died := th.actor("ingressgateway-4"), th.actor("ingressgateway-3"), th.actor("ingressgateway-2"), th.actor("ingressgateway-1")
+		cut.exit = process.Exit{Code: cutCode}
+		killed.takes = time.Hour
+		for i, a := range []*actor{clean, cut, killed} {
+			a.mu.Lock()
+			a.sum = admin.Sum{Of: 1, Drain: &drain.Report{
+				Stage: drain.Forced, Cut: uint64(i), Protocols: map[drain.Protocol]drain.Requests{drain.HTTP1: {Leave: drain.Count{Open: 5, Completed: 10, Cut: uint64(i)}}},
+			}}
+			a.mu.Unlock()
+		}
+		counted := func(want ...string) {
+			t.Helper()
+			_, body := th.ask(http.MethodGet, "/stats?format=prometheus")
+			for _, line := range want {
+				if !strings.Contains(body, "crossfade_"+line+"\n") {
+					t.Errorf("want %s in\n%s", line, body)
+				}
+			}
+		}
+		counted(`leaves_total{outcome="clean"} 0`, `leaves_total{outcome="cut"} 0`, `leaves_total{outcome="killed"} 0`)
+		th.want(ingress(1, "a"))
+		th.after(time.Minute)
+		died.end(process.Exit{Code: 137, Signal: syscall.SIGKILL})
+		th.after(time.Minute)
+		th.wantCast("1a")
+		counted(
+			`leaves_total{outcome="clean"} 1`, `leaves_total{outcome="cut"} 1`, `leaves_total{outcome="killed"} 2`,
+			`drain_requests_total{kind="cut",protocol="http/1.1"} 3`, `drain_requests_total{kind="completed",protocol="http/1.1"} 30`,
+			`drain_requests_open{protocol="http/1.1"} 0`, "drain_connections 0",
+		)
+	})
+}
+
+// A supervisor that is told to stop says how many requests were cut.
+func TestStopSaysHowManyWereCut(t *testing.T) {
+	perform(t, func(th *theatre) {
+		th.recast(func(a *actor) {
+			a.exit = process.Exit{Code: cutCode}
+			a.sum = admin.Sum{Of: 1, Drain: &drain.Report{Stage: drain.Serving, Cut: 4}}
+		})
+		th.want(ingress(2, "a"))
+		th.after(2 * time.Second)
+		th.stop()
+		err := <-th.done
+		th.done <- err
+		lost, ok := errors.AsType[*CutError](err)
+		const want = "8 requests were cut: ingressgateway-1: exit code 3; ingressgateway-2: exit code 3"
+		if !ok || lost.Requests != 8 || len(lost.Replicas) != 2 || !strings.HasPrefix(lost.Error(), "8 requests were cut: ingressgateway-") {
+			t.Errorf("got %v, want %s", err, want)
 		}
 	})
 }

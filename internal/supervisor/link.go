@@ -94,6 +94,7 @@ func (l *loop) giveBack(events []fleet.Event) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.notices = append(events, l.notices...)
+	l.notices = l.notices[:min(maxNotices, len(l.notices))]
 }
 
 func (l *loop) send(ctx context.Context, r fleet.Report) bool {

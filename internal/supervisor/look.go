@@ -44,16 +44,20 @@ func (l *loop) look(ctx context.Context, r *replica, lives chan struct{}) {
 	wait := lookYoung
 	lived := false
 	for ctx.Err() == nil {
-		ready, reason := l.ready(ctx, r)
+		ready, reason, err := l.ready(ctx, r)
 		if ready && !lived {
 			lived = true
 			close(lives)
 		}
-		if lived {
+		switch {
+		case err != nil:
+			r.mute.Store(true)
+		case lived:
 			l.fetch(ctx, r, 0)
 		}
 		l.tell(func(ctx context.Context, now time.Time) {
 			l.saw(ctx, r, ready, reason, now)
+			l.hear(ctx, r, err == nil, now)
 			switch r.phase {
 			case starting:
 				wait = lookYoung
@@ -99,20 +103,23 @@ func (l *loop) awaitLast(ctx context.Context, r *replica, lives <-chan struct{})
 	}
 }
 
-// ready asks a replica whether it is ready, and why not.
-func (l *loop) ready(ctx context.Context, r *replica) (ready bool, reason string) {
+// ready asks a replica whether it is ready, and why not. The error is that it does not answer.
+func (l *loop) ready(ctx context.Context, r *replica) (ready bool, reason string, err error) {
 	status, body, err := l.ask(ctx, r, http.MethodGet, "/ready")
 	if err != nil {
-		return false, "its admin API does not answer"
+		return false, "its admin API does not answer", err
 	}
-	return status == http.StatusOK, strings.TrimPrefix(strings.TrimSpace(string(body)), "NOT READY: ")
+	return status == http.StatusOK, strings.TrimPrefix(strings.TrimSpace(string(body)), "NOT READY: "), nil
 }
 
 // saw takes note of what a replica answered.
 func (l *loop) saw(ctx context.Context, r *replica, ready bool, reason string, now time.Time) {
 	r.ready, r.reason = ready, reason
-	if sum := r.sum.Load(); r.phase == serving && !l.leaving && sum != nil && sum.Drain != nil && sum.Drain.Stage > drain.LameDuck {
-		l.leave(ctx, r, "it was drained at its own admin API", now)
+	if sum := r.sum.Load(); sum != nil && sum.Drain != nil {
+		r.drained = r.drained || r.phase == serving && sum.Drain.Stage > drain.LameDuck
+		if !l.leaving {
+			l.drains(ctx, r, sum.Drain.Stage, now)
+		}
 	}
 	if !ready || r.phase != starting {
 		return
@@ -123,6 +130,21 @@ func (l *loop) saw(ctx context.Context, r *replica, ready bool, reason string, n
 	}, now)
 	if l.failed { // it is behind the same load balancer as the others
 		go func() { _, _, _ = l.ask(ctx, r, http.MethodPost, "/healthcheck/fail") }()
+	}
+}
+
+// drains goes by how far the leave is of a replica that somebody drains at its own admin API, or drained with all others,
+// before they were wanted back. It has left when it stops accepting, and another takes its place. When all is done it is told to end, and not at once: who drains it asks how
+// far it is.
+func (l *loop) drains(ctx context.Context, r *replica, stage drain.Stage, now time.Time) {
+	switch {
+	case r.phase == serving && stage > drain.LameDuck:
+		r.phase, r.left, r.alone, r.drained = leaving, now, true, true
+		l.notice(ctx, fleet.Event{Kind: "gateway.leaving", Reason: r.id + " leaves: it was drained by somebody"}, now)
+	case r.alone && stage == drain.Closed && r.done.IsZero():
+		r.done = now
+	case r.alone && stage == drain.Closed && now.Sub(r.done) >= lookOld:
+		l.leave(ctx, r, "it is drained", now)
 	}
 }
 

@@ -4,9 +4,8 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"net"
+	"fmt"
 	"net/http"
-	"net/netip"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -36,9 +35,10 @@ type loop struct {
 	rolls    int        // how often all replicas were asked to be replaced
 	failed   bool       // somebody wants health checks to fail
 	leaving  bool       // nobody is started or told any more: all leave, or have stopped accepting
+	quitting bool       // likewise, and the supervisor itself leaves: for good
 	awaited  bool       // Settled is still to be called
 	kept     []string   // addresses that sockets are kept for
-	cut      []string   // of those who left with the supervisor: who lost something
+	lost     CutError   // by those who left with the supervisor
 	failures []error    // of those: who ended badly otherwise
 	past     *admin.Sum // what was counted by replicas that are no more; never changed, only replaced
 
@@ -65,7 +65,7 @@ func newLoop(s *Supervisor) *loop {
 		over:       make(chan struct{}),
 		bell:       make(chan struct{}, 1),
 		awaited:    true,
-		past:       new(admin.Sum),
+		past:       &admin.Sum{Leaves: new(admin.Leaves)},
 	}
 	if s.Transport == nil { // whatever HTTP_PROXY says
 		l.client.Transport = &http.Transport{MaxIdleConnsPerHost: 2, IdleConnTimeout: 10 * time.Second}
@@ -82,16 +82,16 @@ func (l *loop) run(ctx context.Context) error {
 	ctx = context.WithoutCancel(ctx)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	for hurry, quitting := l.Hurry, false; ; {
+	for hurry := l.Hurry; ; {
 		now := time.Now()
 		l.step(ctx, now)
-		if quitting && len(l.replicas) == 0 {
+		if l.quitting && len(l.replicas) == 0 {
 			return l.verdict()
 		}
 		timer.Reset(l.next(now))
 		select {
 		case <-stopped:
-			stopped, quitting = nil, true
+			stopped = nil
 			l.quit(ctx, time.Now())
 		case what := <-l.seen:
 			what(ctx, time.Now())
@@ -99,6 +99,7 @@ func (l *loop) run(ctx context.Context) error {
 			hurry = nil
 			l.hurry(ctx)
 		case <-l.Roll:
+			l.resume(ctx, time.Now())
 			l.roll()
 		case <-timer.C:
 		}
@@ -123,7 +124,9 @@ func (l *loop) tell(what func(context.Context, time.Time)) {
 func (l *loop) step(ctx context.Context, now time.Time) {
 	if !l.leaving {
 		for _, g := range l.groups {
-			l.tend(ctx, g, now)
+			if !g.gone || l.relieved() {
+				l.tend(ctx, g, now)
+			}
 		}
 		l.groups = slices.DeleteFunc(l.groups, func(g *group) bool { return g.gone && len(l.of(g)) == 0 })
 		l.keep()
@@ -134,10 +137,18 @@ func (l *loop) step(ctx context.Context, now time.Time) {
 			l.earlier = nil // somebody has come to the newest
 		}
 		if r.phase == leaving && !r.killed && now.Sub(r.left) >= r.group.bound(l.Timers) {
-			l.kill(ctx, r, now)
+			l.kill(ctx, r, fmt.Sprintf("had not left after %v", now.Sub(r.left).Round(time.Millisecond)), now)
 		}
 	}
 	l.show()
+}
+
+// relieved says whether somebody serves for every gateway that is wanted. Until then those of a gateway that is wanted no
+// more stay: they all serve the same listeners, and it may only have been renamed.
+func (l *loop) relieved() bool {
+	return !slices.ContainsFunc(l.groups, func(g *group) bool {
+		return g.wanted() > 0 && !slices.ContainsFunc(l.of(g), func(r *replica) bool { return r.phase == serving })
+	})
 }
 
 // number is that of the snapshot that is in force, 0 before there is one.
@@ -218,15 +229,11 @@ func (l *loop) take(ctx context.Context, v fleet.View) {
 		l.earlier = append(slices.Clone(kept), l.view)
 	}
 	l.view = v
-	l.view.Snapshot = moved(v.Snapshot, l.Address)
-	wanted := v.Groups
-	if len(wanted) == 0 {
-		wanted = []fleet.GatewayGroup{{Name: fleet.DefaultGroup, Namespace: "istio-system", Replicas: 1}}
-	}
+	l.view.Snapshot = v.ServedAt(l.Address)
 	for _, g := range l.groups {
 		g.gone = true
 	}
-	for _, w := range wanted {
+	for _, w := range fleet.OrDefault(v.Groups) {
 		if l.Group != "" && l.Group != w.Namespace+"/"+w.Name {
 			continue
 		}
@@ -241,27 +248,14 @@ func (l *loop) take(ctx context.Context, v fleet.View) {
 		if g.Replicas != w.Replicas || g.Revision != w.Revision || g.Drain != w.Drain {
 			l.Log.InfoContext(ctx, "gateway wanted", "group", w.Name, "replicas", w.Replicas, "revision", w.Revision, "drain", w.Drain)
 		}
+		if g.Name != "" && recalled(&g.GatewayGroup, &w) {
+			l.resume(ctx, time.Now())
+		}
 		g.GatewayGroup, g.gone = w, false
 	}
 	if len(l.groups) == 0 {
 		l.Log.WarnContext(ctx, "configuration has no such gateway: nothing is run", "group", l.Group)
 	}
-}
-
-// moved returns a snapshot whose listeners are at an address of this machine, unless that is the zero value.
-func moved(s *fleet.Snapshot, to netip.Addr) *fleet.Snapshot {
-	if !to.IsValid() {
-		return s
-	}
-	own := *s
-	own.Listeners = slices.Clone(s.Listeners)
-	for i := range own.Listeners {
-		at := &own.Listeners[i].Address
-		if _, port, err := net.SplitHostPort(*at); err == nil {
-			*at = net.JoinHostPort(to.String(), port)
-		}
-	}
-	return &own
 }
 
 func (l *loop) group(namespace, name string) *group {
@@ -339,8 +333,9 @@ func (l *loop) roll() {
 // quit has everybody leave.
 func (l *loop) quit(ctx context.Context, now time.Time) {
 	l.retire()
+	l.quitting = true
 	for _, r := range l.replicas {
-		if r.phase != leaving {
+		if r.phase != leaving || r.alone {
 			l.leave(ctx, r, "the supervisor leaves", now)
 		}
 	}
@@ -352,6 +347,25 @@ func (l *loop) retire() {
 		l.leaving = true
 		l.Sockets.Retire()
 	}
+}
+
+// resume takes retire back: what is wanted is tended again. Those who have stopped accepting are replaced.
+func (l *loop) resume(ctx context.Context, now time.Time) {
+	if !l.leaving || l.quitting {
+		return
+	}
+	l.leaving, l.failed = false, false
+	l.Sockets.Resume()
+	for _, r := range l.replicas {
+		if sum := r.sum.Load(); sum != nil && sum.Drain != nil {
+			l.drains(ctx, r, sum.Drain.Stage, now)
+		}
+	}
+}
+
+// recalled says whether people ask, with a command, for other replicas of a group than before.
+func recalled(before, after *fleet.GatewayGroup) bool {
+	return after.Restarted != "" && before.Restarted != after.Restarted || before.Replicas != after.Replicas && before.Declared == after.Declared
 }
 
 // hurry passes on that leaving takes too long.
@@ -367,8 +381,8 @@ func (l *loop) hurry(ctx context.Context) {
 // verdict says what became of those who left with the supervisor.
 func (l *loop) verdict() error {
 	err := errors.Join(l.failures...)
-	if len(l.cut) > 0 {
-		err = errors.Join(err, &CutError{l.cut})
+	if len(l.lost.Replicas) > 0 {
+		err = errors.Join(err, &l.lost)
 	}
 	return err
 }

@@ -20,6 +20,10 @@ import (
 // readyWithin is how long a replica that starts may take until it is ready. It has to come up, and to hear from control.
 const readyWithin = 30 * time.Second
 
+// silentLooks is how often in a row a replica must have been looked at in vain, in readyWithin or longer, to be taken as
+// one that hangs: when it is we who had no time, there are fewer.
+const silentLooks = 10
+
 // Slots is how many replicas there may be at a time, those included that leave: each has a port.
 const Slots = 10 * fleet.MaxGatewayReplicas
 
@@ -87,7 +91,12 @@ type replica struct {
 	ready    bool   // it says so now
 	reason   string // why it is not
 	left     time.Time
+	alone    bool      // it leaves because of somebody else, and was not told to
+	done     time.Time // it had left then, as such a one
+	drained  bool      // it stopped accepting because of somebody else
 	killed   bool
+	unheard  int       // how often in a row it did not answer when it was looked at
+	silent   time.Time // since when
 
 	sum    atomic.Pointer[admin.Sum] // what it had counted when it was last asked; nil before
 	asked  chan struct{}             // holds a token while somebody asks it for its sum
@@ -99,7 +108,7 @@ type replica struct {
 func (r *replica) status() fleet.Replica {
 	return fleet.Replica{
 		ID: r.id, Group: r.group.Name, Namespace: r.group.Namespace, Revision: r.revision,
-		Ready: r.ready && r.phase == serving, Leaving: r.phase == leaving, PID: r.child.Pid(), Admin: r.admin,
+		Ready: r.ready && r.phase == serving, Leaving: r.phase == leaving, Drained: r.drained, PID: r.child.Pid(), Admin: r.admin,
 	}
 }
 
@@ -184,18 +193,43 @@ func unbound(ctx context.Context, address string) bool {
 
 // leave tells a replica to leave. Its siblings share its sockets, so it stops accepting at once.
 func (l *loop) leave(ctx context.Context, r *replica, why string, now time.Time) {
-	r.phase, r.left = leaving, now
+	r.phase, r.left, r.alone = leaving, now, false
 	l.notice(ctx, fleet.Event{Kind: "gateway.leaving", Reason: r.id + " is told to leave: " + why}, now)
 	_ = r.child.Signal(syscall.SIGTERM) // it fails when it has ended, and that is noticed by itself
 }
 
-// kill ends a replica that has not left in its time.
-func (l *loop) kill(ctx context.Context, r *replica, now time.Time) {
+// kill ends a replica that did not do what it had to in its time.
+func (l *loop) kill(ctx context.Context, r *replica, why string, now time.Time) {
 	r.killed = true
-	l.notice(ctx, fleet.Event{
-		Kind: "gateway.killed", Reason: fmt.Sprintf("%s had not left after %v, and was killed", r.id, now.Sub(r.left).Round(time.Millisecond)),
-	}, now)
+	l.notice(ctx, fleet.Event{Kind: "gateway.killed", Reason: r.id + " " + why + ", and was killed"}, now)
 	_ = r.child.Signal(syscall.SIGKILL) // as above
+}
+
+// hear notes whether a replica answered, and kills one that hangs: whoever is connected to it waits for nothing, and may
+// try again elsewhere then. Of a group one after another, each when there is somebody in the place of the last: where all
+// hang at once it may be the machine that has no time for them.
+func (l *loop) hear(ctx context.Context, r *replica, answered bool, now time.Time) {
+	switch {
+	case answered:
+		r.unheard = 0
+		return
+	case r.unheard == 0:
+		r.silent = now
+	}
+	r.unheard++
+	stay, awaited := 0, false
+	for _, o := range l.of(r.group) {
+		if o.phase != leaving {
+			stay++
+		}
+		awaited = awaited || o != r && (o.killed || o.phase == starting && now.Sub(o.born) < readyWithin)
+	}
+	awaited = awaited || stay < r.group.wanted() // whose start is about to be tried
+	hangs := r.unheard >= silentLooks && now.Sub(r.silent) >= readyWithin
+	if r.phase == leaving || r.killed || !hangs || awaited {
+		return
+	}
+	l.kill(ctx, r, fmt.Sprintf("had not answered for %v", now.Sub(r.silent).Round(time.Second)), now)
 }
 
 // mourn says that a replica that was not told to leave ended, or never came to anything, and makes its group rest.
@@ -225,7 +259,7 @@ func (l *loop) mourn(ctx context.Context, r *replica, why string, lived time.Dur
 // ended takes note that a replica's process is no more.
 func (l *loop) ended(ctx context.Context, r *replica, now time.Time) {
 	exit := r.child.Exit()
-	l.bury(r.sum.Load())
+	l.bury(r, exit)
 	l.replicas = slices.DeleteFunc(l.replicas, func(o *replica) bool { return o == r })
 	l.Log.InfoContext(ctx, "a replica has ended", "id", r.id, "pid", r.child.Pid(), "how", exit.String(), "lived", now.Sub(r.born))
 	if r.phase != leaving {
@@ -233,27 +267,56 @@ func (l *loop) ended(ctx context.Context, r *replica, now time.Time) {
 		if !r.served {
 			lived = 0
 		}
-		l.mourn(ctx, r, "it ended by itself: "+exit.String(), lived, now)
+		why := exit.String() // that of a signal says all there is: it did not end by itself
+		switch {
+		case r.killed:
+			why = "it hung"
+		case exit.Signal == 0:
+			why = "it ended by itself: " + why
+		}
+		l.mourn(ctx, r, why, lived, now)
 	}
 	if !l.leaving || exit.OK() || !r.served && exit.Code != cutCode { // who never served lost nobody
 		return
 	}
 	how := r.id + ": " + exit.String()
-	if exit.Code == cutCode || exit.Signal != 0 {
-		l.cut = append(l.cut, how)
-	} else {
+	if exit.Code != cutCode && exit.Signal == 0 {
 		l.failures = append(l.failures, errors.New(how))
-	}
-}
-
-// bury adds what a replica that is no more had counted.
-func (l *loop) bury(sum *admin.Sum) {
-	if sum == nil {
 		return
 	}
+	l.lost.Replicas = append(l.lost.Replicas, how)
+	l.lost.Requests += r.cut()
+}
+
+// cut is how many requests the replica had cut in its leave when it was last asked.
+func (r *replica) cut() uint64 {
+	if sum := r.sum.Load(); sum != nil && sum.Drain != nil {
+		return sum.Drain.Cut
+	}
+	return 0
+}
+
+// outcome is how a replica ended that had served.
+func (r *replica) outcome(exit process.Exit) admin.Outcome {
+	switch {
+	case r.phase != leaving || r.killed || exit.Signal != 0:
+		return admin.Killed
+	case exit.Code == cutCode || r.cut() > 0:
+		return admin.LeftCut
+	}
+	return admin.LeftClean
+}
+
+// bury adds what a replica that is no more had counted, and how it ended.
+func (l *loop) bury(r *replica, exit process.Exit) {
 	past := new(admin.Sum)
 	past.Add(l.past)
-	past.Add(sum.Left())
+	if r.served {
+		past.Ended(r.outcome(exit))
+	}
+	if sum := r.sum.Load(); sum != nil {
+		past.Add(sum.Left())
+	}
 	if l.view.Snapshot != nil {
 		past.Keep(l.view.Snapshot)
 	}

@@ -36,6 +36,8 @@ type Sockets interface {
 	Keep(addresses []string)
 	// Retire says that from now on nobody goes on accepting when a borrower leaves.
 	Retire()
+	// Resume takes that back.
+	Resume()
 }
 
 // A Child is the process of a replica; see [process.Child].
@@ -83,10 +85,20 @@ type Supervisor struct {
 }
 
 // A CutError says that replicas had to cut requests, or were killed, when the supervisor was told to stop.
-type CutError struct{ Replicas []string } // which, and how each ended
+type CutError struct {
+	Replicas []string // which, and how each ended
+	Requests uint64   // that they cut, as far as they have told: one that is killed does not
+}
 
 func (e *CutError) Error() string {
-	return "requests were cut: " + strings.Join(e.Replicas, "; ")
+	what := fmt.Sprintf("%d requests were cut: ", e.Requests)
+	switch e.Requests {
+	case 0:
+		what = "requests were cut: "
+	case 1:
+		what = "1 request was cut: "
+	}
+	return what + strings.Join(e.Replicas, "; ")
 }
 
 // Run runs replicas until ctx ends, then has all of them leave at once, and returns when the last has ended. Its error

@@ -3,6 +3,7 @@ package supervisor
 import (
 	"errors"
 	"io/fs"
+	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
@@ -104,7 +105,7 @@ func TestWhoDiesIsReplaced(t *testing.T) {
 		th.wantCast("1a? 2a")
 		th.after(2 * time.Second)
 		th.wantCast("1a 2a")
-		if got := th.said("gateway.died"); len(got) != 1 || !strings.Contains(got[0], "ingressgateway-1: it ended by itself: ended by SIGKILL") {
+		if got := th.said("gateway.died"); len(got) != 1 || !strings.Contains(got[0], "ingressgateway-1: ended by SIGKILL") {
 			t.Errorf("got %q", got)
 		}
 	})
@@ -340,4 +341,101 @@ func TestGroups(t *testing.T) {
 			t.Errorf("with nobody wanted, sockets are kept for %v: clients would wait there for nobody", kept)
 		}
 	})
+}
+
+// A gateway that is renamed serves under its old name until somebody serves under the new one.
+func TestRenamedGroup(t *testing.T) {
+	perform(t, func(th *theatre) {
+		th.want(ingress(2, "a"))
+		th.after(2 * time.Second)
+		front := ingress(2, "b")
+		front.Name = "front"
+		th.want(front)
+		th.after(time.Second - lookYoung)
+		th.wantCast("front-1b? front-2b? 1a 2a")
+		th.after(3 * lookYoung)
+		th.wantCast("front-1b front-2b 1a- 2a-")
+		th.after(3 * time.Second)
+		th.wantCast("front-1b front-2b")
+	})
+}
+
+// Who does not answer any more holds on to clients who get nothing: it is killed, and another takes its place.
+func TestWhoHangsIsReplaced(t *testing.T) {
+	perform(t, func(th *theatre) {
+		th.want(ingress(2, "a"))
+		th.after(2 * time.Second)
+		hung, other := th.actor("ingressgateway-1"), th.actor("ingressgateway-2")
+		hung.hang(true)
+		other.hang(true)
+		th.after(readyWithin - 5*time.Second)
+		other.hang(false) // it was only slow
+		th.after(4 * time.Second)
+		if len(hung.signals()) > 0 {
+			t.Errorf("it heard %v before its time", hung.signals())
+		}
+		th.after(10 * time.Second)
+		th.wantCast("1a 2a")
+		if want := []syscall.Signal{syscall.SIGKILL}; !slices.Equal(hung.signals(), want) || len(other.signals()) > 0 {
+			t.Errorf("who hung heard %v, want %v; the other one %v, want nothing", hung.signals(), want, other.signals())
+		}
+		for kind, want := range map[string]string{"gateway.killed": "ingressgateway-1 had not answered for 3", "gateway.died": "ingressgateway-1: it hung; another is started in"} {
+			if got := th.said(kind); len(got) != 1 || !strings.HasPrefix(got[0], want) {
+				t.Errorf("%s: got %q, want %q…", kind, got, want)
+			}
+		}
+	})
+}
+
+// Where all hang at once, nobody says that those who would come were better off: they are replaced one after another.
+func TestWhoHangTogetherAreReplacedOneByOne(t *testing.T) {
+	perform(t, func(th *theatre) {
+		th.want(ingress(3, "a"))
+		th.after(2 * time.Second)
+		for _, a := range th.started() {
+			a.hang(true)
+		}
+		th.recast(func(a *actor) { a.ready = 20 * time.Second })
+		for i, wait := range []time.Duration{readyWithin + 15*time.Second, 20 * time.Second, 25 * time.Second} {
+			th.after(wait)
+			if got := len(th.said("gateway.killed")); got != i+1 {
+				t.Errorf("%d were killed, want %d", got, i+1)
+			}
+		}
+		th.after(time.Minute)
+		if got := th.last().Replicas; len(got) != 3 || len(th.started()) != 6 || slices.ContainsFunc(got, func(r fleet.Replica) bool { return !r.Ready }) {
+			t.Errorf("got %+v of %d that were started, want 3 of 6, and ready", got, len(th.started()))
+		}
+	})
+}
+
+// One that starts and hangs is tried again also where nobody else serves.
+func TestWhoHangsWhileItStartsIsReplaced(t *testing.T) {
+	perform(t, func(th *theatre) {
+		th.recast(func(a *actor) { a.hangs = true })
+		th.want(ingress(1, "a"))
+		th.after(readyWithin)
+		th.recast(func(*actor) {})
+		th.after(10 * time.Second)
+		th.wantCast("1a")
+		if got := len(th.started()); got != 2 {
+			t.Errorf("got %d starts, want 2", got)
+		}
+	})
+}
+
+// While control takes nothing, what waits for it stays bounded, and what came first is not what is lost.
+func TestNoticesAreBounded(t *testing.T) {
+	l := newLoop(&Supervisor{Log: slog.New(slog.DiscardHandler)})
+	for i := range 4 {
+		sent := l.gather()
+		for range maxNotices {
+			l.notice(t.Context(), fleet.Event{Kind: "gateway.died", Reason: string(rune('a' + i))}, time.Now())
+		}
+		l.giveBack(sent)
+	}
+	got := l.gather()
+	if len(got) != maxNotices || got[0].Reason != "a" {
+		t.Errorf("got %d, the first %+v; want %d, the first of the first", len(got), got[0], maxNotices)
+	}
 }

@@ -67,6 +67,7 @@ type actor struct {
 	mu    sync.Mutex // guards the following
 	heard []syscall.Signal
 	left  time.Time
+	hangs bool // it answers nobody
 	sum   admin.Sum
 	once  sync.Once
 	done  chan struct{}
@@ -116,6 +117,12 @@ func (d *doors) Keep(addresses []string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.kept = slices.Clone(addresses)
+}
+
+func (d *doors) Resume() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.retired = time.Time{}
 }
 
 func (d *doors) Retire() {
@@ -259,6 +266,10 @@ func (th *theatre) RoundTrip(r *http.Request) (*http.Response, error) {
 		th.answered = append(th.answered, a.ID+" "+r.URL.RequestURI())
 	}
 	th.mu.Unlock()
+	if a.silent() {
+		<-r.Context().Done()
+		return nil, r.Context().Err()
+	}
 	status, body := http.StatusOK, "OK\n"
 	switch r.URL.RequestURI() {
 	case "/healthcheck/ok":
@@ -295,6 +306,19 @@ func (a *actor) lives() bool {
 	default:
 		return true
 	}
+}
+
+// hang has it answer nobody any more, or everybody again.
+func (a *actor) hang(hangs bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.hangs = hangs
+}
+
+func (a *actor) silent() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.hangs
 }
 
 // signals are what it has heard.

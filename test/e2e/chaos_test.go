@@ -49,8 +49,6 @@ type chaos struct {
 	rng   *rand.Rand
 	extra bool // reviews-v2 has a second replica
 	more  bool // the gateway has a third
-
-	upgrades int // of the gateway
 }
 
 // upheavals are everything that may happen, each at least once a round.

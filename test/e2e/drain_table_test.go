@@ -77,14 +77,14 @@ func (w *drainWorld) calls(t *testing.T, all *drainAccount) {
 	t.Helper()
 	since := time.Now()
 	const perSecond, streamsPerSecond = 100, 20
-	seconds := rounds(6, 30)
+	restarts, seconds := rounds(2, 14), rounds(10, 90) // the load outlasts them
 	loads := []*load{
 		beginLoad(t, perSecond, "--requests", strconv.Itoa(perSecond*seconds), "--grpc", "echo.Echo/Unary",
 			"--data", "\n\x05hello", "--connections", "2", grpcIngress),
 		beginLoad(t, streamsPerSecond, "--requests", strconv.Itoa(streamsPerSecond*seconds), "--grpc", "echo.Echo/BidiStream", "--messages", "20",
 			"--every", "100ms", "--data", "\n\x05hello", "--connections", "4", grpcIngress),
 	}
-	for range seconds/2 - 1 {
+	for range restarts {
 		loads[1].seconds(t, 2)
 		w.restart(t)
 	}
@@ -94,7 +94,7 @@ func (w *drainWorld) calls(t *testing.T, all *drainAccount) {
 		a.enter("grpc", account)
 	}
 	a.wantWhole(t, "calls through restarts", uint64((perSecond+streamsPerSecond)*seconds))
-	w.wantTried(t, since, 3*(seconds/2-1))
+	w.wantTried(t, since, 3*restarts)
 	all.add(a)
 }
 

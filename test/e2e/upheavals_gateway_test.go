@@ -39,8 +39,7 @@ func (c *chaos) rolloutGateway() {
 // upgradeGateway has the replicas run another program, which is a copy of the same.
 func (c *chaos) upgradeGateway() {
 	c.t.Helper()
-	c.upgrades++
-	program := filepath.Join(c.m.dir, "crossfade-"+strconv.Itoa(c.upgrades))
+	program := filepath.Join(c.t.TempDir(), "crossfade") // processes are known by this name
 	copyFile(c.t, binary(c.t), program)
 	cli(c.t, "upgrade", edge, "--binary", program)
 	c.edgeSettled()
