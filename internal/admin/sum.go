@@ -180,12 +180,13 @@ func (s *ShareSum) add(from *ShareSum) {
 	s.Of += from.Of
 	s.Expected += from.Expected
 	s.Actual += from.Actual
-	for into, n := range map[*float64]float64{
-		&s.Progress: from.Progress, &s.Curve: from.Curve, &s.Share.Share: from.Share.Share, &s.Weight: from.Weight,
-		&s.Effective: from.Effective, &s.Part: from.Part, &s.Fraction: from.Fraction,
-	} {
-		*into += n
-	}
+	s.Progress += from.Progress
+	s.Curve += from.Curve
+	s.Share.Share += from.Share.Share
+	s.Weight += from.Weight
+	s.Effective += from.Effective
+	s.Part += from.Part
+	s.Fraction += from.Fraction
 	s.Age = max(s.Age, from.Age)
 	s.Level = cmp.Or(s.Level, from.Level)
 	s.Reason = cmp.Or(s.Reason, from.Reason)

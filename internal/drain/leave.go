@@ -46,6 +46,9 @@ func (l *Leave) SetTimers(t Timers) { l.timers = t }
 // Stage returns the stage that the latest Step came to.
 func (l *Leave) Stage() Stage { return l.stage }
 
+// Reason returns why the leave goes on: what it was begun for, or released.
+func (l *Leave) Reason() string { return l.reason }
+
 // Report returns what a Leave knows for a report.
 func (l *Leave) Report(now time.Time) Report {
 	r := Report{Reason: l.reason, Began: l.began, Stage: l.stage, Timers: l.timers, Seconds: map[Stage]float64{}}

@@ -52,12 +52,15 @@ func (t *Traffic) Counts() Counts {
 
 // Add counts what others counted, with what is open to them.
 func (t *Traffic) Add(c *Counts) {
-	for counter, n := range map[*meter.Counter]uint64{
-		&t.Total: c.Total, &t.Retry: c.Retry, &t.RetryOverflow: c.RetryOverflow, &t.Timeout: c.Timeout, &t.Cut: c.Cut,
-		&t.Overflow: c.Overflow, &t.NoEndpoint: c.NoEndpoint, &t.Connects: c.Connects, &t.ConnectFail: c.ConnectFail,
-	} {
-		counter.Add(n)
-	}
+	t.Total.Add(c.Total)
+	t.Retry.Add(c.Retry)
+	t.RetryOverflow.Add(c.RetryOverflow)
+	t.Timeout.Add(c.Timeout)
+	t.Cut.Add(c.Cut)
+	t.Overflow.Add(c.Overflow)
+	t.NoEndpoint.Add(c.NoEndpoint)
+	t.Connects.Add(c.Connects)
+	t.ConnectFail.Add(c.ConnectFail)
 	t.ActiveConnects.Add(c.ActiveConnects)
 	t.Active.Add(c.Active)
 	t.Latency.Add(&c.Latency)

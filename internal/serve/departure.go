@@ -63,9 +63,6 @@ func (s *Server) departureOf(k *socket) *departure {
 	return d
 }
 
-// reason says why.
-func (d *departure) reason() string { return d.leave.Report(d.began).Reason }
-
 // Looking at 20,000 connections takes milliseconds. So many times as long is rested after a look.
 const (
 	lookEvery  = 20 * time.Millisecond

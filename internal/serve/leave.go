@@ -82,9 +82,9 @@ func (s *Server) Stay() error {
 	case l.outside == nil:
 		return nil
 	case s.stopped:
-		return fmt.Errorf("%w, because of %s: only a new process serves again", ErrStopped, l.outside.reason())
+		return fmt.Errorf("%w, because of %s: only a new process serves again", ErrStopped, l.outside.leave.Reason())
 	case l.final:
-		return fmt.Errorf("%w as soon as its clients have gone elsewhere, because of %s: only a new process serves again", ErrStopped, l.outside.reason())
+		return fmt.Errorf("%w as soon as its clients have gone elsewhere, because of %s: only a new process serves again", ErrStopped, l.outside.leave.Reason())
 	}
 	l.outside.undone = true
 	l.outside, l.stage, l.brisk = nil, drain.Serving, false
@@ -184,7 +184,7 @@ func (s *Server) departMesh(shared bool) *departure {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l := &s.leaving
-	d := s.newDeparture(drain.Timers{}, l.outside.reason())
+	d := s.newDeparture(drain.Timers{}, l.outside.leave.Reason())
 	if d.held = !shared; d.held {
 		d.leave.Hold()
 	}
@@ -206,7 +206,7 @@ func (s *Server) releaseMesh() {
 	defer s.mu.Unlock()
 	if m := s.leaving.mesh; m.held {
 		m.held = false
-		m.leave.Release(m.reason())
+		m.leave.Release(m.leave.Reason())
 	}
 }
 

@@ -36,6 +36,16 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// listening makes a Listener of a socket that listens already, as a loan would. It closes f, whatever comes of it. kept
+// says that systemd keeps the socket.
+func listening(f *os.File, kept bool) (*Listener, error) {
+	src, err := adopt(f)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", f.Name(), err)
+	}
+	return &Listener{source: src, kept: kept}, nil
+}
+
 // play is what actors do: they accept from a socket, answer every connection with their pid, and obey lines on
 // stdin, each of which they answer with one.
 func play(ctx context.Context, actor string, args []string) error {

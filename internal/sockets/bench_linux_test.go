@@ -19,7 +19,7 @@ func BenchmarkAccept(b *testing.B) {
 					b.Fatal(err)
 				}
 				k.Close()
-				if k, err = From(o.file, false); err != nil {
+				if k, err = listening(o.file, false); err != nil {
 					b.Fatal(err)
 				}
 			}

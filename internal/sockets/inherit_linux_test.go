@@ -131,7 +131,7 @@ func TestInheritedSocketIsNeverDeaf(t *testing.T) {
 		t.Fatal("a socket that systemd keeps was left deaf or closed:", err)
 	}
 	defer waits.Close()
-	k, err := From(f, true)
+	k, err := listening(f, true)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,7 +21,7 @@ func TestAcceptedConnectionsArePrepared(t *testing.T) {
 	}
 	_, lent := lend(t, OwnerOptions{}).borrow(anyPort)
 	f, _ := socketFile(t, "tcp", anyPort)
-	foreign, err := From(f, false)
+	foreign, err := listening(f, false)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -32,7 +32,6 @@ import (
 	"fmt"
 	"math"
 	"net"
-	"os"
 	"sync"
 	"time"
 )
@@ -84,17 +83,6 @@ func listenTCP(ctx context.Context, address string) (*net.TCPListener, error) {
 		return nil, errors.Join(fmt.Errorf("listen at %s: got a %T", address, nl), nl.Close())
 	}
 	return l, nil
-}
-
-// From makes a Listener of a socket that listens already and that other processes may hold too. It closes f, whatever
-// comes of it. keptElsewhere says that somebody keeps the socket for whoever comes after us, as systemd does:
-// [Listener.Leave] then always leaves the queue to them.
-func From(f *os.File, keptElsewhere bool) (*Listener, error) {
-	src, err := adopt(f)
-	if err = errors.Join(err, f.Close()); err != nil {
-		return nil, fmt.Errorf("listen on %s: %w", f.Name(), err)
-	}
-	return &Listener{source: src, kept: keptElsewhere}, nil
 }
 
 // Accept is net.Listener's. One caller waits for a connection, others wait for it.
