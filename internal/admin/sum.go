@@ -20,7 +20,7 @@ import (
 // that share their sockets are one gateway to people, and their sum is what its admin API shows; see [Sum.World].
 type Sum struct {
 	Of       int           `json:"of"`       // data planes that run
-	Snapshot uint64        `json:"snapshot"` // the newest that one of them goes by
+	Snapshot uint64        `json:"snapshot"` // the newest that all of them have come to; 0 where none has any
 	Overlay  fleet.Overlay `json:"overlay,omitempty"`
 	Ejecting Ejecting      `json:"ejecting,omitempty"`
 
@@ -100,7 +100,9 @@ func endpointSums(book evidence.Book) EndpointSums {
 
 // Add adds what others counted, and leaves other as it was.
 func (s *Sum) Add(other *Sum) {
-	s.Snapshot = max(s.Snapshot, other.Snapshot)
+	if s.Snapshot == 0 || other.Snapshot != 0 && other.Snapshot < s.Snapshot {
+		s.Snapshot = other.Snapshot
+	}
 	s.Of += other.Of
 	s.addOverlay(other)
 	s.addLeave(other)

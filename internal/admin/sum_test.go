@@ -103,8 +103,8 @@ func TestSumOfSeveral(t *testing.T) {
 	for _, s := range []*Sum{one, two, one.Left()} {
 		all.Add(s)
 	}
-	if all.Of != 2 || all.Snapshot != one.Snapshot || all.Conns != 4 || all.Drain.Accepted != 8 {
-		t.Errorf("got %d replicas at snapshot %d with %d connections of %d, want 2 at %d with 4 of 8", all.Of, all.Snapshot, all.Conns, all.Drain.Accepted, one.Snapshot)
+	if all.Of != 2 || all.Snapshot != two.Snapshot || all.Conns != 4 || all.Drain.Accepted != 8 {
+		t.Errorf("got %d replicas at snapshot %d with %d connections of %d, want 2 at %d with 4 of 8", all.Of, all.Snapshot, all.Conns, all.Drain.Accepted, two.Snapshot)
 	}
 	sum, alone := all.World(w.View), one.World(w.View)
 	for i, p := range sum.Pools {

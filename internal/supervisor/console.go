@@ -55,8 +55,8 @@ func (l *loop) world(ctx context.Context) admin.World {
 	return w
 }
 
-// at returns the view that a snapshot was shown by. What replicas have not come to yet is not in force: they say nothing
-// about it. Where none of them has a snapshot, it is the newest.
+// at returns the view that a snapshot was shown by. What a replica has not come to yet is not in force: a client may meet
+// that replica, for which a new endpoint is not there yet. Where none of them has a snapshot, it is the newest.
 func (p *picture) at(snapshot uint64) fleet.View {
 	if snapshot == 0 || p.view.Number <= snapshot {
 		return p.view
@@ -65,6 +65,9 @@ func (p *picture) at(snapshot uint64) fleet.View {
 		if v.Number <= snapshot {
 			return v
 		}
+	}
+	if len(p.earlier) > 0 {
+		return p.earlier[0] // the nearest to it that is kept
 	}
 	return p.view
 }

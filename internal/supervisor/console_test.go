@@ -387,5 +387,41 @@ func TestShownIsWhatReplicasGoBy(t *testing.T) {
 		if _, got := th.ask(http.MethodGet, "/stats?filter=crossfade.snapshot"); got != fmt.Sprintf("crossfade.snapshot: %d\n", th.number) {
 			t.Errorf("with a replica that is ahead of all: got %s", got)
 		}
+		a := th.actor("ingressgateway-1")
+		a.mu.Lock()
+		a.sum = admin.Sum{Of: 1, Snapshot: 1}
+		a.mu.Unlock()
+		th.after(time.Second)
+		for range 2 * maxEarlier {
+			th.want(ingress(1, "a"))
+		}
+		if _, got := th.ask(http.MethodGet, "/stats?filter=crossfade.snapshot"); got != fmt.Sprintf("crossfade.snapshot: %d\n", th.number-maxEarlier) {
+			t.Errorf("with a replica that is behind all that is kept: got %swant %d", got, th.number-maxEarlier)
+		}
+	})
+}
+
+// A client may meet the replica that is behind: what only the other one has come to is not in force.
+func TestShownIsWhatAllReplicasGoBy(t *testing.T) {
+	perform(t, func(th *theatre) {
+		for range 3 {
+			th.want(ingress(2, "a"))
+		}
+		th.after(2 * time.Second)
+		for _, tt := range []struct {
+			first, second uint64
+			want          string
+		}{{1, 3, "1"}, {2, 3, "2"}, {3, 3, "3"}} {
+			for i, applied := range []uint64{tt.first, tt.second} {
+				a := th.actor(fmt.Sprintf("ingressgateway-%d", i+1))
+				a.mu.Lock()
+				a.sum = admin.Sum{Of: 1, Snapshot: applied}
+				a.mu.Unlock()
+			}
+			th.after(time.Second)
+			if _, got := th.ask(http.MethodGet, "/stats?filter=crossfade.snapshot"); got != "crossfade.snapshot: "+tt.want+"\n" {
+				t.Errorf("with replicas at %d and %d: got %swant %s", tt.first, tt.second, got, tt.want)
+			}
+		}
 	})
 }

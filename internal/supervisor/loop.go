@@ -132,10 +132,10 @@ func (l *loop) step(ctx context.Context, now time.Time) {
 		l.keep()
 		l.settle(nil)
 	}
+	if !slices.ContainsFunc(l.replicas, func(r *replica) bool { sum := r.sum.Load(); return sum == nil || sum.Snapshot < l.number() }) {
+		l.earlier = nil // all have come to the newest
+	}
 	for _, r := range l.replicas {
-		if sum := r.sum.Load(); sum != nil && sum.Snapshot >= l.number() {
-			l.earlier = nil // somebody has come to the newest
-		}
 		if r.phase == leaving && !r.killed && now.Sub(r.left) >= r.group.bound(l.Timers) {
 			l.kill(ctx, r, fmt.Sprintf("had not left after %v", now.Sub(r.left).Round(time.Millisecond)), now)
 		}
@@ -220,7 +220,7 @@ func (l *loop) boot(ctx context.Context, now time.Time) {
 func (l *loop) path() string { return filepath.Join(l.State, l.ID+".json") }
 
 // maxEarlier is how many views are kept for replicas that are slower than we are.
-const maxEarlier = 4
+const maxEarlier = 16
 
 // take goes by a new view.
 func (l *loop) take(ctx context.Context, v fleet.View) {

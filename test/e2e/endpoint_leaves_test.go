@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestWhatLastsIsToldThatItsEndpointLeaves replaces an instance to which a WebSocket and server-sent events are open that
@@ -32,12 +33,25 @@ func TestWhatLastsIsToldThatItsEndpointLeaves(t *testing.T) {
 		}()
 	}
 	for range 2 {
-		<-open
+		select {
+		case <-open:
+		case how := <-ended["websocket"]:
+			t.Fatalf("the WebSocket ended before anything left: %s", how)
+		case how := <-ended["events"]:
+			t.Fatalf("the events ended before anything left: %s", how)
+		case <-time.After(late):
+			t.Fatalf("after %v nothing was heard", late)
+		}
 	}
 	cli(t, "rollout", "restart", "deployment/httpbin")
 	for protocol, want := range map[string]string{"websocket": toldOfClose, "events": afterAnEvent} {
-		if how := <-ended[protocol]; how != want {
-			t.Errorf("%s ended so: %s, want %s", protocol, how, want)
+		select {
+		case how := <-ended[protocol]:
+			if how != want {
+				t.Errorf("%s ended so: %s, want %s", protocol, how, want)
+			}
+		case <-time.After(late):
+			t.Fatalf("%s goes on, %v after its endpoint was told to leave", protocol, late)
 		}
 	}
 	awaitAll(t, "httpbin", 1, func(e endpoint) bool { return e.Incarnation != old.Incarnation })
