@@ -18,7 +18,7 @@ import (
 	"crossfade.dev/internal/health"
 	"crossfade.dev/internal/pace"
 	"crossfade.dev/internal/registry/dns"
-	"crossfade.dev/internal/registry/file"
+	"crossfade.dev/internal/store/file"
 )
 
 // controlFlags are what control is told on its command line.

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"crossfade.dev/internal/fleet"
-	"crossfade.dev/internal/registry/file"
+	"crossfade.dev/internal/store/file"
 	"crossfade.dev/internal/warmup"
 )
 

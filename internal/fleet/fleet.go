@@ -28,6 +28,8 @@ type Snapshot struct {
 	Groups   []GatewayGroup `json:"groups,omitempty"`   // gateways that people want to run in replicas, sorted by namespace and name
 	Replicas []Replica      `json:"replicas,omitempty"` // of them, as supervisors report, sorted by ID
 	Drains   []drain.Report `json:"drains,omitempty"`   // the latest leaves of data planes, oldest first; bounded
+
+	Lifecycles []Lifecycle `json:"lifecycles,omitempty"` // sorted by namespace and name; an agent is given the one that holds for it
 }
 
 // A View is a snapshot together with the local, monotonic time at which its ages were true. Ages travel
@@ -120,6 +122,8 @@ type Endpoint struct {
 	Age         time.Duration     `json:"age_ns"` // since control first offered this incarnation; see View.Age
 	Check       *Check            `json:"check,omitempty"`
 	Bound       time.Duration     `json:"bound_ns,omitempty"` // while it is draining: after so long whoever runs it ends it, whatever is open; 0 is not known
+	Warmup      *Warmup           `json:"warmup,omitempty"`   // its own, by which it warms up in pools whose policy has none
+	Front       bool              `json:"front,omitempty"`    // an agent's front stands before it: see proxy.Front
 }
 
 // Full returns the endpoint's full, steady-state weight: Weight times Factor. A factor below 0 counts as 0, one
@@ -165,10 +169,21 @@ type Instance struct {
 	Locality    Locality          `json:"locality,omitzero"`
 	Weight      uint32            `json:"weight"`
 	Check       *Check            `json:"check,omitempty"`
-	Ready       bool              `json:"ready,omitempty"`    // whoever runs it says that it can serve; control offers it once its Check passes too
-	Leaving     bool              `json:"leaving,omitempty"`  // asked to stop: drain it, then say so
-	Bound       time.Duration     `json:"bound_ns,omitempty"` // while it is leaving: see Endpoint
+	Ready       bool              `json:"ready,omitempty"`     // whoever runs it says that it can serve; control offers it once its Check passes too
+	Leaving     bool              `json:"leaving,omitempty"`   // asked to stop: drain it, then say so
+	Bound       time.Duration     `json:"bound_ns,omitempty"`  // while it is leaving: see Endpoint
+	Warmup      *Warmup           `json:"warmup,omitempty"`    // its own: see Endpoint
+	Front       bool              `json:"front,omitempty"`     // see Endpoint
+	Published   *Published        `json:"published,omitempty"` // what it says of its age; nil: nothing
 	Origin      Origin            `json:"origin,omitzero"`
+}
+
+// Published is what an instance says of its own age when it registers. It counts only for an incarnation that control
+// did not see arrive.
+type Published struct {
+	Started    time.Time     `json:"started"`    // its process, by its machine's clock
+	Registered time.Time     `json:"registered"` // likewise
+	Age        time.Duration `json:"age_ns"`     // how long it had been offered when it registered: more than 0 when it did so again
 }
 
 // Desired is what people asked for: a directory of configuration, read as a whole. Its services list only
@@ -180,6 +195,8 @@ type Desired struct {
 	Workloads []Workload
 	Instances []Instance // WorkloadEntry
 	Groups    []GatewayGroup
+
+	Lifecycles []Lifecycle
 }
 
 // An Origin is the place in configuration that something came from.
@@ -204,15 +221,18 @@ type Event struct {
 // A Report is what one program tells control: the whole of what it knows, each time.
 type Report struct {
 	From      string         `json:"from"`                // unique id of the program: "gateway-1", "local"
-	Role      string         `json:"role"`                // "gateway", "local" or "supervisor"
+	Role      string         `json:"role"`                // "gateway", "local", "supervisor" or "agent"
 	Applied   uint64         `json:"applied,omitempty"`   // newest snapshot that it works by
-	Instances []Instance     `json:"instances,omitempty"` // local: everything it runs
+	Instances []Instance     `json:"instances,omitempty"` // agent: the one beside it, Ready when no registry says so
+	Dead      []string       `json:"dead,omitempty"`      // local: incarnations that it saw die, and that a registry may still have
 	Open      map[string]int `json:"open,omitempty"`      // gateway: requests open, by incarnation; absent is none
 	Events    []Event        `json:"events,omitempty"`    // since its last report
 	Leaving   bool           `json:"leaving,omitempty"`   // its last report: it has drained and sends nothing any more
 
 	Replicas []Replica     `json:"replicas,omitempty"` // supervisor: everything it runs
-	Drain    *drain.Report `json:"drain,omitempty"`    // gateway: how far its leave is, or what it came to
+	Drain    *drain.Report `json:"drain,omitempty"`    // gateway, agent: how far its leave is, or what it came to
+
+	Recorded []WarmupRequest `json:"recorded,omitempty"` // agent: live requests, for instances that start later
 }
 
 // An Overlay is what one data plane knows about endpoints on top of a snapshot, by incarnation.

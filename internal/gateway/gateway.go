@@ -22,7 +22,7 @@ import (
 	"crossfade.dev/internal/feed"
 	"crossfade.dev/internal/fleet"
 	"crossfade.dev/internal/proxy"
-	"crossfade.dev/internal/registry/file"
+	"crossfade.dev/internal/store/file"
 )
 
 // A Gateway is one data plane. Its fields must not change while it runs.

@@ -18,7 +18,7 @@ import (
 	"crossfade.dev/internal/control"
 	"crossfade.dev/internal/drain"
 	"crossfade.dev/internal/fleet"
-	"crossfade.dev/internal/registry/file"
+	"crossfade.dev/internal/store/file"
 )
 
 // patience bounds waits for what must happen; nothing is measured against it.

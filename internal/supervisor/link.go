@@ -8,7 +8,7 @@ import (
 	"crossfade.dev/internal/feed"
 	"crossfade.dev/internal/fleet"
 	"crossfade.dev/internal/process"
-	"crossfade.dev/internal/registry/file"
+	"crossfade.dev/internal/store/file"
 )
 
 // role is what the supervisor is to control: its reports say what runs, and nobody waits for them.

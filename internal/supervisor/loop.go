@@ -15,7 +15,7 @@ import (
 
 	"crossfade.dev/internal/admin"
 	"crossfade.dev/internal/fleet"
-	"crossfade.dev/internal/registry/file"
+	"crossfade.dev/internal/store/file"
 )
 
 // A loop owns what the supervisor knows: one goroutine, run, writes it; others send it what they have seen.
