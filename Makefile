@@ -27,6 +27,9 @@ build: ## Build bin/crossfade, and the examples' programs beside it.
 	go build -o bin/bookinfo ./examples/bookinfo/app
 	go build -o bin/grpc-echo ./examples/grpc/app
 	go build -o bin/httpbin ./examples/httpbin/app
+	go build -o bin/asyncinit ./examples/asyncinit/app
+	@if command -v javac >/dev/null; then echo javac -d bin/coldjvm examples/coldjvm/app/Main.java; \
+	  javac -d bin/coldjvm examples/coldjvm/app/Main.java; else echo 'no javac: examples/coldjvm stays unbuilt; scripts/setup installs a JDK'; fi
 
 check: fmt-check vet lint unit ## Format, vet, lint, unit tests: fast; no network once the lint tool is built.
 

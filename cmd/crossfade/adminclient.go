@@ -44,7 +44,7 @@ const (
 )
 
 func (c *adminClient) add(flags *pflag.FlagSet) {
-	flags.StringVar(&c.address, "admin", "http://127.0.0.1:15000", "admin API to ask: a gateway's, a sidecar's or control's")
+	flags.StringVar(&c.address, "admin", "http://127.0.0.1:15000", "admin API to ask: a gateway's, an agent's or control's")
 }
 
 // open asks for path and returns the body of a good answer, for the caller to close.

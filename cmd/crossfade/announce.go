@@ -57,6 +57,9 @@ func banner(f upFlags, view fleet.View) string {
 	}
 	fmt.Fprintf(&b, "  replicas          %s (crossfade get gateways -o wide)\n", strings.Join(replicas, ", "))
 	fmt.Fprintf(&b, "  gateway's admin   http://%s\n  control's admin   http://%s\n  feed              %s\n", f.gatewayAdmin, f.admin, f.socket)
+	if f.registry != overFeed {
+		fmt.Fprintf(&b, "  registry          %s\n", f.registry)
+	}
 	fmt.Fprintf(&b, "  state             %s (remove it to start anew)\n", f.state)
 	for _, l := range view.Workloads {
 		if l.Replicas != l.Declared {

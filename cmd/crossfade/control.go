@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,7 +18,6 @@ import (
 	"crossfade.dev/internal/feed"
 	"crossfade.dev/internal/fleet"
 	"crossfade.dev/internal/health"
-	"crossfade.dev/internal/pace"
 	"crossfade.dev/internal/registry/dns"
 	"crossfade.dev/internal/store/file"
 )
@@ -35,6 +36,8 @@ type controlFlags struct {
 	place      localityFlag
 	labels     labelFlags
 	alone      bool // there is one gateway, and place is where it is
+	registry   string
+	remote     remoteFeedFlags
 	logs       logFlags
 }
 
@@ -62,6 +65,8 @@ good configuration.`,
 	flags.StringVar(&f.mesh, "mesh", "127.0.0.1:15001", "address on which gateways serve calls between services")
 	flags.BoolVar(&f.privileged, "privileged-ports", false, "serve gateway ports below 1024 as they are, not at +8000")
 	flags.BoolVar(&f.strict, "strict", true, "refuse configuration whose policies are not enforced yet; false warns of them")
+	flags.StringVar(&f.registry, "registry", "", "where agents register, and what control must not forget is kept, too: "+registryHelp)
+	f.remote.add(cmd)
 	f.place.add(flags)
 	flags.Lookup("locality").Usage = "where the gateway stands if there is only one, so that control warns of what that makes useless: REGION[/ZONE[/SUBZONE]]"
 	f.labels.add(flags)
@@ -76,6 +81,8 @@ func (f controlFlags) options() config.Options {
 	o := config.Options{
 		Labels: f.labels.all(), Locality: f.place.Locality, Alone: f.alone,
 		Address: f.address, MeshAddress: f.mesh, PortOffset: portOffset, Lenient: !f.strict,
+		// In an etcd behind a socket only those register whom up runs itself.
+		Registry: f.remote.listen != "" || f.registry != "" && f.registry != overFeed && !strings.HasPrefix(f.registry, socketScheme),
 	}
 	if f.privileged {
 		o.PortOffset = 0
@@ -90,6 +97,11 @@ func runControl(ctx context.Context, f controlFlags, log *slog.Logger) error {
 		log.WarnContext(ctx, "the last snapshot cannot be used; ages start anew", "err", err)
 	}
 	c := control.New(last, log)
+	registered, err := f.registered(c)
+	if err != nil {
+		return err
+	}
+	defer registered.close() //nolint:errcheck // what was kept is there, and nobody waits for more
 	checker := &health.Checker{OnVerdict: func(v health.Verdict) {
 		if err := c.Verdict(ctx, v.Key, v.Healthy, v.Reason); err != nil && ctx.Err() == nil {
 			log.ErrorContext(ctx, "verdict", "err", err)
@@ -103,25 +115,14 @@ func runControl(ctx context.Context, f controlFlags, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	console := admin.Server{Listener: listener, Log: log, Handler: admin.Handler(admin.Config{
-		Program: "control", ID: "control", Version: version, Started: time.Now(), Log: log,
-		World: func() admin.World { return admin.World{View: c.View(), Ready: true} },
-		Mounts: []admin.Mount{
-			{Pattern: "POST /api/v1/scale", Help: "set the replicas of a deployment or a gateway", Handler: c.Handler()},
-			{Pattern: "POST /api/v1/restart", Help: "replace a deployment's instances, or a gateway's replicas", Handler: c.Handler()},
-			{Pattern: "POST /api/v1/upgrade", Help: "replace a gateway's replicas by ones that run a new program", Handler: c.Handler()},
-			{Pattern: "POST /api/v1/warmup", Help: "skip, pause, resume or restart an endpoint's warm-up", Handler: c.Handler()},
-			{Pattern: "POST /api/v1/weight", Help: "multiply an endpoint's weight", Handler: c.Handler()},
-			{Pattern: "GET /api/v1/workloads", Help: "how far every deployment is, as JSON", Handler: c.Handler()},
-			{Pattern: "GET /api/v1/gateways", Help: "how far every gateway is, as JSON", Handler: c.Handler()},
-			{Pattern: "GET /api/v1/drains", Help: "what the latest leaves of gateways came to, as JSON", Handler: c.Handler()},
-		},
-	})}
-
+	console := newConsole(c, listener, log)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return c.Run(ctx) })
 	group.Go(func() error { return checker.Run(ctx) })
 	group.Go(func() error { return server.Run(ctx) })
+	if f.remote.listen != "" {
+		group.Go(func() error { return f.remote.server(c, log).Run(ctx) })
+	}
 	group.Go(func() error {
 		return names.Run(ctx, func(results []dns.Result) { resolve(ctx, c, results, log) })
 	})
@@ -133,45 +134,33 @@ func runControl(ctx context.Context, f controlFlags, log *slog.Logger) error {
 	})
 	group.Go(func() error {
 		return ended(ctx, c.Watch(ctx, func(v fleet.View) {
-			checker.Set(starting(v))
+			checker.Set(targets(c.Checks(v)))
 			names.Set(queries(v))
 		}))
 	})
 	group.Go(func() error { return ended(ctx, keepLatest(ctx, c, path, log)) })
+	group.Go(func() error { return followRegistry(ctx, c, registered, log) })
 	return group.Wait()
 }
 
-// keepLatest keeps every snapshot on disk until ctx ends, and then the newest. Where that is dear, those that follow one
-// another closely are kept at most every saveSlowest, so that it takes a hundredth of a processor.
-func keepLatest(ctx context.Context, c *control.Control, path string, log *slog.Logger) error {
-	saves := pace.Pace{Factor: 100, Most: saveSlowest, Free: saveFree}
-	kept := uint64(0)
-	save := func(v fleet.View) {
-		began := time.Now()
-		if err := file.Save(path, v, began); err != nil {
-			log.ErrorContext(ctx, "the snapshot is not kept", "err", err)
-			return
-		}
-		kept = v.Number
-		saves.Spent(began, time.Now())
-	}
-	err := c.Watch(ctx, func(v fleet.View) {
-		save(v)
-		select {
-		case <-ctx.Done():
-		case <-time.After(saves.Wait(time.Now())):
-		}
-	})
-	if v := c.View(); v.Config != "" && v.Number != kept {
-		save(v)
-	}
-	return err
+// newConsole is control's admin API.
+func newConsole(c *control.Control, listener net.Listener, log *slog.Logger) *admin.Server {
+	return &admin.Server{Listener: listener, Log: log, Handler: admin.Handler(admin.Config{
+		Program: "control", ID: "control", Version: version, Started: time.Now(), Log: log,
+		World: func() admin.World { return admin.World{View: c.View(), Ready: true, AgentEvents: c.AgentEvents()} },
+		Mounts: []admin.Mount{
+			{Pattern: "POST /api/v1/scale", Help: "set the replicas of a deployment or a gateway", Handler: c.Handler()},
+			{Pattern: "POST /api/v1/restart", Help: "replace a deployment's instances, or a gateway's replicas", Handler: c.Handler()},
+			{Pattern: "POST /api/v1/upgrade", Help: "replace a gateway's replicas by ones that run a new program", Handler: c.Handler()},
+			{Pattern: "POST /api/v1/warmup", Help: "skip, pause, resume or restart an endpoint's warm-up", Handler: c.Handler()},
+			{Pattern: "POST /api/v1/weight", Help: "multiply an endpoint's weight", Handler: c.Handler()},
+			{Pattern: "GET /api/v1/workloads", Help: "how far every deployment is, as JSON", Handler: c.Handler()},
+			{Pattern: "GET /api/v1/gateways", Help: "how far every gateway is, as JSON", Handler: c.Handler()},
+			{Pattern: "GET /api/v1/lifecycles", Help: "how instances come up and leave, as JSON", Handler: c.Handler()},
+			{Pattern: "GET /api/v1/drains", Help: "what the latest leaves of gateways came to, as JSON", Handler: c.Handler()},
+		},
+	})}
 }
-
-const (
-	saveFree    = 20 * time.Millisecond // a small snapshot on a slow disk
-	saveSlowest = 10 * time.Second
-)
 
 // rooted makes the paths of TLS files absolute: gateways may run in another directory.
 func rooted(d *fleet.Desired) {
@@ -187,20 +176,13 @@ func rooted(d *fleet.Desired) {
 	}
 }
 
-// starting lists those who wait to be offered, each incarnation once.
-func starting(v fleet.View) []health.Target {
-	var targets []health.Target
-	seen := map[string]bool{}
-	for i := range v.Services {
-		for j := range v.Services[i].Endpoints {
-			e := &v.Services[i].Endpoints[j]
-			if e.Stage == fleet.Starting && !seen[e.Incarnation] {
-				seen[e.Incarnation] = true
-				targets = append(targets, health.NewTarget(e))
-			}
-		}
+// targets are endpoints to look at.
+func targets(endpoints []*fleet.Endpoint) []health.Target {
+	list := make([]health.Target, len(endpoints))
+	for i, e := range endpoints {
+		list[i] = health.NewTarget(e)
 	}
-	return targets
+	return list
 }
 
 // queries lists the names to look up.

@@ -29,9 +29,9 @@ type getFlags struct {
 func newGetCommand() *cobra.Command {
 	var f getFlags
 	cmd := &cobra.Command{
-		Use:   "get services|endpoints|events|gateways|drains",
-		Short: "Show what a running gateway, sidecar or control sees",
-		Long: `get shows services, endpoints, events, gateways or drains as tables or JSON. With --watch it goes on and prints
+		Use:   "get services|endpoints|events|gateways|drains|lifecycles",
+		Short: "Show what a running gateway, agent or control sees",
+		Long: `get shows services, endpoints, events, gateways, drains or Lifecycles as tables or JSON. With --watch it goes on and prints
 every row that changes; when the program that it asks is started again, it waits for that, 30 s at most, and goes on.`,
 	}
 	flags := cmd.PersistentFlags()
@@ -81,6 +81,7 @@ every row that changes; when the program that it asks is started again, it waits
 	}
 	cmd.AddCommand(services, endpoints, events)
 	cmd.AddCommand(newGetGatewayCommands(&f)...)
+	cmd.AddCommand(newGetLifecyclesCommand(&f))
 	return cmd
 }
 

@@ -66,6 +66,8 @@ func newRoot() *cobra.Command {
 		newUpCommand(),
 		newControlCommand(),
 		newGatewayCommand(),
+		newAgentCommand(),
+		newEtcdCommand(),
 		newSuperviseCommand(),
 		newScaleCommand(),
 		newRolloutCommand(),
@@ -74,6 +76,8 @@ func newRoot() *cobra.Command {
 		newUndrainCommand(),
 		newWarmupCommand(),
 		newWeightCommand(),
+		newApplyCommand(),
+		newDeleteCommand(),
 		newGetCommand(),
 		newExplainCommand(),
 		newLoadCommand(),
@@ -158,7 +162,7 @@ func wants(names ...string) cobra.PositionalArgs {
 		usage := cmd.CommandPath() + " " + strings.Join(names, " ")
 		switch {
 		case len(args) < len(names):
-			missing := map[string]string{"ENDPOINT": "an endpoint", "FACTOR": "a factor", "deployment/NAME": "a deployment", objectArg: "a deployment or a gateway"}[names[len(args)]]
+			missing := map[string]string{"ENDPOINT": "an endpoint", "FACTOR": "a factor", "deployment/NAME": "a deployment", objectArg: "a deployment or a gateway", lifecycleArg: "a Lifecycle"}[names[len(args)]]
 			return exitError{2, fmt.Errorf("name %s: %s", missing, usage)}
 		case len(args) > len(names):
 			return exitError{2, fmt.Errorf("%q is one too many: %s", args[len(names)], usage)}

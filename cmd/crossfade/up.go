@@ -45,6 +45,8 @@ func localTimers() timerFlags {
 type upFlags struct {
 	controlFlags
 	gatewayAdmin string
+	ownsRegistry bool // it is run here
+	stateless    bool // nothing survives a restart
 }
 
 func newUpCommand() *cobra.Command {
@@ -53,7 +55,7 @@ func newUpCommand() *cobra.Command {
 		Use:   "up -f DIR",
 		Short: "Run everything on this machine: control, gateways, and every Deployment as local processes",
 		Long: `up starts control and the replicas of gateways as processes of their own, runs each Deployment's command on
-loopback addresses with a sidecar in front of every replica, and keeps all of them running until it is stopped. Then
+loopback addresses with an agent in front of every replica, and keeps all of them running until it is stopped. Then
 everything drains before it ends. It owns the gateways' listening sockets itself, so their replicas may come and go.
 A replica that leaves here does not wait for load balancers, gives open requests the time that its IstioGateway says or
 10 s, and everything that lasts, such as WebSockets, 10 s. The exit code is 3 when a gateway had to cut something at the
@@ -73,6 +75,7 @@ end; the last line says how much.`,
 	flags.StringVar(&f.mesh, "mesh", "127.0.0.1:15001", "address for calls between services")
 	flags.BoolVar(&f.privileged, "privileged-ports", false, "serve gateway ports below 1024 as they are, not at +8000")
 	flags.BoolVar(&f.strict, "strict", true, "refuse configuration whose policies are not enforced yet; false warns of them")
+	flags.StringVar(&f.registry, "registry", "", "where replicas register: "+registryHelp+`, or "control" for none (default: an etcd of its own)`)
 	f.place.add(flags)
 	f.labels.add(flags)
 	f.logs.add(flags)
@@ -101,6 +104,7 @@ func runUp(ctx context.Context, f upFlags, stdout, stderr io.Writer) error {
 		return err
 	case err != nil: // whoever keeps state says so by itself
 		fmt.Fprintln(stderr, "nothing will survive a restart:", err)
+		f.stateless = true
 	default:
 		defer lock.Close() //nolint:errcheck // nothing was written
 	}
@@ -116,6 +120,9 @@ func runUp(ctx context.Context, f upFlags, stdout, stderr io.Writer) error {
 	}
 	defer os.RemoveAll(run) //nolint:errcheck // a directory left in the temporary directory harms nobody.
 	f.socket = filepath.Join(run, socketName)
+	if f.registry == "" {
+		f.registry, f.ownsRegistry = ownRegistry(run), true
+	}
 	link, err := feed.Dial(f.socket)
 	if err != nil {
 		return err
@@ -146,8 +153,12 @@ func supervise(ctx context.Context, f upFlags, self, run string, link *feed.Clie
 		return err
 	}
 	level, place := "--log-level="+f.logs.level.String(), "--locality="+f.place.String()
+	agents, err := f.agents(self, run)
+	if err != nil {
+		return err
+	}
 	runtime := local.Runtime{
-		Feed: link, Self: self, PathDirs: []string{filepath.Dir(self)}, Mesh: f.mesh, Env: os.Environ(), Output: stderr, Quit: localGrace, Log: log,
+		Feed: link, Agents: agents, PathDirs: []string{filepath.Dir(self)}, Mesh: f.mesh, Env: os.Environ(), Output: stderr, Quit: localGrace, Log: log,
 	}
 	control := process.Spec{Name: "control", Path: self, Stdout: stderr, Stderr: stderr, Args: []string{
 		"control", "--file", f.dir, "--socket", f.socket, "--state", f.state, "--admin", f.admin, "--mesh", f.mesh, "--gateway-address", f.address,
@@ -156,10 +167,14 @@ func supervise(ctx context.Context, f upFlags, self, run string, link *feed.Clie
 	for _, label := range f.labels.list() {
 		control.Args = append(control.Args, "--label", label)
 	}
+	if f.registry != overFeed {
+		control.Args = append(control.Args, "--registry", f.registry)
+	}
 	var group errgroup.Group
 	var cut error // what the gateways could not let end
 	instances, stopInstances := context.WithCancel(context.WithoutCancel(ctx))
 	writer, stopWriter := context.WithCancel(context.WithoutCancel(ctx))
+	registry, stopRegistry := context.WithCancel(context.WithoutCancel(ctx))
 	group.Go(func() error {
 		defer stopInstances()
 		err := front.Run(ctx)
@@ -172,13 +187,28 @@ func supervise(ctx context.Context, f upFlags, self, run string, link *feed.Clie
 		defer stopWriter()
 		return runtime.Run(instances)
 	})
-	group.Go(func() error { return keep(writer, control, log) })
+	group.Go(func() error {
+		defer stopRegistry()
+		return keep(writer, control, log)
+	})
+	if f.ownsRegistry {
+		group.Go(func() error { return keep(registry, f.ownEtcd(self, run, stderr), log) })
+	}
 	group.Go(func() error { return announce(ctx, f, link, stdout) })
 	err = group.Wait()
 	if err == nil {
 		err = farewell(stdout, cut)
 	}
 	return err
+}
+
+// agents is how the agents of replicas are run.
+func (f upFlags) agents(self, run string) (local.Agents, error) {
+	dir := filepath.Join(run, "agents")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return local.Agents{}, err
+	}
+	return local.Agents{Self: self, Dir: dir, Feed: "unix:" + f.socket, Registry: f.registry}, nil
 }
 
 // front is what runs the gateways.
@@ -198,7 +228,7 @@ func (f upFlags) front(ctx context.Context, run string, link *feed.Client, outpu
 // health is where load balancers would look.
 func (f upFlags) health() string {
 	at, err := netip.ParseAddr(f.address)
-	if err != nil || at.IsUnspecified() { // each sidecar has its own
+	if err != nil || at.IsUnspecified() { // each agent has its own
 		at = netip.Addr{}
 	}
 	return (&gatewayFlags{address: at}).healthAddress()

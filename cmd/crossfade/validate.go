@@ -149,6 +149,9 @@ func verdict(path string, d *fleet.Desired, findings []config.Finding) string {
 	if d != nil {
 		parts = append(parts, plural(len(d.Services), "service"), plural(len(d.Listeners), "listener"),
 			plural(len(d.Workloads), "deployment"))
+		if n := len(d.Lifecycles); n > 0 {
+			parts = append(parts, plural(n, "lifecycle"))
+		}
 		return fmt.Sprintf("%s: ok: %s", path, strings.Join(parts, ", "))
 	}
 	return fmt.Sprintf("%s: %s; nothing of it would be applied", path, strings.Join(parts, ", "))

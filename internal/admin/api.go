@@ -105,7 +105,7 @@ func (a *api) apiEndpoints(w http.ResponseWriter, r *http.Request) {
 // signEndpoint keeps what makes an endpoint worth showing again: not its age, not its counts, and its share only
 // to a hundredth.
 func signEndpoint(e EndpointStatus) any {
-	e.Age, e.Traffic = 0, nil
+	e.Age, e.Traffic, e.Load = 0, nil, nil
 	if e.Ramp != nil {
 		hundredth := func(f float64) float64 { return float64(int(f*100+0.5)) / 100 }
 		e.Ramp = &Ramp{Share: hundredth(e.Ramp.Share), Fraction: hundredth(e.Ramp.Fraction), Level: e.Ramp.Level, Part: hundredth(e.Ramp.Part), Reason: e.Ramp.Reason}

@@ -71,6 +71,13 @@ func clusterFacts(e EndpointStatus, c *evidence.Counts) [][2]string {
 		[2]string{"stage", e.Stage.String()},
 		[2]string{"age_s", strconv.FormatFloat(e.Age.Seconds(), 'f', 1, 64)},
 	)
+	if e.Warmup != nil {
+		facts = append(
+			facts,
+			[2]string{"warmup_window_s", strconv.FormatFloat(e.Warmup.Window.Seconds(), 'g', -1, 64)},
+			[2]string{"warmup_from", e.WarmupFrom},
+		)
+	}
 	if r := e.Ramp; r != nil {
 		four := func(f float64) string { return strconv.FormatFloat(f, 'f', 4, 64) }
 		facts = append(

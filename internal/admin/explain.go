@@ -62,7 +62,7 @@ func poolSentences(s *fleet.Service, p PoolStatus, from *fleet.Locality) []strin
 	}
 	sentences := []string{
 		fmt.Sprintf("%s: %s over %s%s.", name, p.Policy.Algorithm, plural(p.Endpoints, "endpoint"), p.Stages.among()),
-		warmupSentence(p.Policy, p.Origin),
+		warmupSentence(p),
 	}
 	sentences = append(sentences, policySentences(p, from)...)
 	if p.Traffic != nil {
@@ -165,7 +165,7 @@ func endpointSentence(e EndpointStatus, p fleet.Policy) string {
 		fmt.Fprintf(&text, ", weight %s.", e.WeightText())
 		return text.String()
 	}
-	text.WriteString(rampSentences(e, p))
+	text.WriteString(rampSentences(e, p) + e.Load.sentence())
 	return text.String()
 }
 
@@ -173,7 +173,7 @@ func endpointSentence(e EndpointStatus, p fleet.Policy) string {
 func rampSentences(e EndpointStatus, p fleet.Policy) string {
 	var text strings.Builder
 	r := e.Ramp
-	way := wayText(e, p.Warmup)
+	way := wayText(e)
 	alone := r.Reason == warmup.BypassSingle
 	switch {
 	case e.Forced():
@@ -207,11 +207,14 @@ func rampSentences(e EndpointStatus, p fleet.Policy) string {
 }
 
 // wayText says how far an endpoint is on its way up: "10.2 % of the way through 2 m". It is empty at the end.
-func wayText(e EndpointStatus, w fleet.Warmup) string {
-	if w.Window <= 0 || e.Ramp.Progress >= 1 {
+func wayText(e EndpointStatus) string {
+	if e.Warmup == nil || e.Ramp.Progress >= 1 {
 		return ""
 	}
-	text := fmt.Sprintf("%s of the way through %s", Percent(e.Ramp.Progress), Span(w.Window))
+	text := fmt.Sprintf("%s of the way through %s", Percent(e.Ramp.Progress), Span(e.Warmup.Window))
+	if e.WarmupFrom == itsOwn {
+		text += " of its own"
+	}
 	if e.Ramp.Rebased {
 		text += " (it was moved when the warm-up was changed, so that its share did not jump)"
 	}

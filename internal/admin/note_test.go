@@ -118,7 +118,7 @@ func TestPolicyTexts(t *testing.T) {
 		if got := p.WarmupText(); got != tt.curve {
 			t.Errorf("warm-up: got %q, want %q", got, tt.curve)
 		}
-		if got := warmupSentence(tt.policy, fleet.Origin{}); !strings.HasPrefix(got, tt.sentence) {
+		if got := warmupSentence(p); !strings.HasPrefix(got, tt.sentence) {
 			t.Errorf("warm-up: got %q, want %q", got, tt.sentence)
 		}
 	}
@@ -149,5 +149,22 @@ func TestEveryReasonIsExplained(t *testing.T) {
 		if reason != warmup.BypassSingle && said == string(reason) { // that one has a sentence of its own
 			t.Errorf("%q is not said in words", reason)
 		}
+	}
+}
+
+// TestWarmupTextOfOwn: what endpoints go by themselves stands where the pool has none.
+func TestWarmupTextOfOwn(t *testing.T) {
+	short := OwnWarmup{Warmup: fleet.Warmup{Window: time.Minute, Minimum: 0.1}, Endpoints: 2}
+	long := OwnWarmup{Warmup: fleet.Warmup{Window: 2 * time.Minute, Minimum: 0.1, Aggression: 0.5}, Endpoints: 1}
+	for want, own := range map[string][]OwnWarmup{
+		"off": nil, "own: 2 m from 10 %, p^2": {long}, "own: 1 m to 2 m": {short, long},
+	} {
+		if got := (PoolStatus{Own: own}).WarmupText(); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+	p := PoolStatus{Policy: fleet.Policy{Warmup: fleet.Warmup{Window: time.Minute}}, Own: []OwnWarmup{long}}
+	if got, want := p.WarmupText(), "1 m from 0 %"; got != want {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }

@@ -1,7 +1,9 @@
 package admin
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -50,13 +52,52 @@ func (p PoolStatus) AlgorithmText() string {
 	return text
 }
 
-// WarmupText says how long the pool's warm-up takes, from what share, and by what curve unless that is the straight
-// line of progress p: "2 m from 10 %, p^0.5".
-func (p PoolStatus) WarmupText() string {
-	w := p.Policy.Warmup
-	if w.Window <= 0 {
-		return "off"
+// ItsOwn is what EndpointStatus.WarmupFrom says of an endpoint that goes by its own.
+const itsOwn = "its own"
+
+// warmupFrom says whose warm-up e goes by in a pool of p, which comes from somewhere.
+func warmupFrom(p *fleet.Policy, e *fleet.Endpoint, from fleet.Origin) string {
+	if p.OwnWarmup(e) {
+		return itsOwn
 	}
+	return cmp.Or(strings.TrimSpace(from.Kind+" "+from.Name), "the policy")
+}
+
+// ownWarmups are those that endpoints go by themselves.
+func ownWarmups(p *fleet.Policy, members []*fleet.Endpoint) []OwnWarmup {
+	counts := map[fleet.Warmup]int{}
+	for _, e := range members {
+		if p.OwnWarmup(e) {
+			counts[*e.Warmup]++
+		}
+	}
+	var list []OwnWarmup
+	for w, n := range counts {
+		list = append(list, OwnWarmup{w, n})
+	}
+	slices.SortFunc(list, func(a, b OwnWarmup) int {
+		return cmp.Or(cmp.Compare(a.Warmup.Window, b.Warmup.Window), cmp.Compare(a.Warmup.Minimum, b.Warmup.Minimum), cmp.Compare(a.Warmup.Aggression, b.Warmup.Aggression))
+	})
+	return list
+}
+
+// WarmupText says how long the pool's warm-up takes, from what share, and by what curve unless that is the straight
+// line of progress p: "2 m from 10 %, p^0.5". Where endpoints go by their own it says so: "own: 2 m from 10 %, p^2".
+func (p PoolStatus) WarmupText() string {
+	if p.Policy.Warmup.Window > 0 {
+		return curveText(p.Policy.Warmup)
+	}
+	switch n := len(p.Own); n {
+	case 0:
+		return "off"
+	case 1:
+		return "own: " + curveText(p.Own[0].Warmup)
+	default:
+		return fmt.Sprintf("own: %s to %s", Span(p.Own[0].Warmup.Window), Span(p.Own[n-1].Warmup.Window))
+	}
+}
+
+func curveText(w fleet.Warmup) string {
 	text := Span(w.Window) + " from " + Percent(w.Minimum)
 	if bent(w) {
 		text += fmt.Sprintf(", p^%.3g", 1/w.Aggression)
@@ -67,8 +108,11 @@ func (p PoolStatus) WarmupText() string {
 // bent says whether a warm-up's curve is another than the straight line.
 func bent(w fleet.Warmup) bool { return w.Aggression > 0 && w.Aggression != 1 }
 
-func warmupSentence(p fleet.Policy, from fleet.Origin) string {
-	w, where := p.Warmup, originText(from)
+func warmupSentence(p PoolStatus) string {
+	w, where := p.Policy.Warmup, originText(p.Origin)
+	if w.Window <= 0 && len(p.Own) > 0 {
+		return ownSentence(p, where)
+	}
 	if w.Window <= 0 {
 		return "Warm-up is off: a new endpoint gets its full share at once" + where + "."
 	}
@@ -85,6 +129,19 @@ func warmupSentence(p fleet.Policy, from fleet.Origin) string {
 		return fmt.Sprintf("Warm-up takes %s, from 100 %%: it makes no difference%s.", Span(w.Window), where)
 	}
 	return fmt.Sprintf("Warm-up takes %s: %s for the first %s, then %s to 100 %%%s.", Span(w.Window), Percent(w.Minimum), Span(flat), line, where)
+}
+
+// ownSentence says by what endpoints warm up in a pool that has no warm-up.
+func ownSentence(p PoolStatus, where string) string {
+	var parts []string
+	for _, own := range p.Own {
+		takes := "take"
+		if own.Endpoints == 1 {
+			takes = "takes"
+		}
+		parts = append(parts, fmt.Sprintf("%s of %d %s %s", Count(own.Endpoints), p.Endpoints, takes, curveText(own.Warmup)))
+	}
+	return fmt.Sprintf("The pool has no warm-up%s: endpoints go by their own; %s.", where, strings.Join(parts, ", "))
 }
 
 // HTTPText says what the pool's endpoints are spoken to in: "HTTP/1.1", "HTTP/2 over TLS", "same", which is that of

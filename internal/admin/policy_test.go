@@ -131,6 +131,29 @@ func TestEveryPolicyIsSaid(t *testing.T) {
 			"/api/v1/explain":   "stock-1 (127.1.0.1:80) is Starting: it was in service before; it does not pass its checks. It gets nothing.",
 			"/api/v1/endpoints": `"reason": "not-ready"`,
 		}},
+		"own warm-up": {fleet.Policy{}, func(s *fleet.Service) {
+			s.Endpoints[0].Age, s.Endpoints[0].Stage = 30*time.Second, fleet.Warming
+			s.Endpoints[0].Warmup = &fleet.Warmup{Window: 2 * time.Minute, Minimum: 0.1, Aggression: 0.5}
+		}, map[string]string{
+			"/api/v1/explain":   "stock-1 (127.1.0.1:80) is Warming: 30 s old, 25 % of the way through 2 m of its own. Its share is 10 %",
+			"/api/v1/endpoints": `"warmup_from": "its own"`,
+			"/api/v1/services":  `"endpoints": 1`,
+			"/clusters":         "127.1.0.1:80::warmup_window_s::120\noutbound|80||stock::127.1.0.1:80::warmup_from::its own\n",
+		}},
+		"own warm-ups": {fleet.Policy{}, func(s *fleet.Service) {
+			s.Endpoints[0].Warmup = &fleet.Warmup{Window: 2 * time.Minute, Minimum: 0.1, Aggression: 0.5}
+			s.Endpoints[1].Warmup = &fleet.Warmup{Window: time.Minute, Minimum: 0.2}
+			s.Endpoints[2].Warmup = &fleet.Warmup{Window: time.Minute, Minimum: 0.2}
+		}, map[string]string{
+			"/api/v1/explain": "The pool has no warm-up (by default): endpoints go by their own; 2 of 3 take 1 m from 20 %, 1 of 3 takes 2 m from 10 %, p^2.",
+		}},
+		"own warm-up beside the policy's": {slow, func(s *fleet.Service) {
+			s.Endpoints[0].Age, s.Endpoints[0].Stage = 30*time.Second, fleet.Warming
+			s.Endpoints[0].Warmup = &fleet.Warmup{Window: 2 * time.Minute, Minimum: 0.1, Aggression: 0.5}
+		}, map[string]string{
+			"/api/v1/explain":   "30 s old, 50 % of the way through 1 m. Its share is 50.5 %",
+			"/api/v1/endpoints": `"warmup_from": "the policy"`,
+		}},
 		"keys": {ring(fleet.Hash{Header: "x-user"}), nil, map[string]string{
 			"/api/v1/explain":   "Since it joined it got 0: as many as its keys brought, and few keys are uneven.",
 			"/api/v1/endpoints": `"keyed": true`,

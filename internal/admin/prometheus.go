@@ -43,10 +43,11 @@ type collector struct {
 
 	service, endpoint, listener, streams places
 	ramp                                 []*prometheus.Desc // in the order of rampTable
-	stage, weight, age, reason           *prometheus.Desc
+	stage, weight, age, reason, load     *prometheus.Desc
 	group                                *prometheus.Desc
 	ready, snapshot, viewAge             *prometheus.Desc
 	config, build                        *prometheus.Desc
+	agentEvents                          *prometheus.Desc
 	leave                                leaveMetrics
 }
 
@@ -86,6 +87,7 @@ func newCollector(a *api) *collector {
 		stage:    desc("endpoint_stage_info", "The endpoint's stage, as a label; always 1.", append(slices.Clone(ofEndpoint), "stage")...),
 		weight:   desc("endpoint_weight", "Full, steady-state weight of the endpoint: what configuration says, times what people multiply it by.", ofEndpoint...),
 		age:      desc("endpoint_age_seconds", "Time since the endpoint was first offered to requests.", ofEndpoint...),
+		load:     desc("endpoint_load", "What the endpoint says of its own load: a part of what it has, or per second.", append(slices.Clone(ofEndpoint), "metric")...),
 		reason:   desc("endpoint_reason_info", "Why the endpoint's share is what it is, as a label; always 1, absent for an ordinary full share.", append(slices.Clone(ofEndpoint), "reason")...),
 		group:    desc("service_group_ratio", "Part of the pool's requests that the endpoints of one group get: those that are equally near, or in one place.", append(slices.Clone(ofService), "level")...),
 		ready:    desc("ready", "1 when the program is ready to serve."),
@@ -93,7 +95,10 @@ func newCollector(a *api) *collector {
 		viewAge:  desc("view_age_seconds", "Time since the snapshot in force was taken."),
 		config:   desc("config_info", "Digest of the configuration in force, as a label; always 1.", "digest"),
 		leave:    newLeaveMetrics(desc),
-		build:    desc("build_info", "Version of the program, as a label; always 1.", "program", "version"),
+
+		agentEvents: desc("agent_events_total", "Events that agents told control, by kind: instance.died, registration.completed, …", "kind"),
+
+		build: desc("build_info", "Version of the program, as a label; always 1.", "program", "version"),
 	}
 	for _, f := range rampTable {
 		c.ramp = append(c.ramp, desc("endpoint_"+f.name, f.help, ofEndpoint...))
@@ -141,6 +146,9 @@ func (c *collector) Collect(metrics chan<- prometheus.Metric) {
 		send(out, c.streams, streamsTable, world.Streams)
 	}
 	c.leave.collect(out, &world)
+	for kind, n := range world.AgentEvents {
+		out.number(c.agentEvents, prometheus.CounterValue, float64(n), kind)
+	}
 	for name, d := range world.Listeners {
 		send(out, c.listener, listenerTable, d, name)
 		counts := d.Requests.Counts()
@@ -174,6 +182,7 @@ func (c *collector) pool(out exposition, world World, p Pool, now time.Time) {
 			if p.Endpoints != nil {
 				send(out, c.endpoint, trafficTable, &at.Counts, labels...)
 				out.answers(c.endpoint, &at.Counts, false, labels...)
+				out.load(c.load, &at.Counts, labels...)
 			}
 		}
 		if at.Share != nil {

@@ -215,3 +215,14 @@ func TestMetricNamesFollowTheRules(t *testing.T) {
 		}
 	})
 }
+
+// What agents told control is counted by kind.
+func TestAgentEventsAreCounted(t *testing.T) {
+	world := func() World { return World{AgentEvents: map[string]uint64{"instance.died": 2, "probe.passed": 5}} }
+	families := scrape(t, Handler(Config{World: world, Program: "control"}), expfmt.NewFormat(expfmt.TypeTextPlain))
+	for kind, want := range map[string]float64{"instance.died": 2, "probe.passed": 5} {
+		if got := find(t, families, "crossfade_agent_events_total", "kind="+kind).GetCounter().GetValue(); got != want {
+			t.Errorf("%s: %v, want %v", kind, got, want)
+		}
+	}
+}

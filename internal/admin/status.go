@@ -47,7 +47,14 @@ type PoolStatus struct {
 	Stages    Stages            `json:"stages"`
 	Groups    []GroupStatus     `json:"groups,omitempty"`  // the nearest first; absent where it makes no difference where endpoints are
 	Traffic   *TrafficStatus    `json:"traffic,omitempty"` // absent where the program carries none
+	Own       []OwnWarmup       `json:"own,omitempty"`     // warm-ups that endpoints have themselves and that are in force, the shortest first; absent where Policy has one
 	Origin    fleet.Origin      `json:"origin,omitzero"`   // the DestinationRule; absent when defaults apply
+}
+
+// An OwnWarmup is a warm-up that so many endpoints of a pool have themselves.
+type OwnWarmup struct {
+	Warmup    fleet.Warmup `json:"warmup"`
+	Endpoints int          `json:"endpoints"`
 }
 
 // A GroupStatus is the part of a pool whose endpoints are equally near, or that requests are distributed to.
@@ -96,15 +103,18 @@ type EndpointStatus struct {
 	Labels      map[string]string `json:"labels,omitempty"`
 	Locality    fleet.Locality    `json:"locality,omitzero"`
 	Stage       fleet.Stage       `json:"stage"`
-	Age         time.Duration     `json:"age_ns"`           // since it was first offered to requests
-	Weight      uint32            `json:"weight"`           // full, steady-state weight, as configured
-	Factor      *float64          `json:"factor,omitempty"` // what people multiply it by; absent is 1
-	Paused      bool              `json:"paused,omitempty"` // somebody has paused its warm-up
+	Age         time.Duration     `json:"age_ns"`                // since it was first offered to requests
+	Weight      uint32            `json:"weight"`                // full, steady-state weight, as configured
+	Factor      *float64          `json:"factor,omitempty"`      // what people multiply it by; absent is 1
+	Warmup      *fleet.Warmup     `json:"warmup,omitempty"`      // that is in force; absent when it is off
+	WarmupFrom  string            `json:"warmup_from,omitempty"` // whose it is: "DestinationRule default/reviews", "its own"
+	Paused      bool              `json:"paused,omitempty"`      // somebody has paused its warm-up
 	Ejected     bool              `json:"ejected,omitempty"`
 	EjectedFor  string            `json:"ejected_for,omitempty"`
 	Ramp        *Ramp             `json:"ramp,omitempty"`    // absent where the program does not balance
 	Note        string            `json:"note,omitempty"`    // in words: since when and why it is not ready, or who moved it on its warm-up
 	Traffic     *TrafficStatus    `json:"traffic,omitempty"` // absent where the program carries none
+	Load        *LoadStatus       `json:"load,omitempty"`    // absent where it says nothing of it
 	Removed     bool              `json:"removed,omitempty"` // while watching: it is no more
 }
 
@@ -180,6 +190,7 @@ func (p Pool) status() PoolStatus {
 		Subset: p.Pool.Subset, Labels: p.Pool.Labels, Policy: p.Pool.Policy, Endpoints: len(members),
 		Groups: p.groups(), Traffic: trafficStatus(p.Traffic), Origin: p.Pool.Origin,
 	}
+	s.Own = ownWarmups(&p.Pool.Policy, members)
 	for _, e := range members {
 		switch e.Stage {
 		case fleet.Starting:
@@ -246,7 +257,7 @@ func (w World) endpoints(name, subset string, now time.Time) []EndpointStatus {
 func (w World) endpointsOf(p Pool, now time.Time) []EndpointStatus {
 	shares := p.shares()
 	members, places := p.members(), p.places()
-	policy := p.Pool.Policy
+	policy := &p.Pool.Policy
 	list := make([]EndpointStatus, len(members))
 	for i, e := range members {
 		mark, at := w.Overlay[e.Incarnation], places[e]
@@ -255,13 +266,18 @@ func (w World) endpointsOf(p Pool, now time.Time) []EndpointStatus {
 			Incarnation: e.Incarnation, Labels: e.Labels, Locality: e.Locality, Stage: e.Stage,
 			Age: w.View.Age(e, now), Weight: e.Weight, Factor: e.Factor, Paused: at.Paused, Ejected: mark.Ejected,
 			Note: w.note(e, at), Ramp: ramp(shares[e.Incarnation]), Traffic: trafficStatus(p.Endpoints[e.Incarnation]),
+			Load: loadStatus(p.Endpoints[e.Incarnation], now),
 		}
 		if mark.Ejected {
 			list[i].EjectedFor = mark.Reason
 		}
+		current := policy.WarmupOf(e)
+		if current.Window > 0 {
+			list[i].Warmup, list[i].WarmupFrom = &current, warmupFrom(policy, e, p.Pool.Origin)
+		}
 		if r := list[i].Ramp; r != nil {
-			r.Keyed = keyText(policy) != ""
-			r.advance(policy.Warmup, at, mark, list[i].Age, now)
+			r.Keyed = keyText(*policy) != ""
+			r.advance(current, at, mark, list[i].Age, now)
 		}
 	}
 	return list

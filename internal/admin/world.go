@@ -26,6 +26,7 @@ type World struct {
 	Streams     *http2.Stats                    // of all clients' connections of HTTP/2; nil where the program serves none
 	Drain       *drain.Report                   // what its leave has come to, Serving while it stays; nil where the program serves nobody
 	Conns       int                             // clients' connections that are open
+	AgentEvents map[string]uint64               // what agents told this program, by kind; nil where they tell it nothing
 	Leaves      *Leaves                         // of the data planes that this program runs; nil where it runs none
 	Locality    fleet.Locality                  // where this program stands
 	Ready       bool

@@ -4,8 +4,7 @@
 // every endpoint's position over, so that no change of membership resets anyone. [Balancer.Pick] is then a
 // few loads: no lock, no allocation, no log line.
 //
-// While [Balancer.Warming] holds, shares grow, and the balancer is to be compiled again every
-// [warmup.Tick] of the pool's policy.
+// While [Balancer.Warming] holds, shares grow, and the balancer is to be compiled again every [Balancer.Tick].
 package balancer
 
 import (
@@ -49,6 +48,7 @@ type Balancer struct {
 	probes    *probes // nil while nobody warms
 	pace      *pace
 	policy    fleet.Policy
+	warmup    fleet.Warmup // by which the pool goes; see warmup.Pace
 	view      fleet.View
 	warming   bool
 }
@@ -77,6 +77,9 @@ func (b *Balancer) Endpoints() []*fleet.Endpoint { return b.endpoints }
 // Warming says whether time alone lets anybody's share grow, so that the balancer must be compiled again at the
 // next tick. One whose warm-up is paused does not count.
 func (b *Balancer) Warming() bool { return b.warming }
+
+// Tick returns how soon the balancer must be compiled again while it is warming.
+func (b *Balancer) Tick() time.Duration { return warmup.Tick(b.warmup) }
 
 // Groups says how the pool's requests fall to the groups that its locality policy makes of it, the nearest first;
 // without one there is one group. The caller must not change it.

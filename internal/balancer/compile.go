@@ -59,7 +59,8 @@ func Compile(prev *Balancer, in Input, now time.Time) *Balancer {
 
 // Decide asks the warm-up what every member gets.
 func (b *Balancer) decide(in *Input, now time.Time) {
-	middle := now.Add(warmup.Tick(b.policy.Warmup) / 2)
+	b.warmup = warmup.Pace(in.View, in.Service, in.Pool, in.Overlay, now)
+	middle := now.Add(warmup.Tick(b.warmup) / 2)
 	d := warmup.Decide(in.View, in.Service, in.Pool, in.Overlay, in.Near, middle)
 	b.groups = d.Groups
 	sums := make([]float64, len(d.Groups))

@@ -74,7 +74,8 @@ func (p *probes) overdue(q probe, c *cell, at int64) bool {
 	return d <= at && c.lastServed() <= d-p.period
 }
 
-// ProbeInterval is the longest that an endpoint waits for a request from anyone.
+// ProbeInterval is the longest that an endpoint waits for a request from anyone. Where endpoints have windows of their
+// own, the shortest counts for all: there is one period.
 func probeInterval(window time.Duration) time.Duration { return max(3*time.Second, window/10) }
 
 // ScheduleProbes lays down the deadlines of those who warm up.
@@ -84,7 +85,7 @@ func (b *Balancer) scheduleProbes(prev *Balancer, from []int, in *Input, now tim
 		b.pace.natural.Store(spacing)
 	}
 	gateways := max(1, len(in.View.Gateways))
-	interval := probeInterval(b.policy.Warmup.Window)
+	interval := probeInterval(b.warmup.Window)
 	p := &probes{period: saturate(float64(gateways) * float64(interval))}
 	at := b.pace.since(now)
 	for i := range b.members {

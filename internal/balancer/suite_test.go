@@ -91,16 +91,20 @@ func newPlan(t *rapid.T, algorithm fleet.Algorithm) *plan {
 
 func planPolicy(t *rapid.T, algorithm fleet.Algorithm) fleet.Policy {
 	return fleet.Policy{
-		Algorithm: algorithm,
-		Warmup: fleet.Warmup{
-			Window:     rapid.SampledFrom([]time.Duration{0, time.Second, 10 * time.Second, 40 * time.Second}).Draw(t, "window"),
-			Minimum:    rapid.SampledFrom([]float64{0, 0.01, 0.1, 0.5}).Draw(t, "minimum"),
-			Aggression: rapid.SampledFrom([]float64{0, 0.5, 2}).Draw(t, "aggression"),
-		},
+		Algorithm:   algorithm,
+		Warmup:      planWarmup(t),
 		ShiftBudget: rapid.SampledFrom([]float64{0, 1.3}).Draw(t, "lambda"),
 		Panic:       rapid.SampledFrom([]float64{0, 0, 0.5}).Draw(t, "panic"),
 		Hash:        &fleet.Hash{TableSize: 101},
 		Locality:    rapid.SampledFrom(localityPolicies).Draw(t, "locality"),
+	}
+}
+
+func planWarmup(t *rapid.T) fleet.Warmup {
+	return fleet.Warmup{
+		Window:     rapid.SampledFrom([]time.Duration{0, time.Second, 10 * time.Second, 40 * time.Second}).Draw(t, "window"),
+		Minimum:    rapid.SampledFrom([]float64{0, 0.01, 0.1, 0.5}).Draw(t, "minimum"),
+		Aggression: rapid.SampledFrom([]float64{0, 0.5, 2}).Draw(t, "aggression"),
 	}
 }
 
@@ -180,6 +184,7 @@ func (p *plan) happen() {
 	events := map[string]func(){
 		"join":      func() { p.Join(p.fresh()) },
 		"join warm": func() { p.JoinWarm(p.fresh()) },
+		"join by":   func() { p.JoinBy(p.fresh(), planWarmup(p.t)) },
 		"leave":     func() { p.forget(name); delete(p.weight, name); p.Leave(name) },
 		"drain":     func() { p.draining[name] = true; p.Drain(name) },
 		"hide":      func() { p.hidden[name] = true; p.forgetCounts(name); p.Hide(name) },

@@ -211,11 +211,16 @@ func (b *builder) headerValue(o *object, path, text string) string {
 // others read requests that were never sent.
 var framingTable = []string{"connection", "content-length", "host", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"}
 
+// houseTable are headers in which our own programs tell each other of themselves.
+var houseTable = []string{"crossfade-drain", "crossfade-gateway", "crossfade-refused"}
+
 func (b *builder) headerName(o *object, path, text string) (string, bool) {
 	name := strings.ToLower(text)
 	switch {
 	case slices.Contains(framingTable, name):
 		b.report(o, Invalid, path, "%s belongs to the connection, not to the request; it cannot be changed here", name)
+	case slices.Contains(houseTable, name):
+		b.report(o, Invalid, path, "is between programs of crossfade; remove it")
 	case strings.HasPrefix(name, ":"):
 		b.report(o, Invalid, path, "%q is no header; use rewrite for the path and the authority", clip(text))
 	case !isToken(name):

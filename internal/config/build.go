@@ -42,20 +42,35 @@ type builder struct {
 	deployed   []*object // that the workloads come from
 	instances  []fleet.Instance
 	serving    *gatewayGroup // the IstioGateway; nil where there is none
+	lifecycles []fleet.Lifecycle
+	lived      []*object // that the lifecycles come from
+	lives      lifeIndex
+	agents     []*Agent
+
+	requests map[string]*requestFile // warm-up requests, by file
+	absent   map[string]error        // files that were named and could not be read
+	stored   bool                    // what is read lies in a store, not in a file
 }
 
-// build puts the objects of all files together. Their order does not matter.
-func build(objects []*object, o Options) (*fleet.Desired, []Finding) {
+func newBuilder(o Options) *builder {
 	if o.Labels == nil {
 		o.Labels = DefaultLabels()
 	}
-	b := &builder{
+	return &builder{
 		options: o, hosts: map[string]*host{}, named: map[string]*host{}, gateways: map[string]*gateway{},
-		delegates: map[string]*virtual{}, regexes: map[string]fault{}, groups: map[string]*group{},
+		delegates: map[string]*virtual{}, regexes: map[string]fault{}, groups: map[string]*group{}, requests: map[string]*requestFile{},
 	}
+}
+
+// build puts the objects of all files together. Their order does not matter. Absent are files that objects name, and why
+// they could not be read.
+func build(objects []*object, absent map[string]error, o Options) (*fleet.Desired, []Finding) {
+	b := newBuilder(o)
+	b.absent = absent
 	objects = b.unique(objects)
 	b.namespaces = namespacesOf(objects)
 	b.addGatewayGroup(objects)
+	b.addRequestFiles(objects)
 	for _, obj := range objects {
 		b.declare(obj)
 	}
@@ -68,6 +83,10 @@ func build(objects []*object, o Options) (*fleet.Desired, []Finding) {
 	b.addMeshListener()
 	b.checkSelectors()
 	b.checkRefusals()
+	b.checkLifecycles()
+	b.checkEnabled()
+	b.checkRequestFiles()
+	b.warmInstances()
 	d := b.desired()
 	b.checkRollouts(d.Services)
 	b.selfCheck(d)
@@ -107,7 +126,7 @@ func (b *builder) unique(objects []*object) []*object {
 			cmp.Compare(x.start.line, y.start.line),
 		)
 	})
-	return slices.CompactFunc(objects, func(first, second *object) bool {
+	return slices.CompactFunc(objects, func(second, first *object) bool {
 		if first.id() != second.id() {
 			return false
 		}
@@ -156,7 +175,12 @@ func (b *builder) declare(o *object) {
 		b.addEndpoints(o, body)
 	case *apps.Deployment:
 		b.addWorkload(o, &body.Spec)
-	default: // the IstioGateway is in already; of Namespace and ServiceAccount their tables say why nothing comes of them
+	case *lifecycle:
+		b.addLifecycle(o, &body.Spec)
+	case *agent:
+		b.agents = append(b.agents, b.agent(o, &body.Spec))
+		b.warn(o, "kind", "nothing here starts it: it is for crossfade agent --config")
+	default: // the WarmupRequests are in already, and so is the IstioGateway; of Namespace and ServiceAccount their tables say why nothing comes of them
 	}
 }
 
@@ -194,7 +218,7 @@ func (b *builder) checkAnnotations(o *object) {
 
 // desired puts everything in its order.
 func (b *builder) desired() *fleet.Desired {
-	d := &fleet.Desired{Listeners: b.listeners, Workloads: b.workloads, Instances: b.instances}
+	d := &fleet.Desired{Listeners: b.listeners, Workloads: b.workloads, Instances: b.instances, Lifecycles: b.lifecycles}
 	for _, h := range b.hosts {
 		d.Services = append(d.Services, h.services...)
 	}
@@ -208,7 +232,9 @@ func (b *builder) desired() *fleet.Desired {
 		Workloads []fleet.Workload
 		Instances []fleet.Instance
 		Groups    []fleet.GatewayGroup `json:",omitempty"` // so that the digest of what has none stays what it was
-	}{d.Services, d.Listeners, d.Workloads, d.Instances, d.Groups})
+
+		Lifecycles []fleet.Lifecycle `json:",omitempty"` // likewise
+	}{d.Services, d.Listeners, d.Workloads, d.Instances, d.Groups, d.Lifecycles})
 	return d
 }
 

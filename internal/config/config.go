@@ -15,6 +15,7 @@ type Options struct {
 	PortOffset  uint32            // added to gateway ports below 1024: 8000, or 0 when they may be bound
 	Address     string            // where gateway listeners bind; empty means 0.0.0.0, every address
 	MeshAddress string            // where the mesh listener binds: "127.0.0.1:15001"; empty makes none
+	Registry    bool              // instances come from a registry, too: that none is known here is no finding
 	Lenient     bool              // what is not enforced yet (Unenforced) is a warning, not an error
 }
 

@@ -157,7 +157,7 @@ func (e effect) compare(t *testing.T, before, after any) {
 // TestEffectsAreComplete fails when a field is applied and no effect above shows it.
 func TestEffectsAreComplete(t *testing.T) {
 	shown := map[string]bool{}
-	for _, e := range slices.Concat(effects, routingEffects, gatewayEffects, tlsEffects, balancingEffects(), clientTLSEffects(""), probeEffects()) {
+	for _, e := range slices.Concat(effects, routingEffects, gatewayEffects, tlsEffects, balancingEffects(), clientTLSEffects(""), probeEffects(), lifeEffects()) {
 		shown[e.field] = true
 	}
 	common := map[string]bool{}

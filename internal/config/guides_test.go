@@ -65,3 +65,27 @@ func examples(t *testing.T, file string) []File {
 	}
 	return list
 }
+
+// TestAgentsInGuidesLoad loads every agent's file that a guide shows.
+func TestAgentsInGuidesLoad(t *testing.T) {
+	found := 0
+	for _, page := range glob(t, "../../docs/guides/*.md") {
+		data, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		blocks := strings.Split(string(data), "\n```yaml agent\n")
+		for _, block := range blocks[1:] {
+			example, _, _ := strings.Cut(block, "\n```\n")
+			file := filepath.Join(t.TempDir(), "agent.yaml")
+			write(t, file, example)
+			if a, findings := LoadAgent(file); a == nil || len(findings) > 0 {
+				t.Errorf("%s:\n%s", page, text(findings))
+			}
+			found++
+		}
+	}
+	if found == 0 {
+		t.Error("no guide shows an agent's file")
+	}
+}

@@ -34,7 +34,10 @@ func hostile() map[string]string {
 			list("            r%d/z/s: 1\n") + list("        - {from: r%[1]d/z/s, to: {r%[1]d: 100}}\n"),
 		"headers": virtual("a", "  hosts: [a.com]\n", "  - directResponse: {status: 200}\n    headers:\n      response:\n        set:\n"+list("          h%d: x\n")),
 		"faults":  virtual("a", "  hosts: [a.com]\n", list("  - {unknown%d: x}\n")),
-		"ports":   "apiVersion: v1\nkind: Service\nmetadata: {name: s}\nspec:\n  ports:\n" + list("  - {name: p%[1]d, port: %[1]d}\n"),
+		"lives": list("---\n{apiVersion: crossfade.dev/v1alpha1, kind: Lifecycle, metadata: {name: l%[1]d}, spec: {selector: {matchLabels: {a: v%[1]d}}}}\n") +
+			list("---\n{apiVersion: networking.istio.io/v1, kind: WorkloadEntry, metadata: {name: w%[1]d}, spec: {address: 10.0.0.1, labels: {a: v%[1]d}}}\n") +
+			list("---\n{apiVersion: v1, kind: Service, metadata: {name: s%[1]d}, spec: {selector: {a: v%[1]d}, ports: [{port: 80}]}}\n"),
+		"ports": "apiVersion: v1\nkind: Service\nmetadata: {name: s}\nspec:\n  ports:\n" + list("  - {name: p%[1]d, port: %[1]d}\n"),
 	}
 }
 

@@ -56,6 +56,9 @@ func Kinds() []Kind {
 		istioKind[networking.WorkloadEntry]("WorkloadEntry", workloadEntryTable),
 		istioKind[networking.WorkloadGroup]("WorkloadGroup", workloadGroupTable),
 		istioGatewayKind(),
+		kubernetesKind[lifecycle]("Lifecycle", ownVersion, lifecycleTable),
+		kubernetesKind[warmupFile](requestsKind, ownVersion, warmupFileTable),
+		kubernetesKind[agent]("Agent", ownVersion, agentTable),
 		kubernetesKind[core.Service]("Service", "v1", serviceTable),
 		kubernetesKind[discovery.EndpointSlice]("EndpointSlice", "discovery.k8s.io/v1", endpointSliceTable),
 		kubernetesKind[core.Endpoints]("Endpoints", "v1", endpointsTable), //nolint:staticcheck // older clusters still write them

@@ -3,6 +3,8 @@ package config
 import (
 	"crypto/sha256"
 	"os"
+	"path/filepath"
+	"slices"
 	"time"
 
 	"crossfade.dev/internal/fleet"
@@ -18,8 +20,9 @@ type loader struct {
 	reader  *reader
 	known   map[string]*parsedFile // by name, from earlier looks
 
-	files    []*parsedFile // of the latest look, in order
-	findings []Finding     // that came up when the files were read
+	files    []*parsedFile    // of the latest look, in order
+	findings []Finding        // that came up when the files were read
+	absent   map[string]error // files that objects name, and that could not be read
 
 	reads, parses int // files that were read and parsed so far
 }
@@ -50,9 +53,35 @@ func (l *loader) look(dir string) {
 		}
 		l.add(f)
 	}
+	l.lookBeside()
 	clear(l.known)
 	for _, f := range l.files {
 		l.known[f.name] = f
+	}
+}
+
+// lookBeside reads the files that objects name and that are not among those that were read.
+func (l *loader) lookBeside() {
+	l.absent = map[string]error{}
+	read := map[string]bool{}
+	for _, f := range l.files {
+		read[filepath.Clean(f.name)] = true
+	}
+	for _, f := range slices.Clone(l.files) {
+		for _, o := range f.objects {
+			name := o.namedFile()
+			if name == "" || read[name] {
+				continue
+			}
+			read[name] = true
+			beside, err := l.file(name)
+			if err != nil {
+				l.absent[name] = faultOf(err)
+				continue
+			}
+			beside.objects = slices.DeleteFunc(slices.Clone(beside.objects), func(o *object) bool { return o.kind != requestsKind })
+			l.add(beside)
+		}
 	}
 }
 
@@ -121,7 +150,7 @@ func (l *loader) build() (*fleet.Desired, []Finding) {
 		objects = append(objects, f.objects...)
 		findings = append(findings, f.findings...)
 	}
-	desired, faults := build(objects, l.options)
+	desired, faults := build(objects, l.absent, l.options)
 	findings = tidy(append(findings, faults...))
 	if HasErrors(findings) {
 		return nil, findings

@@ -152,7 +152,7 @@ func (b *builder) checkProbed(h *host, s *fleet.Service, w *fleet.Workload, targ
 func (b *builder) checkProbePort(o *object, path string, number uint32, w *fleet.Workload) {
 	for _, kind := range []string{".httpGet", ".tcpSocket", ".grpc"} {
 		there := func(p fleet.ContainerPort) bool { return p.Number == number }
-		if o.has(path+kind+".port") && number != 0 && len(w.Ports) > 0 && !slices.ContainsFunc(w.Ports, there) {
+		if o.has(path+kind+".port") && number != 0 && number != readinessPort && len(w.Ports) > 0 && !slices.ContainsFunc(w.Ports, there) {
 			b.warn(o, path+kind+".port", "no containerPort is %d; mend the number, or add the port to the container's", number)
 		}
 	}

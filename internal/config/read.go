@@ -76,8 +76,13 @@ func readFile(name string) ([]byte, error) {
 }
 
 func unreadable(name string, err error) Finding {
-	if p, ok := errors.AsType[*fs.PathError](err); ok { // the finding names the file already
-		err = p.Err
+	return Finding{File: name, Rule: Unreadable, Message: "cannot be read: " + faultOf(err).Error()}
+}
+
+// faultOf is what went wrong with a file, for messages that name the file already.
+func faultOf(err error) error {
+	if p, ok := errors.AsType[*fs.PathError](err); ok {
+		return p.Err
 	}
-	return Finding{File: name, Rule: Unreadable, Message: "cannot be read: " + err.Error()}
+	return err
 }

@@ -12,7 +12,7 @@ import (
 func (b *builder) checkRollouts(services []fleet.Service) {
 	for i := range b.workloads {
 		w := &b.workloads[i]
-		window, service := w.Unawaited(services)
+		window, service := w.Unawaited(services, b.lifecycles)
 		if window == 0 || w.Replicas == 0 {
 			continue
 		}

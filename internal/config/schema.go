@@ -177,6 +177,9 @@ func (c *shapes) goType(t reflect.Type) *shape {
 	if t == reflect.TypeFor[intstr.IntOrString]() {
 		return &shape{is: intOrStringShape}
 	}
+	if own, ok := reflect.TypeAssert[shaped](reflect.Zero(t)); ok {
+		return own.shape()
+	}
 	if reflect.PointerTo(t).Implements(reflect.TypeFor[json.Unmarshaler]()) {
 		return &shape{is: anyShape}
 	}

@@ -74,7 +74,7 @@ var deploymentTable = []Decision{
 	{Field: template + "ports[].containerPort"},
 	{Field: template + "ports[].protocol", Values: []string{"TCP"}},
 	{Field: probe + "httpGet.path"},
-	{Field: probe + "httpGet.port"},
+	{Field: probe + "httpGet.port", Note: "55199 with path /readiness or /health is the agent's own, which is ready when the instance is registered: the application is then asked on its first port"},
 	{Field: probe + "httpGet.scheme", Values: []string{"HTTP"}},
 	{Field: probe + "tcpSocket.port"},
 	{Field: probe + "grpc.port"},

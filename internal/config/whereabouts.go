@@ -28,6 +28,7 @@ func (b *builder) checkLabels(o *object, path string, labels map[string]string) 
 			b.report(o, UnknownField, field, "unknown label%s", didYouMean(name, []string{fleet.WarmupLabel}))
 		}
 	}
+	b.checkLossless(o, path, labels)
 	var wrong *fleet.LabelError
 	if _, err := fleet.LocalityOf(labels); errors.As(err, &wrong) {
 		b.report(o, Invalid, path+"["+wrong.Label+"]", "%s", wrong.Message)
@@ -46,20 +47,25 @@ func localityOf(locality string, labels map[string]string) fleet.Locality {
 // labelHomeTable says where the labels of instances stand, by kind.
 var labelHomeTable = map[string]string{
 	"Deployment": "spec.template.metadata.labels", "WorkloadEntry": "spec.labels",
-	"WorkloadGroup": "spec.metadata.labels", "ServiceEntry": "spec.endpoints[].labels",
+	"WorkloadGroup": "spec.metadata.labels", "ServiceEntry": "spec.endpoints[].labels", "Agent": "spec.labels",
 }
 
-// checkOwnLabels names a label of instances that stands on an object of configuration.
+// checkOwnLabels names labels of instances that stand on an object of configuration.
 func (b *builder) checkOwnLabels(o *object) {
-	field := "metadata.labels[" + fleet.WarmupLabel + "]"
-	if o.kind == "Pod" || !o.has(field) {
+	if o.kind == "Pod" {
 		return
 	}
-	if home := labelHomeTable[o.kind]; home != "" {
-		b.report(o, Invalid, field, "is a label of instances; move it to %s", home)
-		return
+	for _, label := range append(fleet.LosslessLabels(), fleet.WarmupLabel) {
+		field := "metadata.labels[" + label + "]"
+		if !o.has(field) {
+			continue
+		}
+		if home := labelHomeTable[o.kind]; home != "" {
+			b.report(o, Invalid, field, "is a label of instances; move it to %s", home)
+			continue
+		}
+		b.report(o, Invalid, field, "is a label of instances; move it to those of a Deployment's template or a WorkloadEntry")
 	}
-	b.report(o, Invalid, field, "is a label of instances; move it to those of a Deployment's template or a WorkloadEntry")
 }
 
 // checkPlaces holds the places that a service's rule sends to against those where its endpoints are.

@@ -142,7 +142,7 @@ func (b *builder) container(o *object, path string, c *core.Container, w *fleet.
 	b.ports(o, path, c, w)
 	b.environment(o, path, c, w)
 	if c.ReadinessProbe != nil {
-		w.Readiness = b.probe(o, path+".readinessProbe", c.ReadinessProbe, w)
+		w.Readiness = ofApplication(b.probe(o, path+".readinessProbe", c.ReadinessProbe, w))
 	}
 	if c.Lifecycle != nil && c.Lifecycle.PreStop != nil {
 		w.PreStop = b.preStop(o, path+".lifecycle.preStop", c.Lifecycle.PreStop, w)
@@ -339,7 +339,7 @@ func (b *builder) checkTargets(h *host, s *fleet.Service) bool {
 				w.Namespace, w.Name, w.Origin.File, w.Origin.Line, want)
 		}
 	}
-	if !found {
+	if !found && !b.options.Registry {
 		b.warn(h.object, selectorPath(h), "no Deployment, Pod or WorkloadEntry in namespace %s carries %s: the service will have no endpoints",
 			s.Namespace, labelText(s.Selector))
 	}
@@ -362,7 +362,7 @@ func (b *builder) checkSubsets(h *host, s *fleet.Service) {
 			slices.ContainsFunc(b.workloads, func(w fleet.Workload) bool {
 				return selected(s, w.Namespace, w.Labels) && carries(w.Labels, sub.labels)
 			})
-		if !found {
+		if !found && !b.options.Registry {
 			b.warn(h.rule.object, sub.path+".labels", "no endpoint of %s carries %s: the subset will have no endpoints", h.name, labelText(sub.labels))
 		}
 	}

@@ -86,7 +86,7 @@ func (c *Control) Workloads() []WorkloadStatus {
 	list := []WorkloadStatus{}
 	for _, l := range s.Workloads {
 		status := WorkloadStatus{Namespace: l.Namespace, Name: l.Name, Replicas: l.Replicas, Revision: l.Revision, MinReady: l.MinReady}
-		status.Unawaited, status.UnawaitedBy = l.Unawaited(s.Services)
+		status.Unawaited, status.UnawaitedBy = l.Unawaited(s.Services, s.Lifecycles)
 		for i := range s.Instances {
 			in := &s.Instances[i]
 			if in.Namespace != l.Namespace || in.Workload != l.Name {
@@ -135,6 +135,9 @@ func (c *Control) Handler() http.Handler {
 	mux.HandleFunc("GET /api/v1/workloads", func(rw http.ResponseWriter, _ *http.Request) { answer(rw, c.Workloads()) })
 	mux.HandleFunc("GET /api/v1/gateways", func(rw http.ResponseWriter, _ *http.Request) { answer(rw, c.Gateways()) })
 	mux.HandleFunc("GET /api/v1/drains", func(rw http.ResponseWriter, _ *http.Request) { answer(rw, c.Drains()) })
+	mux.HandleFunc("GET /api/v1/lifecycles", func(rw http.ResponseWriter, _ *http.Request) {
+		answer(rw, append([]fleet.Lifecycle{}, c.View().Lifecycles...))
+	})
 	return mux
 }
 

@@ -11,6 +11,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"strings"
 	"sync"
 	"time"
 
@@ -34,10 +36,14 @@ type Control struct {
 	log   *slog.Logger
 	calls chan call
 	done  chan struct{} // closed when Run has returned
+	await []string      // see Await
 
 	mu      sync.Mutex // guards the following
-	view    fleet.View
+	now     published
 	changed chan struct{} // closed when view is replaced
+
+	indexing sync.Mutex // guards the following
+	index    index
 }
 
 // New returns a control that goes on from last, the last good view, whose Snapshot is nil when there is none.
@@ -50,10 +56,14 @@ func New(last fleet.View, log *slog.Logger) *Control {
 		log:     log,
 		calls:   make(chan call),
 		done:    make(chan struct{}),
-		view:    last,
+		now:     published{view: last},
 		changed: make(chan struct{}),
 	}
 }
+
+// Await names the registries of which control is to have heard before it shows a first snapshot, for a while at most,
+// should it know nothing when Run begins: it must not take away what others still serve by. Call it before Run.
+func (c *Control) Await(registries ...string) { c.await = registries }
 
 // A call is something to do with the world.
 type call struct {
@@ -66,6 +76,11 @@ type call struct {
 func (c *Control) Run(ctx context.Context) error {
 	defer close(c.done)
 	w := newWorld(c.View(), time.Now())
+	if w.view.Config == "" {
+		for _, name := range c.await {
+			w.awaited[name] = time.Now()
+		}
+	}
 	folds := pace.Pace{Factor: fortieth, Most: slowest, Free: time.Millisecond}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -95,7 +110,10 @@ func (c *Control) fold(ctx context.Context, w *world, now time.Time) {
 	for _, e := range w.fold(now) {
 		c.log.InfoContext(ctx, "event", "kind", e.Kind, "service", e.Service, "endpoint", e.Endpoint, "from", e.From, "reason", e.Reason)
 	}
-	c.publish(w.view)
+	if len(w.awaited) > 0 && w.view.Config != "" {
+		return // what others serve by is better than a snapshot without what registries have
+	}
+	c.publish(published{w.view, w.doubted(), w.recorded, maps.Clone(w.counts)})
 }
 
 // do runs f in the goroutine that owns the world, and returns when it has run.
@@ -124,23 +142,28 @@ func (c *Control) run(ctx context.Context, next call) error {
 
 // View returns the newest view.
 func (c *Control) View() fleet.View {
-	view, _ := c.latest()
-	return view
+	return c.latest().view
 }
 
-func (c *Control) latest() (fleet.View, <-chan struct{}) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.view, c.changed
+func (c *Control) latest() published {
+	now, _ := c.watched()
+	return now
 }
 
-func (c *Control) publish(view fleet.View) {
+func (c *Control) watched() (published, <-chan struct{}) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if view.Snapshot == c.view.Snapshot {
+	return c.now, c.changed
+}
+
+func (c *Control) publish(next published) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	last := c.now
+	c.now = next
+	if next.view.Snapshot == last.view.Snapshot {
 		return
 	}
-	c.view = view
 	close(c.changed)
 	c.changed = make(chan struct{})
 }
@@ -150,9 +173,9 @@ func (c *Control) publish(view fleet.View) {
 // control that lost its state must not take away what others still serve by.
 func (c *Control) Watch(ctx context.Context, apply func(fleet.View)) error {
 	for {
-		view, changed := c.latest()
-		if view.Config != "" {
-			apply(view)
+		now, changed := c.watched()
+		if now.view.Config != "" {
+			apply(now.view)
 		}
 		select {
 		case <-changed:
@@ -164,10 +187,14 @@ func (c *Control) Watch(ctx context.Context, apply func(fleet.View)) error {
 	}
 }
 
-// Follow is Watch for a follower that reports; control knows how long it is there.
+// Follow is Watch for a follower that reports; control knows how long it is there. An agent's views hold nothing but its
+// own instance, and it is shown one when something in it is new.
 func (c *Control) Follow(ctx context.Context, who fleet.Hello, apply func(fleet.View)) error {
-	if who.ID == "" {
-		return errors.New("follow: the follower has no id")
+	if err := properly(who); err != nil {
+		return fmt.Errorf("follow: %w", err)
+	}
+	if who.Role == agent {
+		apply = c.narrowed(who.Incarnation, apply)
 	}
 	err := c.do(ctx, func(w *world, now time.Time) { w.join(who, now) })
 	if err != nil {
@@ -181,8 +208,18 @@ func (c *Control) Follow(ctx context.Context, who fleet.Hello, apply func(fleet.
 	return err
 }
 
-// Report takes the whole of what a follower knows.
+// Report takes the whole of what a follower knows. The error wraps ErrForeign for an agent that speaks of others.
 func (c *Control) Report(ctx context.Context, r fleet.Report) error {
+	switch spoken := strings.HasPrefix(r.From, agent+"/"); {
+	case spoken && r.Role != agent:
+		return fmt.Errorf("report: %w: %q is no agent but %q", ErrForeign, r.From, r.Role)
+	case r.Role == agent:
+		own, err := owned(r)
+		if err != nil {
+			return fmt.Errorf("report: %w", err)
+		}
+		r = own
+	}
 	return c.do(ctx, func(w *world, now time.Time) { w.report(r, now) })
 }
 

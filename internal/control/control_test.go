@@ -15,10 +15,12 @@ import (
 	"crossfade.dev/internal/fleet"
 )
 
-// running starts a control in the current bubble and returns it with a function that stops it.
-func running(t *testing.T) (*Control, func()) {
+// running starts a control in the current bubble, which awaits these registries, and returns it with a function that
+// stops it.
+func running(t *testing.T, awaits ...string) (*Control, func()) {
 	t.Helper()
 	c := New(fleet.View{}, slog.New(slog.DiscardHandler))
+	c.Await(awaits...)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- c.Run(ctx) }()

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"strings"
@@ -26,6 +27,8 @@ func (w *world) fold(now time.Time) []fleet.Event {
 		Groups:    w.groups(),
 		Replicas:  w.replicas(),
 		Drains:    w.left,
+
+		Lifecycles: w.lifecycles(now),
 	}
 	for i := range w.desired.Services {
 		next.Services = append(next.Services, w.service(&w.desired.Services[i], instances, now))
@@ -38,25 +41,16 @@ func (w *world) fold(now time.Time) []fleet.Event {
 	w.measure(next, now)
 	w.prune(next)
 	told := w.plain()
-	place(told, next.Services, w.view.Services)
-	next.Events = remember(w.view.Events, told)
-	w.told = nil
-	if len(told) > 0 || !same(w.view.Snapshot, next) {
+	w.place(told, now, next.Services, w.view.Services)
+	next.Events = remember(slices.Concat(w.before, w.view.Events), told)
+	news := len(told)+len(w.before) > 0
+	w.told, w.before = nil, nil
+	clear(w.ends)
+	if news || !same(w.view.Snapshot, next) {
 		w.view = fleet.View{Snapshot: next, Taken: now}
 		w.drains()
 	}
 	return told
-}
-
-// instances is everything that runs, from configuration and from all reports, each incarnation once.
-func (w *world) instances() []fleet.Instance {
-	all := slices.Clone(w.desired.Instances)
-	for _, f := range w.followers {
-		all = append(all, f.report.Instances...)
-	}
-	all = append(all, w.restored...)
-	slices.SortStableFunc(all, func(a, b fleet.Instance) int { return strings.Compare(a.Incarnation, b.Incarnation) })
-	return slices.CompactFunc(all, func(a, b fleet.Instance) bool { return a.Incarnation == b.Incarnation })
 }
 
 // live steps the life of every incarnation there is, and ends the lives of those there are no more.
@@ -82,7 +76,7 @@ func (w *world) live(instances []fleet.Instance, now time.Time) {
 	slices.Sort(absent) // their ends are told in the same order each time
 	for _, incarnation := range absent {
 		l := w.lives[incarnation]
-		w.advance(l, incarnation, lifecycle.Vanished, "", now)
+		w.advance(l, incarnation, lifecycle.Vanished, w.ends[incarnation], now)
 		delete(w.lives, incarnation)
 		if !l.Offered.IsZero() {
 			w.past[incarnation] = memento{l.Offered, l.factor, l.resting, l.at, now}
@@ -98,7 +92,10 @@ func (w *world) step(incarnation, name string, ready, leaving bool, now time.Tim
 		if m, ok := w.past[incarnation]; ok { // it was away for a moment: same process, same age
 			l.Offered, l.factor, l.resting, l.at = m.offered, m.factor, m.resting, m.at
 			delete(w.past, incarnation)
+		} else if f, ok := w.former[incarnation]; ok {
+			l.Offered, l.found, l.hearsay, l.healthy = f.offered, f.why, f.hearsay, true
 		}
+		delete(w.former, incarnation)
 	}
 	l.name = name
 	if l.ready && !ready {
@@ -106,11 +103,14 @@ func (w *world) step(incarnation, name string, ready, leaving bool, now time.Tim
 	}
 	l.ready = ready
 	switch {
-	case leaving:
+	case leaving || l.Stage == fleet.Draining: // there is no way back
 		w.advance(l, incarnation, lifecycle.Leave, "", now)
 		if w.clearOf(l) {
 			w.advance(l, incarnation, lifecycle.Drained, "no gateway sends to it, nothing is open", now)
 		}
+	case ready && l.healthy && l.found != "":
+		w.advance(l, incarnation, lifecycle.Found, l.found, now)
+		l.found = ""
 	case ready && l.healthy:
 		w.advance(l, incarnation, lifecycle.Ready, "", now)
 	case !ready:
@@ -176,6 +176,8 @@ func member(s *fleet.Service, in *fleet.Instance) (fleet.Endpoint, bool) {
 		Weight:      in.Weight,
 		Check:       in.Check,
 		Bound:       in.Bound,
+		Warmup:      in.Warmup,
+		Front:       in.Front,
 	}, true
 }
 
@@ -248,7 +250,7 @@ func (w *world) plain() []fleet.Event {
 	for _, e := range w.told {
 		i, same := offered[e.Incarnation]
 		switch {
-		case e.Kind == "warmup.started", e.Kind == "readiness.regained":
+		case e.Kind == "warmup.started", e.Kind == "readiness.regained", e.Kind == "registration.found":
 			offered[e.Incarnation] = len(out)
 		case e.Kind == "warmup.ended" && same:
 			if out[i].Kind == "warmup.started" {
@@ -269,8 +271,9 @@ func (w *world) whole(incarnation string) string {
 	return "it has no warm-up"
 }
 
-// place names the service of each event about an incarnation: the first it is in, or was in until now.
-func place(told []fleet.Event, places ...[]fleet.Service) {
+// place names the service of each event about an incarnation: the first it is in, or was in when something was told of
+// it last.
+func (w *world) place(told []fleet.Event, now time.Time, places ...[]fleet.Service) {
 	if len(told) == 0 {
 		return
 	}
@@ -285,14 +288,22 @@ func place(told []fleet.Event, places ...[]fleet.Service) {
 		}
 	}
 	for i := range told {
-		if told[i].Service == "" {
-			told[i].Service = service[told[i].Incarnation]
+		e := &told[i]
+		if e.Incarnation == "" {
+			continue
 		}
+		if its := service[e.Incarnation]; its != "" {
+			w.placed[e.Incarnation] = placed{its, now}
+		}
+		e.Service = cmp.Or(e.Service, w.placed[e.Incarnation].service)
 	}
 }
 
 // remember appends what happened to the history, and drops the oldest.
 func remember(past, told []fleet.Event) []fleet.Event {
 	all := slices.Concat(past, told)
+	if slices.ContainsFunc(told, func(e fleet.Event) bool { return e.Kind == progressed }) {
+		all = latestProgress(all)
+	}
 	return all[max(0, len(all)-history):]
 }

@@ -145,12 +145,21 @@ func (w *world) leave(id string, r *drain.Report) {
 	i := slices.IndexFunc(w.left, func(old drain.Report) bool { return old.ID == known.ID && old.Began.Equal(known.Began) })
 	switch {
 	case i < 0:
-		next := append(slices.Clone(w.left), known)
-		w.left = next[max(0, len(next)-leaves):]
+		w.left = bounded(append(slices.Clone(w.left), known))
 	case newer(&w.left[i], &known):
 		w.left = slices.Clone(w.left) // snapshots hold the old one
 		w.left[i] = known
 	}
+}
+
+// bounded drops the oldest leave where there are too many, and of gateways only where there are no others: a rollout has
+// many instances leave.
+func bounded(all []drain.Report) []drain.Report {
+	if len(all) <= leaves {
+		return all
+	}
+	oldest := max(0, slices.IndexFunc(all, func(r drain.Report) bool { return strings.HasPrefix(r.ID, agent+"/") }))
+	return slices.Delete(all, oldest, oldest+1)
 }
 
 // newer says whether a report of a leave says more than the one before it that is worth a snapshot.

@@ -186,14 +186,15 @@ func (w *world) subject(l *life, e *fleet.Endpoint, now time.Time) *subject {
 		for j := range of.Pools {
 			p := &of.Pools[j]
 			for _, m := range p.Members {
-				if of.Endpoints[m.Endpoint].Incarnation == e.Incarnation && p.Policy.Warmup.Window > 0 {
+				inForce := p.Policy.WarmupOf(&of.Endpoints[m.Endpoint])
+				if of.Endpoints[m.Endpoint].Incarnation == e.Incarnation && inForce.Window > 0 {
 					known := w.pool(of.Name, p.Subset)
 					at, moved := l.at[known]
 					if !moved {
-						at = spot{m, p.Policy.Warmup}
+						at = spot{m, inForce}
 					}
 					s.curves = append(s.curves, curve{known, at})
-					s.recovers = s.recovers || !l.returned.IsZero() && now.Sub(l.returned) < p.Policy.Warmup.Window
+					s.recovers = s.recovers || !l.returned.IsZero() && now.Sub(l.returned) < inForce.Window
 				}
 			}
 		}
@@ -257,7 +258,7 @@ func (w *world) move(s *subject, m warmup.Move, by string, now time.Time) error 
 func (s *subject) refuses(m warmup.Move) string {
 	switch {
 	case len(s.curves) == 0:
-		return "none of its pools has a warm-up; set one in a DestinationRule (trafficPolicy.loadBalancer.warmup)"
+		return "none of its pools has a warm-up; set one in a DestinationRule (trafficPolicy.loadBalancer.warmup) or in a Lifecycle"
 	case s.Stage == fleet.Starting && m != warmup.Skip:
 		return "it is not offered to requests now: its checks have not passed"
 	case s.resting:

@@ -38,7 +38,7 @@ func (w *world) restorePools(s *fleet.Service, now time.Time) {
 			l := w.lives[s.Endpoints[m.Endpoint].Incarnation]
 			l.resting = l.resting || m.Drained
 			if !l.Offered.IsZero() || m.Manual {
-				l.at[known] = spot{m, p.Policy.Warmup}
+				l.at[known] = spot{m, p.Policy.WarmupOf(&s.Endpoints[m.Endpoint])}
 			}
 		}
 	}
@@ -62,12 +62,12 @@ func (w *world) fillPool(s *fleet.Service, p *fleet.Pool) {
 		if !has(e.Labels, p.Labels) {
 			continue
 		}
-		l := w.lives[e.Incarnation]
-		m := l.on(known, whole, p.Policy.Warmup, e.Age)
+		l, curve := w.lives[e.Incarnation], p.Policy.WarmupOf(e)
+		m := l.on(known, whole, curve, e.Age)
 		m.Endpoint = i
-		m = l.moved(m, e, p.Policy.Warmup)
+		m = l.moved(m, e, curve)
 		if !l.Offered.IsZero() || m.Manual {
-			l.at[known] = spot{m, p.Policy.Warmup}
+			l.at[known] = spot{m, curve}
 		}
 		p.Members = append(p.Members, m)
 	}
@@ -232,7 +232,7 @@ func (w *world) mature(next *fleet.Snapshot, now time.Time) bool {
 			p := &s.Pools[j]
 			for _, m := range p.Members {
 				e := &s.Endpoints[m.Endpoint]
-				if e.Stage == fleet.Warming && warmup.Progress(p.Policy.Warmup, m, e.Age) < 1 {
+				if e.Stage == fleet.Warming && warmup.Progress(p.Policy.WarmupOf(e), m, e.Age) < 1 {
 					warming[e.Incarnation] = true
 				}
 			}
@@ -255,8 +255,8 @@ func (w *world) mature(next *fleet.Snapshot, now time.Time) bool {
 	return true
 }
 
-// wake is how long the world may sleep: until somebody matures, or a little, so that what others stopped
-// saying is noticed.
+// wake is how long the world may sleep: not at all where somebody has drained, until somebody matures, or a little, so
+// that what others stopped saying is noticed.
 func (w *world) wake(now time.Time) time.Duration {
 	last := map[string]time.Duration{} // of those who warm up: until the last of their ramps is over
 	for i := range w.view.Services {
@@ -266,12 +266,17 @@ func (w *world) wake(now time.Time) time.Duration {
 			for _, m := range p.Members {
 				e := &s.Endpoints[m.Endpoint]
 				if e.Stage == fleet.Warming {
-					last[e.Incarnation] = max(last[e.Incarnation], left(p.Policy.Warmup, m, w.view.Age(e, now)))
+					last[e.Incarnation] = max(last[e.Incarnation], left(p.Policy.WarmupOf(e), m, w.view.Age(e, now)))
 				}
 			}
 		}
 	}
 	wait := time.Second
+	for _, l := range w.lives {
+		if l.Stage == fleet.Draining && w.clearOf(l) { // there is no gateway to wait for
+			wait = time.Millisecond
+		}
+	}
 	for _, d := range last {
 		wait = min(wait, max(d, time.Millisecond))
 	}

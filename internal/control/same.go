@@ -20,7 +20,8 @@ func same(a, b *fleet.Snapshot) bool {
 		slices.EqualFunc(a.Instances, b.Instances, sameInstance) &&
 		reflect.DeepEqual(a.Workloads, b.Workloads) &&
 		reflect.DeepEqual(a.Groups, b.Groups) &&
-		reflect.DeepEqual(a.Listeners, b.Listeners)
+		reflect.DeepEqual(a.Listeners, b.Listeners) &&
+		reflect.DeepEqual(a.Lifecycles, b.Lifecycles)
 }
 
 // sameLeaves compares lists that are replaced when they change: one that was not is the same.
@@ -57,14 +58,13 @@ func sameEndpoint(a, b fleet.Endpoint) bool {
 		a.Name == b.Name &&
 		a.Locality == b.Locality &&
 		sameValue(a.Check, b.Check) &&
+		sameValue(a.Warmup, b.Warmup) &&
+		a.Front == b.Front &&
 		maps.Equal(a.Labels, b.Labels)
 }
 
 func sameInstance(a, b fleet.Instance) bool {
-	return a.Incarnation == b.Incarnation &&
-		a.Ready == b.Ready &&
-		a.Leaving == b.Leaving &&
-		a.Bound == b.Bound &&
+	return sameLife(a, b) &&
 		a.Weight == b.Weight &&
 		a.Address == b.Address &&
 		a.Name == b.Name &&
@@ -74,8 +74,27 @@ func sameInstance(a, b fleet.Instance) bool {
 		a.Locality == b.Locality &&
 		a.Origin == b.Origin &&
 		sameValue(a.Check, b.Check) &&
+		a.Front == b.Front &&
 		maps.Equal(a.Ports, b.Ports) &&
 		maps.Equal(a.Labels, b.Labels)
+}
+
+// sameLife compares what instances say of how they come and go.
+func sameLife(a, b fleet.Instance) bool {
+	return a.Incarnation == b.Incarnation &&
+		a.Ready == b.Ready &&
+		a.Leaving == b.Leaving &&
+		a.Bound == b.Bound &&
+		sameValue(a.Warmup, b.Warmup) &&
+		samePublished(a.Published, b.Published)
+}
+
+// samePublished compares moments, in whatever zone they are written.
+func samePublished(a, b *fleet.Published) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return a.Age == b.Age && a.Started.Equal(b.Started) && a.Registered.Equal(b.Registered)
 }
 
 // sameValue compares what two pointers point to.

@@ -1,7 +1,6 @@
 package control
 
 import (
-	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -27,12 +26,12 @@ const (
 type world struct {
 	view             fleet.View // the newest snapshot; the next is made from it
 	desired          *fleet.Desired
-	rejected         bool                 // what is on disk is not desired: it has errors
-	scaled           map[string]int       // replicas that a command set, by workload
-	restarted        map[string]string    // when a restart was asked for, by workload
-	followers        map[string]*follower // by id
-	ordered          map[string]*order    // what commands asked of gateways, by namespace/name
-	restored         []fleet.Instance     // what the last snapshot knew to run, until somebody reports what does
+	rejected         bool                      // what is on disk is not desired: it has errors
+	scaled           map[string]int            // replicas that a command set, by workload
+	restarted        map[string]string         // when a restart was asked for, by workload
+	followers        map[string]*follower      // by id
+	ordered          map[string]*order         // what commands asked of gateways, by namespace/name
+	restored         map[string]fleet.Instance // what the last snapshot knew to run, until somebody reports what does
 	restoredT        time.Time
 	restoredReplicas []fleet.Replica    // likewise, of gateways
 	left             []drain.Report     // the latest leaves of data planes, oldest first; is replaced, never changed
@@ -40,24 +39,32 @@ type world struct {
 	past             map[string]memento // incarnations that vanished
 	pools            map[poolKey]*pool
 	resolved         map[resolvedKey]Resolved
-	told             []fleet.Event // since the last fold
-}
+	told             []fleet.Event     // since the last fold
+	before           []fleet.Event     // what the store remembers, until a snapshot has it
+	blank            bool              // control began without a snapshot, and no store has reminded it
+	ends             map[string]string // why incarnations end, since the last fold
 
-// A follower is a program that follows control.
-type follower struct {
-	who       fleet.Hello
-	connected int  // streams open; a follower that reconnects may have two for a moment
-	away      bool // the last of them ended, and nothing has been heard since
-	seen      time.Time
-	report    fleet.Report
+	named      map[string]bool       // incarnations of endpoints that configuration names
+	registries map[string]*catalogue // by name
+	awaited    map[string]time.Time  // registries that have sent no list, and since when control waits for it
+	lost       map[string]*loss      // by incarnation
+	dead       map[string]time.Time  // incarnations that somebody saw die, and when they said so last
+	completed  map[string]time.Time  // incarnations whose registration has been told of, and when they were listed last
+	placed     map[string]placed     // by incarnation
+	former     map[string]former     // by incarnation that nobody has seen here yet
+	stored     []fleet.Lifecycle     // that people have put into the store
+	overruled  []string              // of those, for people: which configuration has, too
+	recordings map[string][]recording
+	recorded   map[string][]fleet.WarmupRequest // by service; is replaced, never changed
+	counts     map[string]uint64                // of agents' events, by kind
 }
-
-func (f *follower) role() string { return cmp.Or(f.who.Role, f.report.Role) }
 
 // A life is what control knows of one incarnation.
 type life struct {
 	lifecycle.State
 	healthy bool           // its check passed, and nobody took that back
+	found   string         // how it is known that it was offered before control saw it, until it is offered here; "" when it was not
+	hearsay bool           // its age is what it says itself
 	ready   bool           // whoever runs it says so
 	clear   map[string]int // while draining: reports in a row, by gateway, that show nothing open
 	drained uint64         // the first snapshot that showed it draining
@@ -77,6 +84,12 @@ type spot struct {
 	curve fleet.Warmup
 }
 
+// A placed says in which service somebody was when something was told of it last.
+type placed struct {
+	service string
+	at      time.Time
+}
+
 // A memento is what is kept of an incarnation that vanished.
 type memento struct {
 	offered time.Time
@@ -94,16 +107,31 @@ func newWorld(last fleet.View, now time.Time) *world {
 		restarted: map[string]string{},
 		followers: map[string]*follower{},
 		restoredT: now,
+		blank:     last.Config == "",
 		ordered:   map[string]*order{},
 		left:      last.Drains,
 		lives:     map[string]*life{},
 		past:      map[string]memento{},
 		pools:     map[poolKey]*pool{},
 		resolved:  recall(last.Services),
+
+		restored:   map[string]fleet.Instance{},
+		ends:       map[string]string{},
+		registries: map[string]*catalogue{},
+		awaited:    map[string]time.Time{},
+		lost:       map[string]*loss{},
+		dead:       map[string]time.Time{},
+		completed:  map[string]time.Time{},
+		placed:     map[string]placed{},
+		former:     map[string]former{},
+		recordings: map[string][]recording{},
+		counts:     map[string]uint64{},
 	}
+	w.recallLifecycles(last.Lifecycles)
+	w.name(w.desired)
 	for _, i := range last.Instances {
 		if !configured(i) {
-			w.restored = append(w.restored, i)
+			w.restored[i.Incarnation] = i
 		}
 	}
 	for _, l := range last.Workloads {
@@ -194,135 +222,6 @@ func (w *world) tell(e fleet.Event, now time.Time) {
 	w.told = append(w.told, e)
 }
 
-func (w *world) join(who fleet.Hello, now time.Time) {
-	f := w.followers[who.ID]
-	if f == nil {
-		f = &follower{}
-		w.followers[who.ID] = f
-	}
-	if f.who.ID == "" { // it may have reported already
-		f.who = who
-		if who.Role != observer {
-			w.tell(fleet.Event{Kind: "follower.joined", From: who.ID, Reason: who.Role}, now)
-		}
-	}
-	f.connected++
-	f.away = false
-	f.seen = now
-}
-
-func (w *world) part(who fleet.Hello, now time.Time) {
-	if f := w.followers[who.ID]; f != nil {
-		f.connected--
-		f.away = f.connected <= 0
-		f.seen = now
-	}
-}
-
-// forget drops followers that have been away for too long.
-func (w *world) forget(now time.Time) {
-	for id, f := range w.followers {
-		if f.connected <= 0 && now.Sub(f.seen) > absence {
-			delete(w.followers, id)
-			if f.who.Role == observer {
-				continue
-			}
-			w.tell(fleet.Event{Kind: "follower.left", From: id, Reason: "away for " + absence.String()}, now)
-		}
-	}
-	if now.Sub(w.restoredT) > absence {
-		w.restored, w.restoredReplicas = nil, nil
-	}
-	for incarnation, m := range w.past {
-		if now.Sub(m.gone) > memory {
-			delete(w.past, incarnation)
-		}
-	}
-}
-
-func (w *world) report(r fleet.Report, now time.Time) {
-	for _, e := range r.Events {
-		e.From = r.From
-		w.told = append(w.told, e)
-		if l := w.lives[e.Incarnation]; l != nil && e.Kind == "endpoint.returned" {
-			l.returned = now
-		}
-	}
-	if r.Role == "gateway" && (r.Drain != nil || !r.Leaving) {
-		w.leave(r.From, r.Drain)
-	}
-	r.Events, r.Drain = nil, nil
-	f := w.followers[r.From]
-	if r.Leaving { // it need not be waited for
-		if f != nil {
-			w.tell(fleet.Event{Kind: "follower.left", From: r.From, Reason: "its leave is over"}, now)
-		}
-		delete(w.followers, r.From)
-		return
-	}
-	if f == nil {
-		f = &follower{}
-		w.followers[r.From] = f
-	}
-	if r.Role == "supervisor" {
-		w.bury(slices.Concat(f.report.Replicas, w.restoredReplicas), r.Replicas, now)
-		w.restoredReplicas = nil // it reports the whole of what it runs
-	}
-	f.seen, f.away = now, false
-	f.report = r
-	switch {
-	case r.Role == "local":
-		w.restored = nil // likewise
-	case r.Role == "gateway" && r.Applied <= w.view.Number: // a number from before a restart says nothing
-		w.heard(r)
-	}
-}
-
-// bury forgets gateways whose supervisor says that their processes have ended: they are not on the other side of a broken
-// network, where they might be sending, and no drain need wait for them.
-func (w *world) bury(before, now []fleet.Replica, at time.Time) {
-	for _, r := range before {
-		f := w.followers[r.ID]
-		if f == nil || f.role() != "gateway" || slices.ContainsFunc(now, func(n fleet.Replica) bool { return n.ID == r.ID }) {
-			continue
-		}
-		delete(w.followers, r.ID)
-		w.tell(fleet.Event{Kind: "follower.left", From: r.ID, Reason: "its supervisor says that its process has ended"}, at)
-	}
-}
-
-// heard counts, for everyone who drains, the reports in a row that show nothing open.
-func (w *world) heard(r fleet.Report) {
-	for incarnation, l := range w.lives {
-		if l.Stage != fleet.Draining || l.drained == 0 {
-			continue
-		}
-		if l.clear == nil {
-			l.clear = map[string]int{}
-		}
-		if r.Applied >= l.drained && r.Open[incarnation] == 0 {
-			l.clear[r.From]++
-		} else {
-			l.clear[r.From] = 0
-		}
-	}
-}
-
-// clearOf says whether no gateway can have a request open at a draining incarnation: each has applied a
-// snapshot that shows it draining and has twice reported nothing open, so that a request which chose it just
-// before the swap has been counted.
-func (w *world) clearOf(l *life) bool {
-	if l.drained == 0 {
-		return false
-	}
-	for id, f := range w.followers {
-		if f.role() == "gateway" && l.clear[id] < 2 {
-			return false
-		}
-	}
-	return true
-}
-
 func (w *world) configure(d *fleet.Desired, now time.Time) {
 	mended := w.rejected
 	w.rejected = false
@@ -336,6 +235,7 @@ func (w *world) configure(d *fleet.Desired, now time.Time) {
 	w.supersede(d)
 	w.supersedeGroups(d)
 	w.desired = d
+	w.name(d)
 	w.tell(fleet.Event{Kind: "config.applied", Reason: d.Digest}, now)
 }
 
@@ -359,6 +259,9 @@ func (w *world) supersede(d *fleet.Desired) {
 }
 
 func (w *world) verdict(incarnation string, healthy bool, reason string, now time.Time) {
+	if !healthy {
+		w.giveUp(incarnation, reason)
+	}
 	l := w.lives[incarnation]
 	if l == nil || l.healthy == healthy {
 		return

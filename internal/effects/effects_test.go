@@ -10,7 +10,7 @@ import (
 
 func effects(t *testing.T) []effect {
 	t.Helper()
-	return slices.Concat(fronting(t), matching(), acting(), binding(), balancing(), entries(), orchestrated(), outward(t), versions(t), limits())
+	return slices.Concat(fronting(t), matching(), acting(), binding(), balancing(), entries(), orchestrated(), outward(t), versions(t), limits(), lifecycles())
 }
 
 func TestEveryFieldChangesTraffic(t *testing.T) {
@@ -30,9 +30,17 @@ var quietTable = map[string]string{
 	"EndpointSlice endpoints[].targetRef":       newIncarnation,
 	"Endpoints subsets[].addresses[].targetRef": newIncarnation,
 	"Pod metadata.uid":                          newIncarnation,
+	"Lifecycle spec.registration":               comesUp,
+	"Lifecycle spec.warmupRequests":             comesUp,
+	"Lifecycle spec.readiness":                  comesUp,
+	"Lifecycle spec.drain":                      "how long an instance waits for its callers when it leaves: internal/agent and test/e2e show it",
+	"Lifecycle spec.front":                      "what an agent's front passes on while its instance is cold: internal/proxy shows it",
+	"WarmupRequests":                            comesUp,
+	"Agent":                                     "what an agent does beside one instance: internal/agent, cmd/crossfade and test/e2e show it",
 }
 
 const (
+	comesUp        = "what an instance does before anybody may send to it: internal/agent, internal/warmer and test/e2e show it"
 	newIncarnation = "what an endpoint is called, and whether it is the one from before, so that it warms up: internal/control shows it"
 )
 

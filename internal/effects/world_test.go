@@ -267,7 +267,7 @@ func member(s *fleet.Service, in *fleet.Instance) (fleet.Endpoint, bool) {
 	}
 	return fleet.Endpoint{
 		Name: in.Name, Incarnation: in.Incarnation, Labels: in.Labels, Locality: in.Locality, Weight: in.Weight,
-		Address: netip.AddrPortFrom(in.Address, uint16(port)),
+		Address: netip.AddrPortFrom(in.Address, uint16(port)), Warmup: in.Warmup,
 	}, true
 }
 

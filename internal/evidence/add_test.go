@@ -28,6 +28,10 @@ func fill(t *testing.T, rng *rand.Rand, v reflect.Value) {
 			f.Add(rng.Int64N(1e6))
 		case *meter.Histogram:
 			f.Observe(time.Duration(rng.Int64N(1e9)))
+		case *Reports:
+			f.Unread.Add(rng.Uint64N(1e6))
+			f.Note(&Load{CPU: rng.Float64(), Named: []Metric{{"a", rng.Float64()}}}, time.Unix(rng.Int64N(1e9), 0))
+		case *Signs: // this process's own
 		case *Traffic:
 			fill(t, rng, reflect.ValueOf(f).Elem())
 			for range 20 {

@@ -24,6 +24,8 @@ type Counts struct {
 	Codes          []Code         `json:"codes,omitempty"` // every status ever counted, in order
 	Calls          []Code         `json:"calls,omitempty"` // likewise those of gRPC; those answers are among Codes too
 	Latency        meter.Snapshot `json:"latency,omitzero"`
+	Reported       *Reported      `json:"reported,omitempty"` // what an endpoint last said of its load; nil if nothing
+	Unread         uint64         `json:"unread,omitempty"`   // reports of that kind that could not be read
 }
 
 // A Code is how many answers had one status.
@@ -43,7 +45,7 @@ func (t *Traffic) Counts() Counts {
 		Overflow: t.Overflow.Load(), NoEndpoint: t.NoEndpoint.Load(), RetryOverflow: t.RetryOverflow.Load(),
 		Connects: t.Connects.Load(), ConnectFail: t.ConnectFail.Load(),
 		ActiveConnects: t.ActiveConnects.Load(), Active: t.Active.Load(),
-		Latency: t.Latency.Snapshot(),
+		Latency: t.Latency.Snapshot(), Reported: t.Reports.Last(), Unread: t.Reports.Unread.Load(),
 	}
 	t.Codes(func(status int, n uint64) { c.Codes = append(c.Codes, Code{Status: status, N: n}) })
 	t.Calls(func(status int, n uint64) { c.Calls = append(c.Calls, Code{Status: status, N: n}) })
@@ -64,6 +66,10 @@ func (t *Traffic) Add(c *Counts) {
 	t.ActiveConnects.Add(c.ActiveConnects)
 	t.Active.Add(c.Active)
 	t.Latency.Add(&c.Latency)
+	t.Reports.Unread.Add(c.Unread)
+	if last := t.Reports.Last(); later(c.Reported, last) != last {
+		t.Reports.last.Store(c.Reported)
+	}
 	for _, code := range c.Codes {
 		if status := code.Status; status >= 100 && status <= 599 {
 			made(&t.codes[status/100-1]).add(status%100, code.N)
@@ -106,7 +112,16 @@ func (c *Counts) Merge(other *Counts) {
 	c.ActiveConnects += other.ActiveConnects
 	c.Active += other.Active
 	c.Latency.Merge(&other.Latency)
+	c.Reported, c.Unread = later(other.Reported, c.Reported), c.Unread+other.Unread
 	c.Codes, c.Calls = merged(c.Codes, other.Codes), merged(c.Calls, other.Calls)
+}
+
+// later returns the one of two that was heard of later, b if neither was.
+func later(a, b *Reported) *Reported {
+	if a != nil && (b == nil || a.At.After(b.At)) {
+		return a
+	}
+	return b
 }
 
 func merged(into, from []Code) []Code {

@@ -23,6 +23,8 @@ type Traffic struct {
 	ActiveConnects meter.Gauge   // upstream_cx_active
 	Active         InFlight      // upstream_rq_active: requests in flight
 	Latency        meter.Histogram
+	Reports        Reports // of an endpoint's load
+	Signs          Signs   // that an endpoint goes, or is gone
 	codes          [5]atomic.Pointer[statuses]
 	calls          atomic.Pointer[statuses] // of gRPC
 }
@@ -124,6 +126,7 @@ func (s *statuses) reset() {
 func (t *Traffic) Reset() {
 	for _, c := range []*meter.Counter{
 		&t.Total, &t.Retry, &t.RetryOverflow, &t.Timeout, &t.Cut, &t.Overflow, &t.NoEndpoint, &t.Connects, &t.ConnectFail,
+		&t.Reports.Unread,
 	} {
 		c.Reset()
 	}

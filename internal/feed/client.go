@@ -9,13 +9,27 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
 
 	"crossfade.dev/internal/fleet"
 )
 
-// ErrLost says that control ended the feed or went away.
-var ErrLost = errors.New("control is away")
+var (
+	// ErrLost says that control ended the feed or went away.
+	ErrLost = errors.New("control is away")
+	// ErrRefused says that control does not let the client do that, now or later.
+	ErrRefused = errors.New("control refused")
+)
+
+// lost is what an error of gRPC means.
+func lost(err error) error {
+	if status.Code(err) == codes.PermissionDenied {
+		return fmt.Errorf("%w: %s", ErrRefused, status.Convert(err).Message())
+	}
+	return fmt.Errorf("%w: %w", ErrLost, err)
+}
 
 // A Client follows a control in another process.
 type Client struct{ conn *grpc.ClientConn }
@@ -23,8 +37,11 @@ type Client struct{ conn *grpc.ClientConn }
 // Dial returns a client of the control behind the Unix socket at path. It does not connect; Follow and Report
 // do. Close it.
 func Dial(path string) (*Client, error) {
-	conn, err := grpc.NewClient("unix:"+path,
-		grpc.WithTransportCredentials(insecure.NewCredentials()), // the socket's directory and peer credentials guard it
+	return connect("unix:"+path, grpc.WithTransportCredentials(insecure.NewCredentials())) // the socket's directory and peer credentials guard it
+}
+
+func connect(target string, options ...grpc.DialOption) (*Client, error) {
+	options = append([]grpc.DialOption{
 		grpc.WithDefaultCallOptions(
 			grpc.ForceCodec(jsonCodec{}),
 			grpc.MaxCallRecvMsgSize(maxMessage),
@@ -35,9 +52,10 @@ func Dial(path string) (*Client, error) {
 			Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
 			MinConnectTimeout: time.Second,
 		}),
-	)
+	}, options...)
+	conn, err := grpc.NewClient(target, options...)
 	if err != nil {
-		return nil, fmt.Errorf("feed at %s: %w", path, err)
+		return nil, fmt.Errorf("feed at %s: %w", target, err)
 	}
 	return &Client{conn}, nil
 }
@@ -45,7 +63,7 @@ func Dial(path string) (*Client, error) {
 // Close ends everything under way.
 func (c *Client) Close() error { return c.conn.Close() }
 
-// Follow is Control's. While apply runs nothing is read: control itself skips views that are overtaken before they
+// Follow is Control's; its error wraps ErrLost or ErrRefused, unless ctx ended. While apply runs nothing is read: control itself skips views that are overtaken before they
 // are sent. A view that comes alone is applied at once; after it, and after each of many that follow one another,
 // Follow rests for as long as makes following cheap; see rest. So a change waits for at most three rests: the one
 // that goes on, and one after each of the two views that control had written before.
@@ -55,7 +73,7 @@ func (c *Client) Follow(ctx context.Context, who Hello, apply func(fleet.View)) 
 	desc := followStream()
 	stream, err := c.conn.NewStream(ctx, &desc, "/"+service+"/Follow")
 	if err != nil {
-		return fmt.Errorf("follow: %w: %w", ErrLost, err)
+		return fmt.Errorf("follow: %w", lost(err))
 	}
 	if err := errors.Join(stream.SendMsg(&who), stream.CloseSend()); err != nil {
 		return fmt.Errorf("follow: %w: %w", ErrLost, err)
@@ -69,7 +87,7 @@ func (c *Client) Follow(ctx context.Context, who Hello, apply func(fleet.View)) 
 		case errors.Is(err, io.EOF):
 			return fmt.Errorf("follow: %w", ErrLost)
 		case err != nil:
-			return fmt.Errorf("follow: %w: %w", ErrLost, err)
+			return fmt.Errorf("follow: %w", lost(err))
 		}
 		if m.Snapshot == nil {
 			return fmt.Errorf("follow: %w: it sent no snapshot", ErrLost)
@@ -88,10 +106,10 @@ func (c *Client) Follow(ctx context.Context, who Hello, apply func(fleet.View)) 
 // waits for long; views that take longer than 50 ms cost more than a twentieth.
 func rest(took time.Duration) time.Duration { return min(19*took, time.Second) }
 
-// Report is Control's.
+// Report is Control's; its error wraps ErrLost or ErrRefused.
 func (c *Client) Report(ctx context.Context, r fleet.Report) error {
 	if err := c.conn.Invoke(ctx, "/"+service+"/Report", &r, &ack{}); err != nil {
-		return fmt.Errorf("report: %w: %w", ErrLost, err)
+		return fmt.Errorf("report: %w", lost(err))
 	}
 	return nil
 }

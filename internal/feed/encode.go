@@ -80,19 +80,25 @@ func (w *written) MarshalJSON() ([]byte, error) {
 	return append(text, '}'), nil
 }
 
-// served is what the handlers of gRPC get: control, and an encoder for all who follow it.
+// served is what the handlers of gRPC get: control, and an encoder for all who see the whole of it.
 type served struct {
 	Control
 
 	encoder *encoder
+	roles   func(context.Context) ([]string, error) // that whoever calls may have; nil allows everybody all
 }
 
-// send follows control for who, and passes every view on to out, as fast as the encoder's pace allows.
+// send follows control for who, and passes every view on to out, as fast as the encoder's pace allows. An agent's views
+// are its own, and small: each is written when it comes.
 func (s *served) send(ctx context.Context, who Hello, out func(any) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	return s.Follow(ctx, who, func(v fleet.View) {
-		text, err := s.encoder.encode(v.Snapshot)
+		write, rest := s.encoder.encode, s.encoder.rest
+		if who.Role == agent {
+			write, rest = alone, func(context.Context) {}
+		}
+		text, err := write(v.Snapshot)
 		if err == nil {
 			err = out(&written{text, time.Since(v.Taken)})
 		}
@@ -100,6 +106,8 @@ func (s *served) send(ctx context.Context, who Hello, out func(any) error) error
 			cancel(err)
 			return
 		}
-		s.encoder.rest(ctx)
+		rest(ctx)
 	})
 }
+
+func alone(s *fleet.Snapshot) ([]byte, error) { return json.Marshal(s) }

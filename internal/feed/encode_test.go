@@ -99,7 +99,7 @@ func (source) Follow(ctx context.Context, _ Hello, apply func(fleet.View)) error
 // In a bubble time stands still while a snapshot is written, so what it costs is set by hand.
 func TestSnapshotsThatAreDearArePaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := served{source{}, &encoder{pace: pace.Pace{Factor: sixtyfold, Most: slowest}}}
+		s := served{Control: source{}, encoder: &encoder{pace: pace.Pace{Factor: sixtyfold, Most: slowest}}}
 		for range 4 {
 			s.encoder.pace.Spent(time.Now().Add(-20*time.Millisecond), time.Now())
 		}

@@ -33,7 +33,7 @@ func (s *Server) Run(ctx context.Context) error {
 		grpc.MaxRecvMsgSize(maxMessage),
 		grpc.MaxSendMsgSize(maxMessage),
 	)
-	g.RegisterService(description(), &served{s.Control, newEncoder()})
+	g.RegisterService(description(), &served{Control: s.Control, encoder: newEncoder()})
 	defer context.AfterFunc(ctx, g.Stop)()
 	err = g.Serve(&ownersOnly{Listener: l, log: s.Log})
 	if ctx.Err() != nil {
@@ -77,7 +77,7 @@ func (l *ownersOnly) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		uid, err := peer(conn)
+		uid, err := owner(conn)
 		if err == nil && (uid == 0 || int(uid) == os.Getuid()) {
 			return conn, nil
 		}
@@ -88,8 +88,8 @@ func (l *ownersOnly) Accept() (net.Conn, error) {
 	}
 }
 
-// peer returns the user id of the process at the other end.
-func peer(conn net.Conn) (uint32, error) {
+// owner returns the user id of the process at the other end.
+func owner(conn net.Conn) (uint32, error) {
 	u, ok := conn.(*net.UnixConn)
 	if !ok {
 		return 0, errors.New("not a Unix socket")

@@ -3,12 +3,22 @@ package feed
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
+	"crossfade.dev/internal/control"
 	"crossfade.dev/internal/fleet"
 )
+
+// agent is the role of those who see and say only what is about one incarnation.
+const agent = "agent"
 
 // The wire is gRPC with JSON messages: streams, flow control and deadlines from a library, and messages that
 // are the nouns of the house, readable with any tool. maxMessage bounds one of them; a snapshot of 10,000
@@ -71,7 +81,11 @@ func handleFollow(srv any, stream grpc.ServerStream) error {
 	if err := stream.RecvMsg(&who); err != nil {
 		return err
 	}
-	return srv.(*served).send(stream.Context(), who, stream.SendMsg) //nolint:errcheck // description says what srv is.
+	s := srv.(*served) //nolint:errcheck // description says what srv is.
+	if err := s.permit(stream.Context(), who.Role); err != nil {
+		return refusal(err)
+	}
+	return refusal(s.send(stream.Context(), who, stream.SendMsg))
 }
 
 //nolint:revive // gRPC has the context second.
@@ -80,5 +94,29 @@ func handleReport(srv any, ctx context.Context, decode func(any) error, _ grpc.U
 	if err := decode(&r); err != nil {
 		return nil, err
 	}
-	return &ack{}, srv.(*served).Report(ctx, r) //nolint:errcheck // description says what srv is.
+	s := srv.(*served) //nolint:errcheck // description says what srv is.
+	if err := s.permit(ctx, r.Role); err != nil {
+		return nil, refusal(err)
+	}
+	return &ack{}, refusal(s.Report(ctx, r))
+}
+
+// permit fails where whoever calls may not have a role.
+func (s *served) permit(ctx context.Context, role string) error {
+	if s.roles == nil {
+		return nil
+	}
+	may, err := s.roles(ctx)
+	if err == nil && !slices.Contains(may, role) {
+		err = fmt.Errorf("%w: its certificate is for %s (OU), not for %q", control.ErrForeign, strings.Join(may, ", "), role)
+	}
+	return err
+}
+
+// refusal is an error as it goes over the wire: who asks for what is not its own need not ask again.
+func refusal(err error) error {
+	if errors.Is(err, control.ErrForeign) {
+		return status.Error(codes.PermissionDenied, err.Error())
+	}
+	return err
 }

@@ -1,6 +1,9 @@
 package fleet
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // MaxReplicas bounds the replicas of one workload.
 const MaxReplicas = 1000
@@ -30,22 +33,40 @@ type Workload struct {
 
 // Unawaited returns the longest warm-up of w's instances that a rolling update does not wait for, and the service that
 // has it: an old instance leaves MinReady after a new one is ready, warm or not. It is 0 where there is none.
-func (w *Workload) Unawaited(services []Service) (window time.Duration, service string) {
+func (w *Workload) Unawaited(services []Service, lifecycles []Lifecycle) (window time.Duration, service string) {
 	if w.Recreate || w.Labels[WarmupLabel] == "off" {
 		return 0, ""
 	}
+	own := w.warmup(services, lifecycles)
 	for i := range services {
 		s := &services[i]
-		if len(s.Selector) == 0 || s.Namespace != w.Namespace || !carries(w.Labels, s.Selector) {
+		if !w.serves(s) {
 			continue
 		}
 		for _, p := range s.Pools {
-			if last := p.Policy.Warmup.Window; last > max(window, w.MinReady) && carries(w.Labels, p.Labels) {
+			if last := p.Policy.WarmupOf(&Endpoint{Warmup: &own}).Window; last > max(window, w.MinReady) && carries(w.Labels, p.Labels) {
 				window, service = last, s.Name
 			}
 		}
 	}
 	return window, service
+}
+
+func (w *Workload) serves(s *Service) bool {
+	return len(s.Selector) > 0 && s.Namespace == w.Namespace && carries(w.Labels, s.Selector)
+}
+
+// warmup is the own one of w's instances. What is wrong with their labels, configuration has said.
+func (w *Workload) warmup(services []Service, lifecycles []Lifecycle) Warmup {
+	var names []string
+	for i := range services {
+		if w.serves(&services[i]) {
+			name, _, _ := strings.Cut(services[i].Host, ".")
+			names = append(names, name)
+		}
+	}
+	l, _ := LifecycleFor(lifecycles, w.Namespace, names, w.Labels)
+	return l.Warmup
 }
 
 func carries(labels, want map[string]string) bool {

@@ -38,8 +38,38 @@ func TestUnawaited(t *testing.T) {
 		w := tt.w
 		w.Namespace, w.Labels = "shop", map[string]string{"app": tt.app, "version": tt.version}
 		maps.Copy(w.Labels, tt.more)
-		if window, service := w.Unawaited(services); window != tt.window || service != tt.service {
+		if window, service := w.Unawaited(services, nil); window != tt.window || service != tt.service {
 			t.Errorf("%s %s %+v: got %v of %q, want %v of %q", tt.app, tt.version, w, window, service, tt.window, tt.service)
+		}
+	}
+}
+
+// TestUnawaitedOfItsOwn: a Lifecycle's warm-up counts where the policy of the service has none.
+func TestUnawaitedOfItsOwn(t *testing.T) {
+	services := func(window time.Duration) []Service {
+		return []Service{{
+			Name: "a:80", Host: "a.shop", Namespace: "shop", Selector: map[string]string{"app": "a"},
+			Pools: []Pool{{Policy: Policy{Warmup: Warmup{Window: window}}}},
+		}}
+	}
+	own := []Lifecycle{{Name: "a", Namespace: "shop", Service: "a", Warmup: Warmup{Window: time.Minute}}}
+	for _, tt := range []struct {
+		lifecycles []Lifecycle
+		policy     time.Duration
+		labels     map[string]string
+		want       time.Duration
+	}{
+		{nil, 0, nil, 0},
+		{own, 0, nil, time.Minute},
+		{own, 20 * time.Second, nil, 20 * time.Second},
+		{own, 0, map[string]string{LosslessWarmup: "30"}, 30 * time.Second},
+		{own, 0, map[string]string{LosslessEnable: "false"}, 0},
+		{nil, 0, map[string]string{LosslessEnable: "true"}, 2 * time.Minute},
+	} {
+		w := Workload{Namespace: "shop", Labels: map[string]string{"app": "a"}}
+		maps.Copy(w.Labels, tt.labels)
+		if got, _ := w.Unawaited(services(tt.policy), tt.lifecycles); got != tt.want {
+			t.Errorf("%v, %v, %v: got %v, want %v", tt.lifecycles, tt.policy, tt.labels, got, tt.want)
 		}
 	}
 }

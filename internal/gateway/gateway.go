@@ -44,6 +44,10 @@ type Gateway struct {
 	Loan     Lender          // of its listening sockets; nil: it opens them itself
 	Hurry    <-chan struct{} // closed when what is open is to be ended without waiting; nil: never
 	Reported string          // file for the report of its leave; "" is none
+
+	Front  *proxy.Front       // with Fixed: what stands before the one instance, and is told by whoever runs that; nil where nobody does
+	Opened func()             // called once, when every listener is bound for the first time; nil: nobody
+	Left   func(drain.Report) // called once, when it has left, before Run returns; nil: nobody
 }
 
 // A Lender lends listening sockets that other processes accept from too: [sockets.Loan].

@@ -126,6 +126,9 @@ func (l *loop) conclude(ctx context.Context) {
 	if err != nil {
 		l.Log.ErrorContext(ctx, "the drain report is not kept", "err", err)
 	}
+	if l.Left != nil {
+		l.Left(*r)
+	}
 }
 
 // write puts the report into its file, whole or not at all.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"maps"
 	"sync/atomic"
 	"time"
 
@@ -36,6 +35,7 @@ type loop struct {
 	// The following belong to run's goroutine.
 	view    fleet.View
 	overlay fleet.Overlay
+	marks   marks        // of endpoints that say that they leave
 	parting farewells    // endpoints that are about to be ended
 	trouble string       // why not everything is served as it should be; "" when it is
 	first   time.Time    // when everything was served for the first time
@@ -43,7 +43,7 @@ type loop struct {
 }
 
 func newLoop(g *Gateway) *loop {
-	g.Proxy.ID, g.Proxy.Log = g.ID, g.Log
+	g.Proxy.ID, g.Proxy.Log, g.Proxy.Front = g.ID, g.Log, g.Front
 	l := &loop{
 		Gateway:  g,
 		proxy:    proxy.New(g.Proxy),
@@ -56,6 +56,7 @@ func newLoop(g *Gateway) *loop {
 		relieved: make(chan struct{}),
 		wished:   g.Timers,
 		overlay:  fleet.Overlay{},
+		marks:    marks{},
 		parting:  farewells{},
 	}
 	o := serve.Options{Timers: g.Timers, Moved: l.moved, Log: g.Log}
@@ -92,15 +93,14 @@ func (l *loop) run(ctx context.Context) error {
 			err = l.apply(ctx, a.view, time.Now())
 			close(a.done)
 		case v := <-l.verdicts:
-			for more := true; more; { // what fails together is compiled once
-				l.mark(ctx, v, time.Now())
-				select {
-				case v = <-l.verdicts:
-				default:
-					more = false
-				}
-			}
+			each(v, l.verdicts, func(v health.Verdict) { l.mark(ctx, v, time.Now()) }) // what fails together is compiled once
 			err = l.recompile(ctx, time.Now())
+		case s := <-l.proxy.Signs():
+			changed := false
+			each(s, l.proxy.Signs(), func(s proxy.Sign) { changed = l.sign(ctx, s, time.Now()) || changed })
+			if changed {
+				err = l.recompile(ctx, time.Now())
+			}
 		case <-tick.C:
 			err = l.recompile(ctx, time.Now())
 		}
@@ -111,6 +111,18 @@ func (l *loop) run(ctx context.Context) error {
 			l.Log.ErrorContext(ctx, "a snapshot cannot be applied; the last one stays in force", "number", l.view.Number, "err", err)
 		}
 		tick.Reset(l.tick())
+	}
+}
+
+// each does something with the first, and with all that wait behind it.
+func each[T any](first T, rest <-chan T, do func(T)) {
+	for {
+		do(first)
+		select {
+		case first = <-rest:
+		default:
+			return
+		}
 	}
 }
 
@@ -203,8 +215,9 @@ func (l *loop) recompile(ctx context.Context, now time.Time) error {
 }
 
 func (l *loop) compile(v fleet.View, now time.Time) (*proxy.State, error) {
+	l.marks.prune(v, now)
 	// The overlay is copied: what is published is never written again.
-	return proxy.Compile(l.proxy.State(), v, maps.Clone(l.overlay), l.Gateway.Proxy, now)
+	return proxy.Compile(l.proxy.State(), v, l.marks.on(l.overlay, v), l.Gateway.Proxy, now)
 }
 
 // bindEvery is how often an address that could not be bound is tried again.
@@ -227,11 +240,11 @@ func (l *loop) tick() time.Duration {
 	for _, s := range state.Services() {
 		for _, p := range s.Pools {
 			if p.Balancer.Warming() {
-				wait = min(wait, max(warmup.Tick(p.Policy.Warmup), time.Millisecond))
+				wait = min(wait, max(p.Balancer.Tick(), time.Millisecond))
 			}
 		}
 	}
-	return l.parting.next(time.Now(), wait)
+	return l.marks.next(time.Now(), l.parting.next(time.Now(), wait))
 }
 
 // mark notes in the overlay that an endpoint failed its checks, or passes them again.
@@ -268,7 +281,7 @@ func (l *loop) find(incarnation string, now time.Time) (found *fleet.Endpoint, l
 			for _, m := range s.Pools[j].Members {
 				if e := &s.Endpoints[m.Endpoint]; e.Incarnation == incarnation {
 					found = e
-					least = min(least, warmup.Reached(s.Pools[j].Policy.Warmup, m, l.view.Age(e, now), l.overlay[incarnation], now))
+					least = min(least, warmup.Reached(s.Pools[j].Policy.WarmupOf(e), m, l.view.Age(e, now), l.overlay[incarnation], now))
 				}
 			}
 		}

@@ -27,6 +27,9 @@ func (l *loop) open(now time.Time) {
 	l.awaited.Store(&service)
 	if service == "" || now.Sub(l.first) >= firstWithin {
 		close(l.ready)
+		if l.Opened != nil {
+			l.Opened()
+		}
 	}
 }
 

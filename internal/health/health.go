@@ -45,14 +45,17 @@ func NewTarget(e *fleet.Endpoint) Target {
 // target as soon as its thresholds are met, later ones only when they change.
 type Checker struct {
 	OnVerdict func(Verdict) // called from Run's goroutines, one call at a time
-	// Look looks once at a target; nil means what its check says, HTTP, gRPC or TCP.
-	Look func(context.Context, Target) (reason string, ok bool)
+	// Look does what a target's check says; nil: that, HTTP, gRPC or TCP.
+	Look Look
+	// Reach makes a connection to a target's address; nil: TCP.
+	Reach Look
 
 	told sync.Mutex // serialises OnVerdict
 
 	mu      sync.Mutex // guards the following
 	wanted  []Target
-	changed chan struct{} // rung when wanted changes; size one
+	changed chan struct{}    // rung when wanted changes; size one
+	watches map[string]*hint // by key, while it is watched
 }
 
 // Set makes targets the ones to look at. Those that stay go on undisturbed.
@@ -93,7 +96,8 @@ func (c *Checker) Run(ctx context.Context) error {
 			if watched[t] == nil && cancel == nil {
 				var one context.Context
 				one, cancel = context.WithCancel(ctx)
-				group.Go(func() { c.watch(one, t) })
+				h := c.newHint(t.Key)
+				group.Go(func() { defer c.forget(t.Key, h); c.watch(one, t, h) })
 			}
 			if cancel != nil {
 				watched[t] = cancel
@@ -113,28 +117,50 @@ func (c *Checker) Run(ctx context.Context) error {
 
 // watch looks at one target until ctx ends. Until its first verdict it looks more often, so that a healthy
 // instance is not kept waiting for a whole interval.
-func (c *Checker) watch(ctx context.Context, t Target) {
-	look := c.Look
-	if look == nil {
+func (c *Checker) watch(ctx context.Context, t Target, h *hint) {
+	look, reach := c.Look, c.Reach
+	if look == nil || reach == nil {
 		p := newProbe(t)
 		defer p.close()
-		look = func(ctx context.Context, _ Target) (string, bool) { return p.look(ctx) }
+		look = or(look, func(ctx context.Context, _ Target) (string, bool) { return p.look(ctx) })
+		reach = or(reach, func(ctx context.Context, _ Target) (string, bool) { return p.reach(ctx) })
 	}
 	tally := tally{check: t.Check}
 	for wait := t.Check.InitialDelay; ; wait = tally.pause() {
 		select {
 		case <-ctx.Done():
 			return
+		case <-h.bell:
+			tally.hear(h.gone.Swap(false))
 		case <-time.After(wait):
 		}
-		reason, ok := look(ctx, t)
+		reason, ok := "", true
+		if tally.doubted {
+			reason, ok = reach(ctx, t)
+		}
+		trusted := ok && tally.doubted && tally.healthy
+		if ok && !trusted {
+			reason, ok = look(ctx, t)
+		}
 		if ctx.Err() != nil {
 			return
 		}
-		if tally.add(ok) {
+		if trusted {
+			tally.doubted = false
+		} else if tally.add(ok) {
 			c.tell(ctx, Verdict{t.Key, ok, reason})
 		}
 	}
+}
+
+// A Look looks once at a target.
+type Look = func(context.Context, Target) (reason string, ok bool)
+
+func or(given, usual Look) Look {
+	if given != nil {
+		return given
+	}
+	return usual
 }
 
 func (c *Checker) tell(ctx context.Context, v Verdict) {
@@ -152,6 +178,15 @@ type tally struct {
 	healthy bool // that verdict
 	streak  int  // looks in a row that contradict it, or that agree before the first one
 	last    bool
+	doubted bool // somebody could not reach it: it is to be reached first
+}
+
+// hear takes a hint.
+func (t *tally) hear(gone bool) {
+	t.doubted = true
+	if gone {
+		t.told, t.healthy, t.streak = true, false, 0
+	}
 }
 
 // add counts one look and says whether it makes a new verdict.
@@ -173,18 +208,26 @@ func (t *tally) add(ok bool) bool {
 		return false
 	}
 	t.told, t.healthy, t.streak = true, ok, 0
+	t.doubted = t.doubted && !ok
 	return true
 }
 
 // pause is the time to the next look: the interval, ±10 % so that many checkers do not march in step; a tenth
-// of it while the target is not known to be healthy.
+// of it while the target is not known to be healthy; and hardly any where it is only to be reached.
 func (t *tally) pause() time.Duration {
+	const soon = 100 * time.Millisecond
 	interval := t.check.Interval
 	if interval <= 0 {
 		interval = DefaultCheck().Interval
 	}
-	if !t.told || !t.healthy {
-		interval = max(min(interval, 100*time.Millisecond), interval/10)
+	switch {
+	case !t.told || !t.healthy:
+		interval = max(min(interval, soon), interval/10)
+		if t.doubted { // it failed between two looks, and may be back as soon
+			interval = min(interval, DefaultCheck().Interval)
+		}
+	case t.doubted:
+		interval = min(interval, soon)
 	}
 	return time.Duration(float64(interval) * (0.9 + 0.2*rand.Float64()))
 }

@@ -14,6 +14,7 @@ import (
 // A probe looks at one target. Every look is a connection of its own: that is what a new client would see.
 type probe struct {
 	target Target
+	own    netip.AddrPort // of the endpoint, where the check looks at another port
 	client http.Client
 }
 
@@ -21,10 +22,11 @@ func newProbe(t Target) *probe {
 	if t.Check.Timeout <= 0 {
 		t.Check.Timeout = DefaultCheck().Timeout
 	}
+	own := t.Address
 	if t.Check.Port != 0 {
 		t.Address = netip.AddrPortFrom(t.Address.Addr(), uint16(t.Check.Port)) //nolint:gosec // config bounds ports.
 	}
-	return &probe{target: t, client: http.Client{
+	return &probe{target: t, own: own, client: http.Client{
 		Transport: &http.Transport{
 			DisableKeepAlives: true,
 			TLSClientConfig:   &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // a check asks whether it answers, as in Kubernetes
@@ -37,6 +39,13 @@ func newProbe(t Target) *probe {
 
 func (p *probe) close() { p.client.CloseIdleConnections() }
 
+// reach says whether the target's own address takes a connection, whatever its check looks at.
+func (p *probe) reach(ctx context.Context) (string, bool) {
+	ctx, cancel := context.WithTimeout(ctx, p.target.Check.Timeout)
+	defer cancel()
+	return connect(ctx, p.own)
+}
+
 // look says whether the target is well, and what it saw.
 func (p *probe) look(ctx context.Context) (string, bool) {
 	ctx, cancel := context.WithTimeout(ctx, p.target.Check.Timeout)
@@ -48,14 +57,14 @@ func (p *probe) look(ctx context.Context) (string, bool) {
 		}
 		return "gRPC " + servingTable[serving], true
 	case p.target.Check.Path == "":
-		return p.connect(ctx)
+		return connect(ctx, p.target.Address)
 	}
 	return p.get(ctx)
 }
 
-func (p *probe) connect(ctx context.Context) (string, bool) {
+func connect(ctx context.Context, address netip.AddrPort) (string, bool) {
 	var d net.Dialer
-	conn, err := d.DialContext(ctx, "tcp", p.target.Address.String())
+	conn, err := d.DialContext(ctx, "tcp", address.String())
 	if err != nil {
 		return short(err), false
 	}

@@ -189,7 +189,7 @@ func (c *Chunks) parseTrailers() *Error {
 		return err
 	}
 	for i := range c.trailers {
-		if !MayTrail(c.trailers[i].Name) {
+		if f := &c.trailers[i]; f.is != house && f.is != load && !MayTrail(f.Name) { // those are left out when it goes on
 			return errTrailerName
 		}
 	}

@@ -20,6 +20,8 @@ const (
 	trailer
 	upgrade
 	expect
+	house // what our own programs tell each other
+	load  // a load report
 )
 
 // whatIs names the field that the codec must look at; all others pass through it untouched. Nearly every name is
@@ -47,14 +49,31 @@ func whatIs(name []byte) known {
 		return pick(name, "content-length", contentLength)
 	case 14<<8 | 'h':
 		return pick(name, "http2-settings", hopByHop)
-	case 16<<8 | 'p':
-		return pick(name, "proxy-connection", hopByHop)
+	case 16<<8 | 'p', 18<<8 | 'p', 19<<8 | 'p':
+		return ofProxies(name)
 	case 17<<8 | 't':
 		return pick(name, "transfer-encoding", transferEncoding)
-	case 18<<8 | 'p':
-		return pick(name, "proxy-authenticate", hopByHop)
-	case 19<<8 | 'p':
-		return pick(name, "proxy-authorization", hopByHop)
+	case 15<<8 | 'c', 17<<8 | 'c', 21<<8 | 'e', 25<<8 | 'e':
+		return ours(name)
+	default:
+		return other
+	}
+}
+
+func ofProxies(name []byte) known {
+	if spells(name, "proxy-connection") || spells(name, "proxy-authenticate") || spells(name, "proxy-authorization") {
+		return hopByHop
+	}
+	return other
+}
+
+// ours says whether a name is one that means nothing to the codec but that it never passes by itself, however it is spelt.
+func ours(name []byte) known {
+	switch {
+	case spells(name, "crossfade-drain"), spells(name, "crossfade-gateway"), spells(name, "crossfade-refused"):
+		return house
+	case spells(name, "endpoint-load-metrics"), spells(name, "endpoint-load-metrics-bin"):
+		return load
 	default:
 		return other
 	}
@@ -89,6 +108,7 @@ type head struct {
 	keepAlive bool
 	switches  bool // Connection: upgrade
 	names     bool // Connection nominates other fields
+	house     bool // there are fields of the house, or load reports
 	options   int  // what Connection lists, all in all
 }
 
@@ -202,6 +222,8 @@ func (h *head) note(is known, value []byte) *Error {
 		} else {
 			h.unmet = true
 		}
+	case house, load:
+		h.house = true
 	case unsorted, other, hopByHop, te, trailer:
 	}
 	return nil

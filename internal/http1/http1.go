@@ -47,6 +47,7 @@ type Request struct {
 	Close         bool   // the connection ends after the answer (Connection: close, or HTTP/1.0 without keep-alive)
 	Expect        bool   // Expect: 100-continue, and a body follows
 	Upgrade       []byte // "websocket", in the client's spelling, when asked for with Connection: upgrade; nil if not, or for another protocol
+	House         bool   // among Fields is one of the house, or a load report: see Edit
 	names         bool   // Connection nominates fields to drop
 	normal        []byte // what Path points into when it is not as it stood in the target
 }
@@ -61,6 +62,7 @@ type Response struct {
 	ContentLength int64  // when Framing is Length: what follows; when NoBody: what is announced (HEAD, 304), else -1
 	Close         bool   // the connection cannot be used again
 	Upgrade       []byte // with status 101: "websocket", in the sender's spelling
+	House         bool   // as in Request
 	names         bool
 }
 

@@ -235,7 +235,7 @@ func (r *Request) conclude(h *head) (err *Error) {
 	}
 	r.ContentLength = h.length
 	r.Close = h.closes(r.Minor)
-	r.Expect, r.Upgrade = false, nil
+	r.Expect, r.Upgrade, r.House = false, nil, h.house
 	if r.names = h.names; r.names {
 		h.nominate()
 	}

@@ -59,7 +59,7 @@ func (r *Response) parseLine(b []byte) (next int, err *Error) {
 
 // conclude draws from the fields and the request's method what the whole response means.
 func (r *Response) conclude(h *head, method []byte) *Error {
-	r.Close = h.closes(r.Minor)
+	r.Close, r.House = h.closes(r.Minor), h.house
 	if err := r.frame(h, method); err != nil {
 		return err
 	}

@@ -11,6 +11,10 @@ import (
 // What belongs to one connection only is not an Edit's business: AppendRequest and AppendResponse drop it, and
 // write Host, Connection, Upgrade and the framing themselves; an Edit that names those fields changes nothing.
 // A control byte in a value is written as a space.
+//
+// Fields of the house (crossfade-gateway, crossfade-drain, crossfade-refused), in which our own programs tell each other
+// of themselves, stop here too, and so do load reports (endpoint-load-metrics, endpoint-load-metrics-bin) unless Loads says
+// otherwise: nobody learns or makes up what is meant for us. Those that an Edit sets or adds are written.
 type Edit struct {
 	Host      []byte   // requests: replaces the authority, if not nil
 	Path      []byte   // requests: replaces path and query, if not nil
@@ -21,6 +25,7 @@ type Edit struct {
 	Close     bool     // write Connection: close
 	KeepAlive bool     // write Connection: keep-alive (an HTTP/1.0 client that asked for it needs it)
 	Upgrade   bool     // pass the message's Upgrade on; otherwise it is dropped
+	Loads     bool     // pass load reports on; otherwise they are dropped
 }
 
 // AppendRequest appends the head of r, changed by e, as it goes to the other side: HTTP/1.1, origin form, one
@@ -179,6 +184,8 @@ func (w *writer) passes(f *Field) bool {
 		return w.expect
 	case trailer:
 		return w.trailers
+	case load:
+		return w.edit.Loads
 	default:
 		return false
 	}
@@ -242,7 +249,12 @@ func appendEdit(dst []byte, f *Field) []byte {
 // editable says whether an edit may write a field of the name.
 func editable(name []byte) bool {
 	is := whatIs(name)
-	return isToken(name) && (is == other || is == expect || is == trailer)
+	switch is {
+	case other, expect, trailer, house, load:
+		return isToken(name)
+	default:
+		return false
+	}
 }
 
 func appendValue(dst, value []byte) []byte {

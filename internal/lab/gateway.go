@@ -53,8 +53,9 @@ func (g *gateway) apply(v fleet.View) {
 	g.book = g.book.Next(keys)
 	g.compile()
 	g.ticks++
-	if tick := warmup.Tick(v.Services[0].Pools[0].Policy.Warmup); tick > 0 {
-		g.tick(g.ticks, tick, time.Duration(g.random.Float64()*float64(tick)))
+	phase := g.random.Float64() // drawn in any case, so that whether there is a tick changes nothing else
+	if tick := g.balancer.Tick(); tick > 0 {
+		g.tick(g.ticks, tick, time.Duration(phase*float64(tick)))
 	}
 }
 

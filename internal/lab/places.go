@@ -7,12 +7,7 @@ import (
 
 // JoinAt offers a new endpoint of weight 1 that is somewhere.
 func (l *Lab) JoinAt(name string, where fleet.Locality) {
-	l.note()
-	e := l.born(name, 0)
-	e.locality = where
-	l.world.lives = append(l.world.lives, e)
-	l.publish()
-	l.At(l.now+l.world.policy.Warmup.Window, l.publish)
+	l.enter(name, 0, func(e *life) { e.locality = where })
 }
 
 // Stand says where gateway i stands. Gateways stand nowhere in particular until then.

@@ -28,6 +28,7 @@ type life struct {
 	weight      uint32
 	factor      *float64
 	locality    fleet.Locality
+	warmup      *fleet.Warmup // its own
 	draining    bool
 	hidden      bool // alive, but not shown to gateways
 	member      fleet.Member
@@ -39,14 +40,32 @@ const mature = 365 * 24 * time.Hour
 // Join offers a new endpoint of weight 1.
 func (l *Lab) Join(name string) { l.join(name, 0) }
 
+// JoinBy offers a new endpoint of weight 1 that has a warm-up of its own.
+func (l *Lab) JoinBy(name string, w fleet.Warmup) {
+	l.enter(name, 0, func(e *life) { e.warmup = &w })
+}
+
 // JoinWarm offers an endpoint that has been there for ever.
 func (l *Lab) JoinWarm(name string) { l.join(name, mature) }
 
-func (l *Lab) join(name string, age time.Duration) {
+func (l *Lab) join(name string, age time.Duration) { l.enter(name, age, func(*life) {}) }
+
+// enter offers an endpoint once it is dressed.
+func (l *Lab) enter(name string, age time.Duration, dress func(*life)) {
 	l.note()
-	l.world.lives = append(l.world.lives, l.born(name, age))
+	e := l.born(name, age)
+	dress(e)
+	l.world.lives = append(l.world.lives, e)
 	l.publish()
-	l.At(l.now+l.world.policy.Warmup.Window, l.publish)
+	l.publishAfter(e)
+}
+
+// publishAfter publishes when e's ramp, if it begins now, is over.
+func (l *Lab) publishAfter(e *life) { l.At(l.now+l.world.warmup(e).Window, l.publish) }
+
+// warmup is that by which e goes.
+func (w *world) warmup(e *life) fleet.Warmup {
+	return w.policy.WarmupOf(&fleet.Endpoint{Warmup: e.warmup})
 }
 
 // Born returns a new life. Its incarnation is another in every run, as that of a process is.
@@ -64,12 +83,12 @@ func (l *Lab) Restart(names ...string) {
 	for i, e := range l.world.lives {
 		if slices.Contains(names, e.name) {
 			next := l.born(e.name, 0)
-			next.weight = e.weight
+			next.weight, next.warmup = e.weight, e.warmup
 			l.world.lives[i] = next
+			l.publishAfter(next)
 		}
 	}
 	l.publish()
-	l.At(l.now+l.world.policy.Warmup.Window, l.publish)
 }
 
 // Leave takes endpoints away, all at the same moment.
@@ -112,12 +131,12 @@ func (l *Lab) weigh(name string, f func(*life)) {
 		switch none := endpoint.Full() == 0; {
 		case none == e.member.Drained:
 		case none:
-			e.member = warmup.Rest(e.member, l.world.policy.Warmup, endpoint.Age)
+			e.member = warmup.Rest(e.member, l.world.warmup(e), endpoint.Age)
 		default:
 			e.member = warmup.Return(e.member, endpoint.Age)
 		}
+		l.publishAfter(e)
 	})
-	l.At(l.now+l.world.policy.Warmup.Window, l.publish)
 }
 
 // SetLocality says where an endpoint is.
@@ -139,12 +158,12 @@ func (l *Lab) Rewarm(name string) { l.move(name, warmup.Restart) }
 
 func (l *Lab) move(name string, m warmup.Move) {
 	l.change(name, func(e *life) {
-		e.member = m.Apply(e.member, l.world.policy.Warmup, l.now-e.offered)
+		e.member = m.Apply(e.member, l.world.warmup(e), l.now-e.offered)
 		if m == warmup.Restart {
 			l.world.capacity.Forget(e.incarnation)
 		}
+		l.publishAfter(e)
 	})
-	l.At(l.now+l.world.policy.Warmup.Window, l.publish)
 }
 
 func (l *Lab) change(name string, f func(*life)) {
@@ -159,12 +178,16 @@ func (l *Lab) change(name string, f func(*life)) {
 
 // SetPolicy changes the pool's policy. Nobody's share jumps.
 func (l *Lab) SetPolicy(p fleet.Policy) {
+	before := l.world.policy
 	for _, e := range l.world.lives {
-		e.member = warmup.Rebase(e.member, l.world.policy.Warmup, p.Warmup, l.now-e.offered)
+		endpoint := fleet.Endpoint{Warmup: e.warmup}
+		e.member = warmup.Rebase(e.member, before.WarmupOf(&endpoint), p.WarmupOf(&endpoint), l.now-e.offered)
 	}
 	l.world.policy = p
 	l.publish()
-	l.At(l.now+p.Warmup.Window, l.publish)
+	for _, e := range l.world.lives {
+		l.publishAfter(e)
+	}
 }
 
 // Ideal returns the part of the requests, 0 to 1, that an endpoint should get now: its place on the curve
@@ -190,7 +213,7 @@ func (w *world) effective(e *life, now time.Duration) float64 {
 		return 0
 	}
 	endpoint := w.endpoint(e, now)
-	return endpoint.Full() * warmup.Share(w.policy.Warmup, warmup.Progress(w.policy.Warmup, e.member, endpoint.Age))
+	return endpoint.Full() * warmup.Share(w.warmup(e), warmup.Progress(w.warmup(e), e.member, endpoint.Age))
 }
 
 func (w *world) find(name string) *life {
@@ -244,12 +267,12 @@ func (w *world) service(now time.Duration) fleet.Service {
 func (w *world) endpoint(e *life, now time.Duration) fleet.Endpoint {
 	endpoint := fleet.Endpoint{
 		Name: e.name, Incarnation: e.incarnation, Locality: e.locality,
-		Weight: e.weight, Factor: e.factor, Stage: fleet.Serving, Age: now - e.offered,
+		Weight: e.weight, Factor: e.factor, Stage: fleet.Serving, Age: now - e.offered, Warmup: e.warmup,
 	}
 	switch {
 	case e.draining:
 		endpoint.Stage = fleet.Draining
-	case warmup.Progress(w.policy.Warmup, e.member, endpoint.Age) < 1:
+	case warmup.Progress(w.warmup(e), e.member, endpoint.Age) < 1:
 		endpoint.Stage = fleet.Warming
 	}
 	return endpoint

@@ -6,7 +6,7 @@
 //	   └──── Unready ────┴──────────────────┤
 //	                     └───── Leave ──────┴─▶ Draining ─Drained─▶ Gone
 //
-// Vanished leads to Gone from everywhere; whoever leaves before it was offered is Gone at once.
+// Found is Ready for one that was offered before anybody looked. Vanished leads to Gone from everywhere; whoever leaves before it was offered is Gone at once.
 package lifecycle
 
 import (
@@ -36,6 +36,7 @@ type Event uint8
 // The events.
 const (
 	Ready    Event = iota // its runner says so, and its checks pass
+	Found                 // it can serve, and was offered before anybody looked: since State.Offered
 	Unready               // its runner says that it cannot serve for now
 	Matured               // its warm-up is over in every pool
 	Rewarm                // its warm-up begins anew: somebody wants that, or it has weight again
@@ -44,7 +45,7 @@ const (
 	Vanished              // its process is gone, or nobody reports it any more
 )
 
-var eventNames = [...]string{"Ready", "Unready", "Matured", "Rewarm", "Leave", "Drained", "Vanished"}
+var eventNames = [...]string{"Ready", "Found", "Unready", "Matured", "Rewarm", "Leave", "Drained", "Vanished"}
 
 func (e Event) String() string {
 	if int(e) < len(eventNames) {
@@ -62,6 +63,8 @@ func Step(s State, e Event, now time.Time) (State, string) {
 	switch e {
 	case Ready:
 		return ready(s, now)
+	case Found:
+		return found(s)
 	case Unready:
 		if s.Stage.Offered() {
 			s.Stage = fleet.Starting
@@ -103,6 +106,15 @@ func ready(s State, now time.Time) (State, string) {
 	}
 	s.Offered = now
 	return s, "warmup.started"
+}
+
+// found offers one that others had offered before; whoever finds it says since when.
+func found(s State) (State, string) {
+	if s.Stage != fleet.Starting || s.Offered.IsZero() {
+		return s, ""
+	}
+	s.Stage = fleet.Warming
+	return s, "registration.found"
 }
 
 // leave drains an incarnation that requests may have been sent to. One that lost readiness a moment ago may

@@ -17,6 +17,11 @@ func homeAt(number uint16) home {
 	return home{number, netip.AddrFrom4([4]byte{127, 1, x, y}), netip.AddrFrom4([4]byte{127, 2, x, y})}
 }
 
+// isPublic says whether an address may be one where a replica is found.
+func isPublic(address netip.Addr) bool {
+	return netip.PrefixFrom(homeAt(0).public, 16).Contains(address)
+}
+
 // homes gives each replica a home that nobody has had for as long as possible: an address that comes back
 // soon would be taken for the replica that had it before by those who have not noticed.
 type homes struct {

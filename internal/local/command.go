@@ -18,13 +18,13 @@ type variable struct{ name, value string }
 
 // environment returns what the application of a replica is told, in order: its place, then what its
 // Deployment says, which wins. $(NAME) in a value stands for a variable that came before.
-func environment(w *fleet.Workload, name string, place home, bind, mesh string) []variable {
+func environment(w *fleet.Workload, name string, place home, mesh string) []variable {
 	port := ""
 	if len(w.Ports) > 0 {
 		port = strconv.FormatUint(uint64(w.Ports[0].Number), 10)
 	}
 	told := []variable{
-		{"HOST", bind},
+		{"HOST", place.private.String()},
 		{"PORT", port},
 		{"POD_IP", place.public.String()},
 		{"POD_NAME", name},
@@ -36,10 +36,7 @@ func environment(w *fleet.Workload, name string, place home, bind, mesh string) 
 			variable{"HTTP_PROXY", through}, variable{"http_proxy", through},
 			variable{"NO_PROXY", noProxy}, variable{"no_proxy", noProxy})
 	}
-	values := map[string]string{}
-	for _, v := range told {
-		values[v.name] = v.value
-	}
+	values := valuesOf(told)
 	for _, e := range w.Env {
 		v := variable{e.Name, ""}
 		switch e.Field {
@@ -56,6 +53,15 @@ func environment(w *fleet.Workload, name string, place home, bind, mesh string) 
 		told = append(told, v)
 	}
 	return told
+}
+
+// valuesOf returns what each variable is in the end.
+func valuesOf(told []variable) map[string]string {
+	values := map[string]string{}
+	for _, v := range told {
+		values[v.name] = v.value
+	}
+	return values
 }
 
 // expand replaces each $(NAME) that has a value, as Kubernetes does in commands, arguments and values:

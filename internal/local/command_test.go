@@ -60,7 +60,7 @@ func TestEnvironment(t *testing.T) {
 			{Name: "HTTP_PROXY", Value: ""},
 		},
 	}
-	got := environment(w, "web-1", homeAt(5), "127.2.0.5", "127.0.0.1:15001")
+	got := environment(w, "web-1", homeAt(5), "127.0.0.1:15001")
 	want := []variable{
 		{"HOST", "127.2.0.5"},
 		{"PORT", "9080"},

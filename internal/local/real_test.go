@@ -3,6 +3,7 @@ package local
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -21,9 +22,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"crossfade.dev/internal/fleet"
+	"crossfade.dev/internal/process"
 )
 
-// The test binary plays an application, a sidecar or a whole runtime when it is started as one.
+// The test binary plays an application, an agent or a whole runtime when it is started as one.
 const actorVariable = "CROSSFADE_ACTOR"
 
 func TestMain(m *testing.M) {
@@ -31,8 +33,8 @@ func TestMain(m *testing.M) {
 	defer stop()
 	var err error
 	switch {
-	case len(os.Args) > 1 && os.Args[1] == "gateway":
-		err = playSidecar(ctx, os.Args[2:])
+	case len(os.Args) > 1 && os.Args[1] == "agent":
+		err = playAgent(ctx, os.Args[2:])
 	case os.Getenv(actorVariable) == "app":
 		err = playApp(ctx)
 	case os.Getenv(actorVariable) == "runtime":
@@ -62,26 +64,42 @@ func playApp(ctx context.Context) error {
 	return serveUntil(ctx, net.JoinHostPort(os.Getenv("HOST"), os.Getenv("PORT")), mux)
 }
 
-// playSidecar passes connections on, and answers for itself.
-func playSidecar(ctx context.Context, args []string) error {
-	mux := http.NewServeMux()
-	mux.HandleFunc("/ready", func(http.ResponseWriter, *http.Request) {})
-	mux.HandleFunc("/pid", servePid)
-	admin := ""
-	for i, arg := range args {
-		switch arg {
-		case "--admin":
-			admin = args[i+1]
-		case "--inbound":
-			public, private, _ := strings.Cut(args[i+1], "=")
-			l, err := net.Listen("tcp", public)
-			if err != nil {
-				return err
-			}
-			go pass(l, private)
-		}
+// playAgent runs an application, passes connections on to it, and ends with it.
+func playAgent(ctx context.Context, args []string) error {
+	object, err := read(args[slices.Index(args, "--config")+1])
+	if err != nil {
+		return err
 	}
-	return serveUntil(ctx, admin, mux)
+	command := args[slices.Index(args, "--")+1:]
+	app, err := process.Start(process.Spec{Name: "app", Path: command[0], Args: command[1:], Stdout: os.Stdout, Stderr: os.Stderr})
+	if err != nil {
+		return err
+	}
+	for _, inbound := range object.Spec.Inbound {
+		public, private, _ := strings.Cut(inbound, "=")
+		l, err := net.Listen("tcp", public)
+		if err != nil {
+			return err
+		}
+		go pass(l, private)
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("/pid", servePid)
+	go func() { _ = serveUntil(ctx, object.Spec.Admin, mux) }()
+	select {
+	case <-app.Done():
+		os.Exit(app.Exit().Code)
+	case <-ctx.Done():
+	}
+	return app.Stop(10 * time.Second)
+}
+
+func read(path string) (object agentObject, err error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return object, err
+	}
+	return object, json.Unmarshal(text, &object)
 }
 
 func pass(l net.Listener, to string) {
@@ -125,6 +143,38 @@ func ours(replicas int) fleet.Workload {
 	return w
 }
 
+// real is this machine; what its agents would say of themselves, they have the theatre say.
+func (s *theatre) real() *machine {
+	m := thisMachine()
+	m.start = func(spec process.Spec) (process.Process, error) {
+		object, err := read(spec.Args[slices.Index(spec.Args, "--config")+1])
+		if err != nil {
+			return nil, err
+		}
+		child, err := process.Start(spec)
+		if err != nil {
+			return nil, err
+		}
+		a := &actor{theatre: s, name: spec.Name, told: object.Spec, public: object.Spec.Address.String(), hurry: make(chan struct{}), done: make(chan struct{})}
+		s.mu.Lock()
+		s.actors[a.public] = a
+		s.mu.Unlock()
+		go func() {
+			a.put(func(*fleet.Instance) {})
+			for waiting := true; waiting; {
+				waiting = a.lasts(10*time.Millisecond) && ask(a.public+":19080/health") != ""
+			}
+			a.put(func(in *fleet.Instance) { in.Ready = true })
+		}()
+		go func() {
+			<-child.Done()
+			a.end(child.Exit())
+		}()
+		return child, nil
+	}
+	return m
+}
+
 // playRuntime runs two replicas, writes down every process and waits to be killed.
 func playRuntime(ctx context.Context) error {
 	s := newTheatre(ours(2))
@@ -134,20 +184,23 @@ func playRuntime(ctx context.Context) error {
 		}
 		os.Stdout.Close()
 	}()
-	rt := Runtime{Feed: s, Self: os.Args[0]}
+	rt := Runtime{Feed: s, Agents: Agents{Self: os.Args[0], Dir: os.Getenv("AGENTS")}, machine: s.real()}
 	return rt.Run(ctx)
 }
 
-// await waits until a report makes what control knows pass a test, and returns it.
+// await waits until what control knows passes a test, and returns it.
 func (s *theatre) await(ok func(*theatre) bool) []fleet.Instance {
 	for {
 		s.mu.Lock()
-		passed, instances, reports := ok(s), s.instances, s.reports
+		passed, instances, bell, reports := ok(s), s.instances, s.bell, s.reports
 		s.mu.Unlock()
 		if passed {
 			return instances
 		}
-		<-reports
+		select {
+		case <-bell:
+		case <-reports:
+		}
 	}
 }
 
@@ -185,13 +238,15 @@ func number(t *testing.T, s string) int {
 	return n
 }
 
-// The whole of it with real processes: start, crash, a killed sidecar, a rollout, the end.
+// The whole of it with real processes: start, crash, a killed agent, a rollout, the end.
 func TestRealProcesses(t *testing.T) {
 	s := newTheatre(ours(2))
 	s.drain = 10 * time.Millisecond
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	rt := Runtime{Feed: s, Self: os.Args[0], Mesh: "127.0.0.1:15001", Output: t.Output()}
+	rt := Runtime{
+		Feed: s, Agents: Agents{Self: os.Args[0], Dir: t.TempDir()}, Mesh: "127.0.0.1:15001", Output: t.Output(), machine: s.real(),
+	}
 	done := make(chan error, 1)
 	go func() { done <- rt.Run(ctx) }()
 
@@ -211,16 +266,14 @@ func TestRealProcesses(t *testing.T) {
 		t.Errorf("got %s at %v after a crash, want %s at %v", again.Name, again.Address, first.Name, first.Address)
 	}
 
-	admin := fmt.Sprintf("%s:%d/pid", public, adminPort)
-	if err := syscall.Kill(number(t, ask(admin)), syscall.SIGKILL); err != nil {
+	app := number(t, ask(public+":19080/pid"))
+	if err := syscall.Kill(number(t, ask(fmt.Sprintf("%s:%d/pid", public, adminPort))), syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	alive := s.await(func(s *theatre) bool {
-		return slices.ContainsFunc(s.events, died("sidecar.died", "SIGKILL")) && serving(s)
+	s.await(func(s *theatre) bool {
+		return slices.ContainsFunc(s.events, happened("instance.died", "its agent was ended by SIGKILL")) && serving(s) && s.dead[again.Incarnation]
 	})
-	if now := alive[0].Incarnation; now != again.Incarnation {
-		t.Errorf("got incarnation %s after its sidecar died, want %s", now, again.Incarnation)
-	}
+	awaitEnd(t, app)
 
 	s.mu.Lock()
 	s.change(func(w *fleet.Workload) { w.Revision = "2" })
@@ -236,8 +289,8 @@ func TestRealProcesses(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
-	if !slices.ContainsFunc(s.events, died("instance.died", "exit code 3")) {
-		t.Errorf("got %v, want that one died with code 3", s.events)
+	if !slices.ContainsFunc(s.events, happened("instance.starting", "exit code 3")) {
+		t.Errorf("got %v, want that one is started again after code 3", s.events)
 	}
 	for _, in := range fresh {
 		if got := ask(in.Address.String() + ":19080/pid"); !strings.Contains(got, "connection refused") {
@@ -246,13 +299,13 @@ func TestRealProcesses(t *testing.T) {
 	}
 }
 
-func died(kind, how string) func(fleet.Event) bool {
+func happened(kind, how string) func(fleet.Event) bool {
 	return func(e fleet.Event) bool { return e.Kind == kind && strings.Contains(e.Reason, how) }
 }
 
 func TestKilledRuntimeLeavesNobody(t *testing.T) {
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), actorVariable+"=runtime")
+	cmd.Env = append(os.Environ(), actorVariable+"=runtime", "AGENTS="+t.TempDir())
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -273,7 +326,7 @@ func TestKilledRuntimeLeavesNobody(t *testing.T) {
 		}
 	}
 	if len(processes) != 4 {
-		t.Fatalf("got %d processes, want two applications and two sidecars", len(processes))
+		t.Fatalf("got %d processes, want two agents and two applications", len(processes))
 	}
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)

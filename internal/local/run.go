@@ -36,6 +36,7 @@ func (rt *Runtime) Run(ctx context.Context) error {
 		others:  &others,
 		records: map[string]*record{},
 		born:    map[string]int{},
+		began:   time.Now(),
 		views:   make(chan fleet.View),
 		news:    make(chan news),
 		heard:   make(chan hearing, 1),
@@ -61,10 +62,14 @@ type runner struct {
 	records  map[string]*record
 	homes    homes
 	born     map[string]int // replicas that a workload has had
-	stopping bool           // Run was told to end
-	retry    time.Time      // when to look for addresses again
+	began    time.Time
+	echoed   map[string]time.Time // what agents had told by the last snapshot, by who told it
+	stopping bool                 // Run was told to end
+	stopAt   time.Time            // when
+	retry    time.Time            // when to look for addresses again
 
 	// Of the report.
+	dead      []death       // oldest first; bounded
 	events    []fleet.Event // that control has not heard
 	dropped   int           // events that were in events before
 	changed   bool          // since the last report
@@ -98,6 +103,18 @@ func (r *runner) follow(ctx context.Context) {
 	}
 }
 
+// pause waits, and says whether it could before ctx ended.
+func pause(ctx context.Context, wait time.Duration) bool {
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return ctx.Err() == nil
+	case <-ctx.Done():
+		return false
+	}
+}
+
 // loop takes in what happens and acts on it until all is over.
 func (r *runner) loop(ctx context.Context, stop <-chan struct{}) {
 	ticker := time.NewTicker(beat)
@@ -105,9 +122,9 @@ func (r *runner) loop(ctx context.Context, stop <-chan struct{}) {
 	for !r.over() {
 		select {
 		case <-stop:
-			stop, r.stopping = nil, true
+			stop, r.stopping, r.stopAt = nil, true, time.Now()
 		case v := <-r.views:
-			r.see(v)
+			r.see(ctx, v)
 		case n := <-r.news:
 			r.hear(ctx, n)
 		case h := <-r.heard:
@@ -115,9 +132,10 @@ func (r *runner) loop(ctx context.Context, stop <-chan struct{}) {
 		case <-ticker.C:
 		}
 		now := time.Now()
+		r.forget(now)
 		r.assess(now)
 		r.decide(ctx, now)
-		r.release(now)
+		r.urge(now)
 		r.report(ctx, now)
 	}
 }
@@ -127,7 +145,7 @@ func (r *runner) over() bool {
 	return r.stopping && len(r.records) == 0 && !r.changed && !r.reporting
 }
 
-func (r *runner) see(v fleet.View) {
+func (r *runner) see(ctx context.Context, v fleet.View) {
 	if v.Snapshot == nil || v.Config == "" {
 		return // control has read no configuration yet: it asks for nothing, rather than that all should end
 	}
@@ -135,15 +153,21 @@ func (r *runner) see(v fleet.View) {
 	for _, rec := range r.records {
 		rec.look(r.picture)
 	}
+	r.disown(time.Now())
+	r.echo(ctx)
 	r.changed = true // it is applied
 }
 
 func (r *runner) hear(ctx context.Context, n news) {
 	rec := r.records[n.of.key]
-	rec.observe(n.state)
+	if was := rec.incarnation; was != n.state.incarnation && was != "" {
+		r.bury(was, time.Now())
+	}
+	rec.state = n.state
+	rec.begun = rec.begun || n.state.died
 	r.changed = true
 	if n.event.Kind != "" {
-		r.tell(ctx, n.event, n.of)
+		r.tell(ctx, n.event)
 	}
 	if n.state.ended {
 		delete(r.records, n.of.key)
@@ -151,17 +175,35 @@ func (r *runner) hear(ctx context.Context, n news) {
 	}
 }
 
-func (r *runner) tell(ctx context.Context, e fleet.Event, in *instance) {
-	level := slog.LevelInfo
-	switch e.Kind {
-	case "instance.died", "instance.killed", "sidecar.died", "probe.failed", "prestop.failed", "drain.overdue":
-		level = slog.LevelWarn
-	}
-	r.Log.Log(ctx, level, "replica", "event", e.Kind, "name", e.Endpoint, "incarnation", e.Incarnation,
-		"address", in.home.public, "reason", e.Reason)
+func (r *runner) tell(ctx context.Context, e fleet.Event) {
+	r.log(ctx, e)
 	r.events = append(r.events, e)
 	r.drop(len(r.events) - maxEvents)
 	r.changed = true
+}
+
+// echo logs what agents have told control since the last snapshot, as what this room tells is logged.
+func (r *runner) echo(ctx context.Context) {
+	echoed := map[string]time.Time{}
+	for _, e := range r.picture.Events {
+		if !strings.HasPrefix(e.From, "agent/") {
+			continue
+		}
+		if last, known := r.echoed[e.From]; e.Time.After(last) && (known || e.Time.After(r.began)) {
+			r.log(ctx, e)
+		}
+		echoed[e.From] = e.Time // an agent tells things in their order
+	}
+	r.echoed = echoed
+}
+
+func (r *runner) log(ctx context.Context, e fleet.Event) {
+	level := slog.LevelInfo
+	switch e.Kind {
+	case "instance.died", "instance.killed", "probe.failed", "prestop.failed", "drain.overdue", "registration.failed", "registration.refused":
+		level = slog.LevelWarn
+	}
+	r.Log.Log(ctx, level, "replica", "event", e.Kind, "name", e.Endpoint, "incarnation", e.Incarnation, "reason", e.Reason)
 }
 
 // assess notes since when each instance has been serving.
@@ -254,47 +296,46 @@ func (r *runner) hire(ctx context.Context, w *fleet.Workload, now time.Time) boo
 	}
 	key := keyOf(w)
 	r.born[key]++
+	services := r.picture.services(w)
 	in := &instance{
 		key:  fmt.Sprintf("%s-%d", key, r.born[key]),
 		name: fmt.Sprintf("%s-%d", w.Name, r.born[key]),
 		uid:  strings.ToLower(rand.Text()[:10]),
 
 		workload:  w,
+		service:   append(services, w.Name)[0],
 		home:      place,
-		bind:      place.private,
+		agents:    r.Agents,
 		machine:   r.machine,
-		self:      r.Self,
 		pathDirs:  r.PathDirs,
 		inherited: r.Env,
 		mesh:      r.Mesh,
 		output:    r.Output,
+		patience:  patience(r.picture.Lifecycles, services, w),
+		quit:      r.Quit,
 		news:      r.news,
-		leave:     make(chan struct{}),
-		known:     make(chan struct{}),
-		quiet:     make(chan struct{}),
+		hurry:     make(chan struct{}),
 	}
-	if r.Self == "" {
-		in.bind = place.public
-	}
-	r.records[in.key] = &record{instance: in, started: now}
+	life, leave := context.WithCancel(ctx)
+	r.records[in.key] = &record{instance: in, started: now, leave: leave}
 	wanted := fmt.Sprintf("for %d replicas of %s", w.Replicas, key)
 	if w.Replicas == 1 {
 		wanted = "for 1 replica of " + key
 	}
 	r.tell(ctx, fleet.Event{
 		Time: time.Now(), Kind: "instance.starting", Endpoint: in.name, From: reporter, Reason: wanted,
-	}, in)
-	r.others.Go(func() { in.run(ctx) })
+	})
+	r.others.Go(func() { in.run(life) })
 	return true
 }
 
-// usable says whether nobody listens where a replica of the workload and its sidecar will.
+// usable says whether nobody listens where a replica of the workload and its agent will.
 func (r *runner) usable(h home, w *fleet.Workload) error {
 	var errs []error
 	for _, port := range inbound(w) {
 		errs = append(errs, r.machine.free(netip.AddrPortFrom(h.public, port)), r.machine.free(netip.AddrPortFrom(h.private, port)))
 	}
-	for _, port := range []uint16{adminPort, healthPort} {
+	for _, port := range []uint16{adminPort, healthPort, readinessPort, offlinePort} {
 		errs = append(errs, r.machine.free(netip.AddrPortFrom(h.public, port)))
 	}
 	return errors.Join(errs...)
@@ -306,29 +347,30 @@ func (r *runner) dismiss(ctx context.Context, rec *record, why string) {
 		return
 	}
 	rec.leaving = true
-	rec.bound = rec.workload.Grace
-	if r.stopping && r.Quit > 0 {
-		rec.bound = min(rec.bound, r.Quit)
-	}
-	close(rec.leave)
+	rec.leave()
 	r.tell(ctx, fleet.Event{
 		Time: time.Now(), Kind: "instance.leaving", Endpoint: rec.name, Incarnation: rec.incarnation, From: reporter, Reason: why,
-	}, rec.instance)
+	})
 }
 
-// release tells those who leave what they wait for.
-func (r *runner) release(now time.Time) {
+// urge hurries those who have not left when Run was told to end some time ago.
+func (r *runner) urge(now time.Time) {
+	if !r.stopping || r.Quit <= 0 || now.Sub(r.stopAt) < r.Quit {
+		return
+	}
 	for _, rec := range r.records {
-		if !rec.leaving {
-			continue
-		}
-		if !rec.known && (r.stopping || !rec.heard.IsZero()) {
-			rec.known = true
-			close(rec.instance.known)
-		}
-		if !rec.quiet && rec.drained(r.picture, now) {
-			rec.quiet = true
-			close(rec.instance.quiet)
+		if !rec.hurried {
+			rec.hurried = true
+			close(rec.hurry)
 		}
 	}
+}
+
+// patience is how long an instance of these services may take to leave, by what its agent is bound by, before it is
+// taken for one that hangs.
+func patience(all []fleet.Lifecycle, services []string, w *fleet.Workload) time.Duration {
+	l, _ := fleet.LifecycleFor(all, w.Namespace, services, w.Labels) // of a label that cannot be read configuration has told
+	usual := fleet.DefaultLeave()
+	callers, drain := cmp.Or(l.Leave.Callers, usual.Callers), cmp.Or(l.Leave.Timeout, usual.Timeout)
+	return callers + max(drain, w.Grace) + w.Grace + hangs
 }

@@ -1,9 +1,14 @@
 package local
 
 import (
+	"log/slog"
+	"maps"
+	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -38,68 +43,85 @@ func TestScaling(t *testing.T) {
 	}, web(1))
 }
 
-func TestLeavingHasAnOrder(t *testing.T) {
-	w := web(1)
-	w.PreStop = &fleet.PreStop{Exec: []string{"/bin/hook"}}
+// What an agent does when it leaves is its own, as long as it does it.
+func TestLeaving(t *testing.T) {
 	play(t, func(s *theatre) {
 		s.after(10 * time.Second)
+		first := s.incarnation()
 		s.scale(0)
 		s.after(10 * time.Second)
-		want := []string{
-			"0s START sidecar/web-1", "0s START web-1",
-			"10.5s START web-1 /bin/hook", "10.8s END web-1 /bin/hook: exit code 0", // when it has drained
-			"10.8s TERM web-1", "10.9s END web-1: exit code 0",
-			"10.9s TERM sidecar/web-1", "10.91s END sidecar/web-1: exit code 0",
-		}
-		slices.Sort(s.log[:2]) // these start at the same time
+		want := []string{"0s START web-1", "10s TERM web-1", "10.6s END web-1: exit code 0"}
 		if diff := cmp.Diff(want, s.log); diff != "" {
 			s.t.Errorf("what happened (-want +got):\n%s", diff)
 		}
-		wantEvents := []string{
-			"instance.started", "probe.passed", "instance.leaving: scaled to 0", "prestop.done", "instance.stopped: exit code 0",
-		}
-		if diff := cmp.Diff(wantEvents, s.told()); diff != "" {
+		if diff := cmp.Diff([]string{"instance.leaving: scaled to 0"}, s.told()); diff != "" {
 			s.t.Errorf("events (-want +got):\n%s", diff)
 		}
-	}, w)
+		if !s.dead[first] {
+			s.t.Error("control was not told that it has ended")
+		}
+	}, web(1))
 }
 
-func TestPreStop(t *testing.T) {
-	for _, tt := range []struct {
-		name string
-		hook fleet.PreStop
-		want []string // events from preStop on
-		took time.Duration
+func TestAgentThatDoesNotLeaveIsKilled(t *testing.T) {
+	play(t, func(s *theatre) {
+		s.deaf = true
+		s.after(5 * time.Second)
+		s.scale(0)
+		s.after(10 * time.Minute)
+		want := []string{"instance.leaving: scaled to 0", "instance.killed: its agent did not leave in time"}
+		if diff := cmp.Diff(want, s.told()); diff != "" {
+			s.t.Errorf("events (-want +got):\n%s", diff)
+		}
+		// Callers have 90 s, what is open 120 s, the application 30 s, and it hangs after 30 s more.
+		if got, want := s.ended("web-1"), 5*time.Second+270*time.Second; got != want {
+			s.t.Errorf("got the end at %v, want %v", got, want)
+		}
+		s.want()
+	}, web(1))
+}
+
+func TestKilledWhileLeaving(t *testing.T) {
+	play(t, func(s *theatre) {
+		s.drain = time.Minute
+		s.after(5 * time.Second)
+		s.scale(0)
+		s.after(time.Second)
+		s.kill("127.1.0.1")
+		s.after(time.Second)
+		s.want()
+		want := []string{"instance.leaving: scaled to 0", "instance.died: its agent was ended by SIGKILL, while leaving"}
+		if diff := cmp.Diff(want, s.told()); diff != "" {
+			s.t.Errorf("events (-want +got):\n%s", diff)
+		}
+	}, web(1))
+}
+
+// When all is told to end there is a bound: then agents are asked to hurry, and killed if they do not.
+func TestTheEndIsBounded(t *testing.T) {
+	for name, tt := range map[string]struct {
+		deaf bool
+		want []string
 	}{
-		{"sleep", fleet.PreStop{Sleep: 3 * time.Second}, []string{"prestop.done", "instance.stopped: exit code 0"}, 3100 * time.Millisecond},
-		{"get", fleet.PreStop{Path: "/bye", Port: 80}, []string{"prestop.done", "instance.stopped: exit code 0"}, 100 * time.Millisecond},
-		{
-			"command fails",
-			fleet.PreStop{Exec: []string{"/bin/nohook"}},
-			[]string{"prestop.failed: /bin/nohook: exit code 1", "instance.stopped: exit code 0"},
-			400 * time.Millisecond,
-		},
-		{
-			"too long: bounded by the grace period, and SIGTERM still has a moment",
-			fleet.PreStop{Sleep: time.Hour},
-			[]string{"prestop.failed: the grace period is over", "instance.stopped: exit code 0"},
-			30100 * time.Millisecond,
-		},
+		"hurries": {false, []string{"0s START web-1", "5s TERM web-1", "15s TERM web-1", "15.1s END web-1: exit code 0"}},
+		"hangs":   {true, []string{"0s START web-1", "5s TERM web-1", "15s TERM web-1", "25s END web-1: ended by SIGKILL"}},
 	} {
-		w := web(1)
-		w.PreStop = &tt.hook
-		play(t, func(s *theatre) {
-			s.after(5 * time.Second)
-			s.scale(0)
-			s.after(time.Minute)
-			if diff := cmp.Diff(tt.want, s.told()[3:]); diff != "" {
-				s.t.Errorf("%s: events (-want +got):\n%s", tt.name, diff)
-			}
-			drained := 5*time.Second + s.drain
-			if got, want := s.ended("web-1"), drained+tt.took; got != want {
-				s.t.Errorf("%s: got the end at %v, want %v", tt.name, got, want)
-			}
-		}, w)
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newTheatre(web(1))
+				s.t = t
+				s.drain, s.deaf = time.Hour, tt.deaf
+				perform(t, s, 10*time.Second, func() { s.after(5 * time.Second) })
+				if diff := cmp.Diff(tt.want, s.log); diff != "" {
+					t.Errorf("what happened (-want +got):\n%s", diff)
+				}
+				killed := slices.ContainsFunc(s.events, func(e fleet.Event) bool { return e.Kind == "instance.killed" })
+				if killed != tt.deaf {
+					t.Errorf("got the event instance.killed %t, want %t", killed, tt.deaf)
+				}
+				time.Sleep(time.Hour) // the theatre's own timers
+			})
+		})
 	}
 }
 
@@ -119,108 +141,112 @@ func (s *theatre) ended(name string) time.Duration {
 	return 0
 }
 
-func TestGraceEndsWithAKill(t *testing.T) {
-	play(t, func(s *theatre) {
-		s.deaf = true
-		s.after(5 * time.Second)
-		s.scale(0)
-		s.after(time.Minute)
-		want := []string{"instance.started", "probe.passed", "instance.leaving: scaled to 0", "instance.killed: did not end within 30s"}
-		if diff := cmp.Diff(want, s.told()); diff != "" {
-			s.t.Errorf("events (-want +got):\n%s", diff)
-		}
-		if got, want := s.ended("web-1"), 5*time.Second+s.drain+30*time.Second; got != want {
-			s.t.Errorf("got the end at %v, want %v", got, want)
-		}
-	}, web(1))
-}
-
-func TestDrainIsBounded(t *testing.T) {
-	play(t, func(s *theatre) {
-		s.drain = time.Hour
-		s.after(5 * time.Second)
-		s.scale(0)
-		s.after(time.Minute)
-		s.want()
-		if got := s.told()[3]; !strings.HasPrefix(got, "drain.overdue") {
-			s.t.Errorf("got %q, want that it drained for too long", got)
-		}
-		if len(s.faults) != 1 { // the theatre has noticed, rightly
-			s.t.Errorf("got %q, want one", s.faults)
-		}
-		s.faults = nil
-	}, web(1))
-}
-
-// Gateways send on by the last snapshot while control is away: who is to leave then has time.
-func TestNobodyStopsBeforeControlKnows(t *testing.T) {
-	play(t, func(s *theatre) {
-		s.after(5 * time.Second)
-		s.lag = 10 * time.Millisecond
-		s.scale(0)
-		s.after(15 * time.Millisecond) // we know, control does not
-		s.away = true
-		s.after(5 * time.Minute)
-		if got := countOf(s.log, "TERM web-1"); got != 0 {
-			s.t.Error("web-1 was stopped, want it to run on")
-		}
-		s.away = false
-		s.ring()
-		s.after(5 * time.Second)
-		s.want()
-	}, web(1))
-}
-
-func TestWhoWasNeverReadyLeavesAtOnce(t *testing.T) {
-	play(t, func(s *theatre) {
-		s.boot = time.Hour
-		s.drain = time.Hour
-		s.after(5 * time.Second)
-		s.scale(0)
-		s.after(200 * time.Millisecond)
-		s.want()
-	}, web(1))
-}
-
 func TestCrash(t *testing.T) {
 	play(t, func(s *theatre) {
 		s.after(5 * time.Second)
 		first := s.incarnation()
-		s.crash("127.2.0.1", 3)
+		s.crash("127.1.0.1", 3)
 		s.after(100 * time.Millisecond)
-		s.want() // nothing runs: control is not told that something does
+		s.want() // nothing runs
 		s.after(2 * time.Second)
 		s.want("web-1 Warming 127.1.0.1") // same name, same address
 		second := s.incarnation()
 		if first == second || !strings.HasSuffix(second, "-1") || strings.TrimSuffix(first, "-0") != strings.TrimSuffix(second, "-1") {
 			s.t.Errorf("got incarnation %q after %q, want the next of the same replica", second, first)
 		}
-		got := s.told()
-		if !strings.HasPrefix(got[2], "instance.died: exit code 3; starts again in ") {
-			s.t.Errorf("got %q, want that it died with code 3", got[2])
+		got := s.told() // that it died, its agent has told
+		if len(got) != 1 || !strings.HasPrefix(got[0], "instance.starting: again in ") || !strings.HasSuffix(got[0], "ms: exit code 3") {
+			s.t.Errorf("got %q, want that it starts again after code 3", got)
 		}
-		if starts := countOf(s.log, "START sidecar/web-1"); starts != 1 {
-			s.t.Errorf("got %d starts of the sidecar, want 1: it has not died", starts)
+		if !s.dead[first] {
+			s.t.Errorf("control was not told that %s is dead", first)
 		}
 	}, web(1))
 }
 
-func TestCrashLoopBacksOff(t *testing.T) {
-	w := web(1)
-	w.Command = []string{"/bin/missing"}
+// An agent that is killed can tell nobody, and the registry has it for as long as its lease runs.
+func TestKilledAgent(t *testing.T) {
 	play(t, func(s *theatre) {
-		s.after(5 * time.Minute)
+		s.after(5 * time.Second)
+		s.kill("127.1.0.1")
+		s.want("web-1 Warming 127.1.0.1")
+		s.after(time.Millisecond)
 		s.want()
-		// 0.2 s doubling to 30 s, each up to a quarter shorter: 8 steps to the cap, then one each 22 to 30 s.
-		if deaths := len(s.told()); deaths < 8+8 || deaths > 8+14 {
-			s.t.Errorf("got %d attempts in 5 minutes, want between 16 and 22", deaths)
+		s.after(3 * time.Second)
+		s.want("web-1 Warming 127.1.0.1")
+		got := s.told()
+		if len(got) != 1 || !strings.HasPrefix(got[0], "instance.died: its agent was ended by SIGKILL; starts again in ") {
+			s.t.Errorf("got %q, want that it died with its agent", got)
 		}
-		s.scale(0)
-		s.after(time.Second)
-		if got, want := s.told()[len(s.told())-1], "instance.leaving: scaled to 0"; got != want {
-			s.t.Errorf("got %q last, want %q", got, want)
+	}, web(1))
+}
+
+// What control is told of the dead has a bound, and ends.
+func TestTheDeadAreForgotten(t *testing.T) {
+	now := time.Now()
+	r := &runner{}
+	for i := range maxDead + 2 {
+		r.bury(strconv.Itoa(i), now.Add(time.Duration(i)*time.Second))
+	}
+	if len(r.dead) != maxDead || r.dead[0].incarnation != "2" {
+		t.Errorf("got %d from %s on, want the newest %d", len(r.dead), r.dead[0].incarnation, maxDead)
+	}
+	r.forget(now.Add(mourned + 9*time.Second))
+	if got := r.dead[0].incarnation; got != "9" {
+		t.Errorf("got %s first, want 9: the others have been dead for longer than %v", got, mourned)
+	}
+}
+
+// Who was started by an up that was killed has ended with it, whatever a registry or control remember.
+func TestThoseOfARuntimeBeforeAreDead(t *testing.T) {
+	elsewhere := fleet.Instance{
+		Name: "web-9", Workload: "web", Namespace: "default", Incarnation: "elsewhere", Address: netip.MustParseAddr("10.0.0.9"), Ready: true,
+		Labels: map[string]string{"app": "web"},
+	}
+	before := elsewhere
+	before.Incarnation, before.Address = "before", netip.MustParseAddr("127.1.0.9")
+	entry := before
+	entry.Incarnation, entry.Origin.File = "entry", "pods.yaml" // configuration names it
+	play(t, func(s *theatre) {
+		s.entries["before"], s.entries["elsewhere"], s.entries["entry"] = before, elsewhere, entry
+		s.fold()
+		s.after(3 * time.Second)
+		s.want("web-1 Warming 127.1.0.1", "web-9 Warming 10.0.0.9", "web-9 Warming 127.1.0.9")
+		if !s.dead["before"] || len(s.dead) != 1 {
+			s.t.Errorf("got %v dead, want the one before", s.dead)
 		}
-	}, w)
+		maps.DeleteFunc(s.entries, func(_ string, in fleet.Instance) bool { return in.Name == "web-9" })
+		s.fold()
+	}, web(1))
+}
+
+func TestCrashLoopBacksOff(t *testing.T) {
+	for command, want := range map[string]string{
+		"/bin/false":      "instance.starting: again in ",
+		"nobody-has-this": `instance.died: find program "nobody-has-this" in  and PATH: executable file not found in $PATH; starts again in `,
+	} {
+		w := web(1)
+		w.Command = []string{command}
+		play(t, func(s *theatre) {
+			s.after(5 * time.Minute)
+			s.want()
+			// 0.2 s doubling to 30 s, each up to a quarter shorter: 8 steps to the cap, then one each 22 to 30 s.
+			deaths := s.told()
+			if len(deaths) < 8+8 || len(deaths) > 8+14 {
+				s.t.Errorf("got %d attempts in 5 minutes, want between 16 and 22", len(deaths))
+			}
+			for _, death := range deaths {
+				if !strings.HasPrefix(death, want) {
+					s.t.Errorf("got %q, want it to begin with %q", death, want)
+				}
+			}
+			s.scale(0)
+			s.after(time.Second)
+			if got, want := s.told()[len(s.told())-1], "instance.leaving: scaled to 0"; got != want {
+				s.t.Errorf("got %q last, want %q", got, want)
+			}
+		}, w)
+	}
 }
 
 func countOf(lines []string, suffix string) int {
@@ -233,156 +259,40 @@ func countOf(lines []string, suffix string) int {
 	return n
 }
 
-func TestDeadSidecarComesBackAtOnce(t *testing.T) {
+func TestOfNoService(t *testing.T) {
+	w := web(1)
+	w.Readiness, w.Ports, w.Labels, w.MaxUnavailable = nil, nil, nil, "0"
 	play(t, func(s *theatre) {
-		s.after(5 * time.Second)
-		before := s.incarnation()
-		s.crash("127.1.0.1", 2)
-		s.after(time.Millisecond)
-		s.want("web-1 Starting 127.1.0.1") // nobody listens there: not to be offered
+		s.after(2 * time.Second)
+		s.want("web-1 Starting 127.1.0.1") // of no endpoint
+		if got := s.actors["127.1.0.1"].told; got.Inbound != nil || got.Admin != "" || got.Service != "web" {
+			s.t.Errorf("got %+v, want nothing in front of what has no port", got)
+		}
+		s.change(func(w *fleet.Workload) { w.Revision = "2" })
+		s.after(900 * time.Millisecond)
+		s.want("web-1 Starting 127.1.0.1", "web-2 Starting 127.1.0.2") // the new one is not ready yet
 		s.after(time.Second)
-		s.want("web-1 Warming 127.1.0.1")
-		if now := s.incarnation(); now != before {
-			s.t.Errorf("got incarnation %q, want %q: the application has not ended", now, before)
-		}
-		want := []string{"instance.started", "probe.passed", "sidecar.died: exit code 2"}
-		if diff := cmp.Diff(want, s.told()); diff != "" {
-			s.t.Errorf("events (-want +got):\n%s", diff)
-		}
-	}, web(1))
-}
-
-func TestReadinessComesAndGoes(t *testing.T) {
-	play(t, func(s *theatre) {
-		s.after(5500 * time.Millisecond)
-		s.want("web-1 Warming 127.1.0.1")
-		s.failing["127.2.0.1"] = true
-		s.after(2 * time.Second)
-		s.want("web-1 Warming 127.1.0.1") // two failures are not three
-		s.after(time.Second)
-		s.want("web-1 Starting 127.1.0.1")
-		s.failing["127.2.0.1"] = false
-		s.after(time.Second)
-		s.want("web-1 Warming 127.1.0.1")
-		want := []string{"instance.started", "probe.passed", "probe.failed: 503 Service Unavailable", "probe.passed"}
-		if diff := cmp.Diff(want, s.told()); diff != "" {
-			s.t.Errorf("events (-want +got):\n%s", diff)
-		}
-	}, web(1))
-}
-
-func TestInitialDelayIsKept(t *testing.T) {
-	w := web(1)
-	w.Readiness.InitialDelay = 20 * time.Second
-	play(t, func(s *theatre) {
-		s.after(19 * time.Second)
-		s.want("web-1 Starting 127.1.0.1")
-		s.after(2 * time.Second)
-		s.want("web-1 Warming 127.1.0.1")
-		if check := s.instances[0].Check; check.InitialDelay != 0 {
-			s.t.Errorf("got an initial delay of %v for control too, want none: it is over", check.InitialDelay)
-		}
-	}, w)
-}
-
-// Nobody gains from waiting for the rest of a long interval once the application can serve.
-func TestFirstPassIsNotedSoon(t *testing.T) {
-	w := web(1)
-	w.Readiness.Interval = time.Minute
-	play(t, func(s *theatre) {
-		s.boot = 10 * time.Second
-		s.after(9 * time.Second)
-		s.want("web-1 Starting 127.1.0.1")
-		s.after(2 * time.Second)
-		s.want("web-1 Warming 127.1.0.1")
-		s.failing["127.2.0.1"] = true
-		s.after(90 * time.Second) // from then on the interval counts
-		s.want("web-1 Warming 127.1.0.1")
-	}, w)
-}
-
-// An instance that became ready a moment ago may be in a snapshot that is still on its way to us.
-func TestLeavingBeforeControlShowsIt(t *testing.T) {
-	play(t, func(s *theatre) {
-		s.lag = 300 * time.Millisecond
-		s.after(1500 * time.Millisecond) // started at 0.6 s, ready at 1.6 s, so known here at 2.2 s
-		for range 20 {
-			s.after(50 * time.Millisecond)
-			leave := len(s.workloads) == 1 && s.stages[s.first()].Offered()
-			if leave {
-				s.scale(0)
-				break
-			}
-		}
-		s.after(10 * time.Second)
-		s.want()
-	}, web(1))
-}
-
-// first returns the first incarnation that is reported.
-func (s *theatre) first() string {
-	if len(s.instances) == 0 {
-		return ""
-	}
-	return s.instances[0].Incarnation
-}
-
-func TestWithoutProbeThePortDecides(t *testing.T) {
-	w := web(1)
-	w.Readiness = nil
-	play(t, func(s *theatre) {
-		s.boot = 5 * time.Second
-		s.after(4 * time.Second)
-		s.want("web-1 Starting 127.1.0.1")
-		s.after(2 * time.Second)
-		s.want("web-1 Warming 127.1.0.1")
-		if s.instances[0].Check != nil {
-			s.t.Error("got a check for control, want none")
-		}
-	}, w)
-}
-
-func TestWithoutPortsThereIsNoSidecar(t *testing.T) {
-	w := web(1)
-	w.Readiness, w.Ports, w.Labels = nil, nil, nil
-	play(t, func(s *theatre) {
-		s.after(100 * time.Millisecond)
-		if diff := cmp.Diff([]string{"0s START web-1"}, s.log); diff != "" {
-			s.t.Errorf("what happened (-want +got):\n%s", diff)
-		}
-		if !s.instances[0].Ready {
-			s.t.Error("got it not ready, want it ready as it runs")
-		}
-		s.scale(0)
-		s.after(300 * time.Millisecond) // no service knows it: there is nothing to wait for
-		s.want()
+		s.want("web-2 Starting 127.1.0.2")
 	}, w)
 }
 
 func TestControlAway(t *testing.T) {
 	play(t, func(s *theatre) {
 		s.after(5 * time.Second)
-		away := func(is bool) {
-			s.away = is
-			s.ring()
-		}
-		away(true)
-		s.crash("127.2.0.1", 9)
+		s.leave(true)
+		s.crash("127.1.0.1", 9)
 		s.after(time.Minute)
 		if got := countOf(s.log, "START web-1"); got != 2 {
 			s.t.Errorf("got %d starts of web-1, want it started again", got)
 		}
-		if len(s.actors) != 4 {
-			s.t.Errorf("got %d processes, want 4: two applications and their sidecars", len(s.actors))
+		if len(s.actors) != 2 {
+			s.t.Errorf("got %d agents, want 2", len(s.actors))
 		}
-		away(false)
+		s.leave(false)
 		s.after(4 * time.Second)
 		s.want("web-1 Warming 127.1.0.1", "web-2 Warming 127.1.0.2")
-		got := s.told()
-		got[2], _, _ = strings.Cut(got[2], ";")
-		want := []string{"instance.started", "probe.passed", "instance.died: exit code 9", "instance.started", "probe.passed"}
-		if diff := cmp.Diff(want, got); diff != "" { // each once
-			s.t.Errorf("events (-want +got):\n%s", diff)
+		if got := s.told(); len(got) != 1 || !strings.HasSuffix(got[0], ": exit code 9") {
+			s.t.Errorf("got %q, want one event, once", got)
 		}
 	}, web(2))
 }
@@ -391,16 +301,46 @@ func TestControlWithoutConfigurationStopsNobody(t *testing.T) {
 	play(t, func(s *theatre) {
 		s.after(5 * time.Second)
 		r := &runner{picture: pictureOf(&fleet.Snapshot{Number: 1, Config: "c"})}
-		r.see(fleet.View{Snapshot: &fleet.Snapshot{Number: 2}})
+		r.see(s.t.Context(), fleet.View{Snapshot: &fleet.Snapshot{Number: 2}})
 		if r.picture.Number != 1 {
 			s.t.Errorf("got snapshot %d, want the last with a configuration", r.picture.Number)
 		}
 	}, web(1))
 }
 
+// What agents tell control people read in the terminal, too: each event once, and none of a runtime before.
+func TestAgentsAreHeard(t *testing.T) {
+	var text strings.Builder
+	dawn := time.Now()
+	r := &runner{Runtime: Runtime{Log: slog.New(slog.NewTextHandler(&text, &slog.HandlerOptions{Level: slog.LevelWarn}))}, began: dawn}
+	told := []fleet.Event{
+		{Time: dawn.Add(-time.Second), From: "agent/a-0", Kind: "instance.died", Endpoint: "long-ago"},
+		{Time: dawn.Add(1), From: "agent/a-1", Kind: "probe.failed", Endpoint: "web-1"},
+		{Time: dawn.Add(2), From: "agent/a-1", Kind: "probe.passed", Endpoint: "web-1"},
+		{Time: dawn.Add(3), From: "gateway", Kind: "instance.died", Endpoint: "not-an-agent"},
+		{Time: dawn.Add(4), From: "agent/b-0", Kind: "instance.died", Endpoint: "web-2"},
+		{Time: dawn.Add(3), From: "agent/a-1", Kind: "prestop.failed", Endpoint: "web-1"}, // its report took longer
+	}
+	for n := range told {
+		r.picture = pictureOf(&fleet.Snapshot{Events: told[max(0, n-3) : n+1]})
+		r.echo(t.Context())
+	}
+	var got []string
+	for line := range strings.Lines(text.String()) {
+		_, rest, _ := strings.Cut(line, "event=")
+		kind, rest, _ := strings.Cut(rest, " name=")
+		name, _, _ := strings.Cut(rest, " ")
+		got = append(got, kind+" "+name)
+	}
+	want := []string{"probe.failed web-1", "instance.died web-2", "prestop.failed web-1"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("what is logged (-want +got):\n%s", diff)
+	}
+}
+
 func TestTakenAddressesAreAvoided(t *testing.T) {
 	play(t, func(s *theatre) {
-		s.taken["127.1.0.1"], s.taken["127.2.0.2"] = true, true
+		s.taken["127.1.0.1:55199"], s.taken["127.2.0.2"] = true, true
 		s.after(3 * time.Second)
 		s.want("web-1 Warming 127.1.0.3")
 	}, web(1))
@@ -408,15 +348,14 @@ func TestTakenAddressesAreAvoided(t *testing.T) {
 
 func TestAllLeaveAtOnceWhenToldToEnd(t *testing.T) {
 	w := web(20)
-	w.PreStop = &fleet.PreStop{Sleep: 5 * time.Second}
 	var s *theatre
 	play(t, func(theatre *theatre) {
 		s = theatre
 		s.after(10 * time.Second)
 	}, w)
 	for _, line := range s.log {
-		if at, what, _ := strings.Cut(line, " "); strings.HasPrefix(what, "END web") && at != "15.6s" { // drain, preStop, end
-			t.Errorf("got %q, want the end of all at 15.6s", line)
+		if at, what, _ := strings.Cut(line, " "); strings.HasPrefix(what, "END web") && at != "10.6s" { // drain, end
+			t.Errorf("got %q, want the end of all at 10.6s", line)
 		}
 	}
 }

@@ -19,8 +19,8 @@ import (
 	"crossfade.dev/internal/process"
 )
 
-// A theatre is a machine and a control on virtual time. Everything that must never happen is written down
-// when it does, for a test to find.
+// A theatre is a machine, a registry and a control on virtual time. Everything that must never happen is written
+// down when it does, for a test to find.
 type theatre struct {
 	t       *testing.T
 	mu      sync.Mutex
@@ -29,13 +29,17 @@ type theatre struct {
 	faults  []string
 
 	// The machine.
-	actors  map[string]*actor // by "public" or "private" address of what listens there
-	boot    time.Duration     // until an application listens
-	linger  time.Duration     // between SIGTERM and its end
-	deaf    bool              // applications hear no SIGTERM
-	mute    bool              // sidecars do not listen
-	failing map[string]bool   // private addresses whose readiness probe fails
+	files   map[string][]byte
+	actors  map[string]*actor // agents that run, by the address where everybody finds them
+	boot    time.Duration     // until an application can serve
+	linger  time.Duration     // of an application, between SIGTERM and its end
+	deaf    bool              // agents hear no SIGTERM
+	mute    bool              // agents do not find control
+	failing map[string]bool   // addresses where the readiness probe fails
 	taken   map[string]bool   // addresses where somebody else listens
+
+	// The registry: what agents say of themselves, there or to control. One that is killed leaves its entry behind.
+	entries map[string]fleet.Instance
 
 	// Control.
 	away      bool
@@ -43,8 +47,8 @@ type theatre struct {
 	workloads []fleet.Workload
 	services  []fleet.Service
 	instances []fleet.Instance
+	dead      map[string]bool
 	stages    map[string]fleet.Stage
-	draining  map[string]time.Time
 	drain     time.Duration // until nobody sends to a leaving one
 	lag       time.Duration // of a view and of a report on their way
 	events    []fleet.Event
@@ -54,10 +58,10 @@ type theatre struct {
 
 func newTheatre(workloads ...fleet.Workload) *theatre {
 	return &theatre{
-		curtain: time.Now(), actors: map[string]*actor{}, boot: time.Second, linger: 100 * time.Millisecond,
-		failing: map[string]bool{}, taken: map[string]bool{}, drain: 500 * time.Millisecond,
-		workloads: workloads, stages: map[string]fleet.Stage{}, draining: map[string]time.Time{}, bell: make(chan struct{}), reports: make(chan struct{}),
-		services: []fleet.Service{{Name: "web:80", Namespace: "default", Selector: map[string]string{"app": "web"}}},
+		curtain: time.Now(), files: map[string][]byte{}, actors: map[string]*actor{}, boot: time.Second, linger: 100 * time.Millisecond,
+		failing: map[string]bool{}, taken: map[string]bool{}, entries: map[string]fleet.Instance{}, drain: 500 * time.Millisecond,
+		workloads: workloads, dead: map[string]bool{}, stages: map[string]fleet.Stage{}, bell: make(chan struct{}), reports: make(chan struct{}),
+		services: []fleet.Service{{Name: "web:80", Host: "web", Namespace: "default", Selector: map[string]string{"app": "web"}}},
 	}
 }
 
@@ -70,70 +74,6 @@ func web(replicas int) fleet.Workload {
 	}
 }
 
-// An actor is a process of the theatre.
-type actor struct {
-	theatre *theatre
-	name    string
-	address string // where it listens
-	done    chan struct{}
-	exit    process.Exit
-	up      time.Time // when it begins to listen
-	linger  time.Duration
-	deaf    bool
-	once    sync.Once
-}
-
-func (a *actor) Done() <-chan struct{} { return a.done }
-func (a *actor) Exit() process.Exit    { return a.exit }
-
-func (a *actor) Stop(grace time.Duration) error {
-	a.theatre.note("TERM %s", a.name)
-	a.theatre.mu.Lock()
-	a.theatre.offeredMustNotStop(a)
-	a.theatre.mu.Unlock()
-	linger := a.linger
-	if a.deaf {
-		linger = grace + 1
-	}
-	time.Sleep(max(0, min(linger, grace)))
-	if linger > grace {
-		a.end(process.Exit{Code: 137, Signal: syscall.SIGKILL})
-		return process.ErrKilled
-	}
-	a.end(process.Exit{})
-	return nil
-}
-
-func (a *actor) end(exit process.Exit) {
-	a.once.Do(func() {
-		a.theatre.mu.Lock()
-		a.exit = exit
-		delete(a.theatre.actors, a.address)
-		a.theatre.mu.Unlock()
-		a.theatre.note("END %s: %v", a.name, exit)
-		close(a.done)
-	})
-}
-
-// offeredMustNotStop is the law of the house: whom requests may be sent to is not stopped in peace. What is
-// sent to an application that does not listen yet, because control does not know of a crash, is lost anyway.
-func (s *theatre) offeredMustNotStop(a *actor) {
-	public, isApp := publicOf(a.address)
-	if !isApp || a.deaf || time.Now().Before(a.up) {
-		return
-	}
-	for _, in := range s.instances {
-		if stage, shown := s.stages[in.Incarnation]; in.Address.String() == public && shown && stage != fleet.Gone && stage != fleet.Starting {
-			s.faults = append(s.faults, fmt.Sprintf("%s was stopped while %v", a.name, stage))
-		}
-	}
-}
-
-func publicOf(private string) (string, bool) {
-	rest, ok := strings.CutPrefix(private, "127.2.")
-	return "127.1." + rest, ok
-}
-
 func (s *theatre) note(format string, args ...any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -141,90 +81,32 @@ func (s *theatre) note(format string, args ...any) {
 }
 
 func (s *theatre) machine() *machine {
-	return &machine{start: s.start, get: s.get, dial: s.dial, ask: s.ask, free: func(a netip.AddrPort) error {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if s.taken[a.Addr().String()] {
-			return fmt.Errorf("listen %v: %w", a, syscall.EADDRINUSE)
-		}
-		return nil
-	}}
-}
-
-func (s *theatre) start(spec process.Spec) (process.Process, error) {
-	a := &actor{theatre: s, name: spec.Name, done: make(chan struct{})}
-	s.mu.Lock()
-	a.up, a.linger, a.deaf = time.Now().Add(s.boot), s.linger, s.deaf
-	s.mu.Unlock()
-	switch spec.Path {
-	case "/bin/missing":
-		return nil, fmt.Errorf("start %s: %w", spec.Name, syscall.ENOENT)
-	case "/bin/hook", "/bin/nohook":
-		a.name += " " + spec.Path
-		time.AfterFunc(300*time.Millisecond, func() { a.end(process.Exit{Code: map[bool]int{true: 1}[spec.Path == "/bin/nohook"]}) })
-	case "/bin/crossfade":
-		a.up, a.linger, a.deaf = time.Now().Add(20*time.Millisecond), 10*time.Millisecond, false
-		a.address, _, _ = strings.Cut(spec.Args[slices.Index(spec.Args, "--admin")+1], ":")
-	default:
-		for _, v := range spec.Env {
-			if host, ok := strings.CutPrefix(v, "HOST="); ok {
-				a.address = host
+	return &machine{
+		start: s.start,
+		write: func(path string, text []byte) error {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.files[path] = text
+			return nil
+		},
+		remove: func(path string) {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			delete(s.files, path)
+		},
+		free: func(a netip.AddrPort) error {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if s.taken[a.Addr().String()] || s.taken[a.String()] {
+				return fmt.Errorf("listen %v: %w", a, syscall.EADDRINUSE)
 			}
-		}
+			return nil
+		},
 	}
-	s.note("START %s", a.name)
-	if a.address != "" {
-		s.mu.Lock()
-		if s.actors[a.address] != nil {
-			s.faults = append(s.faults, a.name+" was started where another runs")
-		}
-		s.actors[a.address] = a
-		s.mu.Unlock()
-	}
-	return a, nil
 }
 
-func (s *theatre) dial(_ context.Context, address netip.AddrPort) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if a := s.actors[address.Addr().String()]; a == nil || time.Now().Before(a.up) {
-		return syscall.ECONNREFUSED
-	}
-	return nil
-}
-
-func (s *theatre) get(ctx context.Context, url string) error {
-	address, path, _ := strings.Cut(strings.TrimPrefix(url, "http://"), "/")
-	at := netip.MustParseAddrPort(address)
-	if err := s.dial(ctx, at); err != nil {
-		return err
-	}
-	s.mu.Lock()
-	failing := s.failing[at.Addr().String()] || s.mute && at.Port() == adminPort
-	s.mu.Unlock()
-	switch {
-	case path == "bye":
-		s.note("GET %s", url)
-	case failing:
-		return errors.New("503 Service Unavailable")
-	}
-	return nil
-}
-
-func (s *theatre) ask(ctx context.Context, at netip.AddrPort, service string) error {
-	if err := s.dial(ctx, at); err != nil {
-		return err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.failing[at.Addr().String()] {
-		return fmt.Errorf("%q at port %d: gRPC NOT_SERVING", service, at.Port())
-	}
-	return nil
-}
-
-// Follow and Report make the theatre a control: who is ready is offered at once, who leaves is gone after
-// the drain.
+// Follow and Report make the theatre a control: who is ready is offered at once, who leaves is gone after the
+// drain, and who is reported dead is believed to be.
 func (s *theatre) Follow(ctx context.Context, _ feed.Hello, apply func(fleet.View)) error {
 	for {
 		s.mu.Lock()
@@ -244,7 +126,7 @@ func (s *theatre) Follow(ctx context.Context, _ feed.Hello, apply func(fleet.Vie
 }
 
 func (s *theatre) view() fleet.View {
-	snap := fleet.Snapshot{Number: s.number, Config: "c", Workloads: slices.Clone(s.workloads)}
+	snap := fleet.Snapshot{Number: s.number, Config: "c", Workloads: slices.Clone(s.workloads), Instances: slices.Clone(s.instances)}
 	for _, service := range s.services {
 		for _, in := range s.instances {
 			if in.Labels["app"] == "web" && s.stages[in.Incarnation] != fleet.Gone {
@@ -267,46 +149,73 @@ func (s *theatre) Report(_ context.Context, r fleet.Report) error {
 		return errors.New("control is away")
 	}
 	s.events = append(s.events, r.Events...)
-	s.instances = r.Instances
+	for _, incarnation := range r.Dead {
+		s.dead[incarnation] = true
+		for _, a := range s.actors {
+			if a.told.Incarnation == incarnation {
+				s.faults = append(s.faults, a.name+" was reported dead, and lives")
+			}
+		}
+	}
+	if len(r.Instances) > 0 {
+		s.faults = append(s.faults, "instances were reported, for which agents speak")
+	}
 	s.fold()
 	close(s.reports)
 	s.reports = make(chan struct{})
 	return nil
 }
 
-// fold makes the stages from the instances and rings the bell. The caller holds mu.
+// fold makes the instances from the entries, and the stages from the instances, and rings the bell. The caller
+// holds mu.
 func (s *theatre) fold() {
-	before := maps.Clone(s.stages)
+	if s.away {
+		return
+	}
+	before, had := maps.Clone(s.stages), s.instances
+	s.instances = nil
+	for _, incarnation := range slices.Sorted(maps.Keys(s.entries)) {
+		if in := s.entries[incarnation]; !s.dead[incarnation] {
+			s.instances = append(s.instances, in)
+		}
+	}
+	slices.SortStableFunc(s.instances, func(a, b fleet.Instance) int { return a.Address.Compare(b.Address) })
 	listed := map[string]bool{}
 	for _, in := range s.instances {
-		if in.Labels["app"] != "web" {
-			continue // of no service
-		}
-		listed[in.Incarnation] = true
-		stage := s.stages[in.Incarnation]
-		switch {
-		case in.Leaving && stage.Offered():
-			s.stages[in.Incarnation] = fleet.Draining
-			time.AfterFunc(s.drain, func() {
-				s.mu.Lock()
-				defer s.mu.Unlock()
-				if _, still := s.stages[in.Incarnation]; still {
-					s.stages[in.Incarnation] = fleet.Gone
-					s.ring()
-				}
-			})
-		case in.Leaving && stage == fleet.Starting:
-			s.stages[in.Incarnation] = fleet.Gone
-		case in.Leaving:
-		case in.Ready:
-			s.stages[in.Incarnation] = fleet.Warming
-		default:
-			s.stages[in.Incarnation] = fleet.Starting
+		if in.Labels["app"] == "web" { // or of no service
+			listed[in.Incarnation] = true
+			s.stages[in.Incarnation] = s.next(in)
 		}
 	}
 	maps.DeleteFunc(s.stages, func(incarnation string, _ fleet.Stage) bool { return !listed[incarnation] })
-	if !maps.Equal(before, s.stages) {
+	if !maps.Equal(before, s.stages) || !slices.EqualFunc(had, s.instances, func(a, b fleet.Instance) bool {
+		return a.Incarnation == b.Incarnation && a.Ready == b.Ready && a.Leaving == b.Leaving
+	}) {
 		s.ring()
+	}
+}
+
+// next is the stage that an instance comes to.
+func (s *theatre) next(in fleet.Instance) fleet.Stage {
+	switch stage := s.stages[in.Incarnation]; {
+	case in.Leaving && stage.Offered():
+		time.AfterFunc(s.drain, func() {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if _, still := s.stages[in.Incarnation]; still {
+				s.stages[in.Incarnation] = fleet.Gone
+				s.ring()
+			}
+		})
+		return fleet.Draining
+	case in.Leaving && stage == fleet.Starting:
+		return fleet.Gone
+	case in.Leaving:
+		return stage
+	case in.Ready:
+		return fleet.Warming
+	default:
+		return fleet.Starting
 	}
 }
 
@@ -322,12 +231,12 @@ func play(t *testing.T, script func(s *theatre), workloads ...fleet.Workload) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newTheatre(workloads...)
 		s.t = t
-		perform(t, s, func() { script(s) })
+		perform(t, s, 0, func() { script(s) })
 		for _, fault := range s.faults {
 			t.Error(fault)
 		}
-		if len(s.actors) > 0 || len(s.instances) > 0 {
-			t.Errorf("after the end got %d processes and %d instances, want none", len(s.actors), len(s.instances))
+		if len(s.actors) > 0 || len(s.instances) > 0 || len(s.files) > 0 {
+			t.Errorf("after the end got %d processes, %d instances and %d files, want none", len(s.actors), len(s.instances), len(s.files))
 		}
 		if t.Failed() {
 			t.Logf("what happened:\n%s", strings.Join(s.log, "\n"))
@@ -336,10 +245,10 @@ func play(t *testing.T, script func(s *theatre), workloads ...fleet.Workload) {
 }
 
 // perform runs the runtime until the script has ended, and all is over.
-func perform(t *testing.T, s *theatre, script func()) {
+func perform(t *testing.T, s *theatre, quit time.Duration, script func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	rt := Runtime{Feed: s, Self: "/bin/crossfade", Env: []string{}, machine: s.machine()}
+	rt := Runtime{Feed: s, Agents: Agents{Self: "/bin/crossfade", Dir: "/run"}, Env: []string{}, Quit: quit, machine: s.machine()}
 	done := make(chan error, 1)
 	s.mu.Lock() // before anything begins: what the script says first holds for the first
 	go func() { done <- rt.Run(ctx) }()
@@ -370,11 +279,34 @@ func (s *theatre) change(f func(*fleet.Workload)) {
 	s.ring()
 }
 
-// crash ends whoever listens at an address.
-func (s *theatre) crash(address string, code int) {
+// leave makes control unreachable, or reachable again.
+func (s *theatre) leave(away bool) {
+	s.away = away
+	s.fold()
+	s.ring()
+}
+
+// crash ends the application at an address, and its agent with it; kill the agent, and its application with it.
+func (s *theatre) crash(address string, code int) { s.fall(address, process.Exit{Code: code}) }
+
+func (s *theatre) kill(address string) {
+	s.fall(address, process.Exit{Code: 137, Signal: syscall.SIGKILL})
+}
+
+func (s *theatre) fall(address string, exit process.Exit) {
 	if a := s.actors[address]; a != nil {
 		s.mu.Unlock()
-		a.end(process.Exit{Code: code})
+		a.end(exit)
+		s.mu.Lock()
+	}
+}
+
+// fail has the readiness probe at an address fail, or pass.
+func (s *theatre) fail(address string, failing bool) {
+	s.failing[address] = failing
+	if a := s.actors[address]; a != nil && !time.Now().Before(a.up) {
+		s.mu.Unlock()
+		a.put(func(in *fleet.Instance) { in.Ready = !failing })
 		s.mu.Lock()
 	}
 }
@@ -411,9 +343,9 @@ func (s *theatre) incarnation() string {
 func (s *theatre) told() []string {
 	var kinds []string
 	for _, e := range s.events {
-		if e.Endpoint == "web-1" && e.Kind != "instance.starting" {
+		if e.Endpoint == "web-1" {
 			kinds = append(kinds, strings.TrimSuffix(e.Kind+": "+e.Reason, ": "))
 		}
 	}
-	return kinds
+	return kinds[min(1, len(kinds)):]
 }

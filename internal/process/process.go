@@ -40,7 +40,10 @@ type Spec struct {
 	Stdout io.Writer // gets whole lines, one a Write, "Name | " before each; nil discards
 	Stderr io.Writer // likewise; may be the same as Stdout if that may be written to at once from two goroutines
 	Files  []*os.File
-	Orphan syscall.Signal // what the kernel sends the child when we end before it, however abruptly; 0 is SIGKILL
+	// Inherit gives the child our own input, output and error output, in place of Stdout and Stderr. A terminal is no
+	// input to it: the child is not in its foreground.
+	Inherit bool
+	Orphan  syscall.Signal // what the kernel sends the child when we end before it, however abruptly; 0 is SIGKILL
 }
 
 // A Process is a process that was started. Its methods may be called from any goroutine.
@@ -87,7 +90,7 @@ type Child struct {
 	gone bool // its number may belong to another process now
 }
 
-// Start starts a child, whose Files become its descriptors 3, 4, …. The child has no input. Who starts it
+// Start starts a child, whose Files become its descriptors 3, 4, …. The child has no input unless it inherits ours. Who starts it
 // stops it; [Child.Done] says when it ended by itself.
 func Start(spec Spec) (*Child, error) {
 	out, errs := newLines(spec.Stdout, spec.Name), newLines(spec.Stderr, spec.Name)
@@ -113,12 +116,23 @@ func Start(spec Spec) (*Child, error) {
 	if errs != nil {
 		c.cmd.Stderr = errs
 	}
+	if spec.Inherit {
+		c.inherit()
+	}
 	started := make(chan error)
 	go c.attend(started, out, errs)
 	if err := <-started; err != nil {
 		return nil, fmt.Errorf("start %s: %w", spec.Name, err)
 	}
 	return c, nil
+}
+
+// inherit has the child read and write where we do.
+func (c *Child) inherit() {
+	c.cmd.Stdout, c.cmd.Stderr = os.Stdout, os.Stderr
+	if _, err := unix.IoctlGetTermios(int(os.Stdin.Fd()), unix.TCGETS); err != nil { // it is no terminal
+		c.cmd.Stdin = os.Stdin
+	}
 }
 
 // attend starts the child, waits for its end and clears up. The kernel kills the child when the thread that

@@ -3,6 +3,7 @@ package process
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -73,6 +74,19 @@ func play(actor string) int {
 		if os.WriteFile(os.Getenv("WILL"), nil, 0o600) != nil {
 			return 1
 		}
+	case "echo": // passes its input on, and writes on the other side, too
+		fmt.Fprint(os.Stderr, "heard")
+		if _, err := io.Copy(os.Stdout, os.Stdin); err != nil {
+			return 1
+		}
+		return 6
+	case "double": // has an echo in its own place
+		child, err := Start(Spec{Name: "echo", Path: os.Args[0], Env: as("echo"), Inherit: true})
+		if err != nil {
+			return 1
+		}
+		<-child.Done()
+		return child.Exit().Code
 	case "parent", "guardian": // starts a child as we do, a deaf one or an heir
 		out := make(transcript, 1)
 		spec := Spec{Name: "c", Path: os.Args[0], Env: as("deaf"), Stdout: out}
@@ -229,6 +243,37 @@ func TestOutputEnvironmentAndCode(t *testing.T) {
 	}
 	if got, want := child.Exit().String(), "exit code 7"; got != want {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// A child that inherits reads and writes where we do, byte for byte.
+func TestInheritedInputAndOutput(t *testing.T) {
+	const words = "no end\x00 of it"
+	double := exec.Command(os.Args[0])
+	double.Env = as("double")
+	double.Stdin = strings.NewReader(words)
+	var out, errs strings.Builder
+	double.Stdout, double.Stderr = &out, &errs
+	_ = double.Run() // its exit code is compared
+	if code := double.ProcessState.ExitCode(); out.String() != words || errs.String() != "heard" || code != 6 {
+		t.Errorf("got %q, %q and exit code %d, want %q, \"heard\" and 6", out.String(), errs.String(), code, words)
+	}
+}
+
+func TestFind(t *testing.T) {
+	dir := t.TempDir()
+	program := filepath.Join(dir, "program")
+	if err := os.WriteFile(program, nil, 0o700); err != nil { //nolint:gosec // it is a program
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir)
+	for name, want := range map[string]string{"program": program, "./program": program, program: program} {
+		if got, err := Find(name, dir); got != want || err != nil {
+			t.Errorf("Find(%q): got %q, %v, want %q", name, got, err, want)
+		}
+	}
+	if got, err := Find("another", dir); !errors.Is(err, exec.ErrNotFound) || !strings.Contains(err.Error(), "another") {
+		t.Errorf("got %q, %v, want that there is no such program", got, err)
 	}
 }
 

@@ -40,6 +40,7 @@ func (x *exchange) settle(o *outcome) {
 		status = x.resp.Status // which the client has seen
 	}
 	byUs := x.tallied(o)
+	x.leaveFront(o)
 	switch {
 	case o.verdict == cut, o.verdict == gone && byUs:
 		traffic.Requests.Cut.Inc()
@@ -129,6 +130,9 @@ func (x *exchange) routeName() string {
 
 // sent counts an attempt that got a connection.
 func (e *Endpoint) sent(reused, retry bool) {
+	if !reused {
+		e.Traffic.Signs.Connected()
+	}
 	for i, t := range e.books {
 		t.Total.Inc()
 		if retry {

@@ -18,10 +18,14 @@ func TestGetAllocatesNothing(t *testing.T) {
 
 func wantNoAllocations(t *testing.T, change func(*fleet.View)) {
 	t.Helper()
+	wantNone(t, keepAlive(t, change))
+}
+
+func wantNone(t *testing.T, once func()) {
+	t.Helper()
 	if raceEnabled {
 		t.Skip("the race detector allocates")
 	}
-	once := keepAlive(t, change)
 	for range 100 {
 		once()
 	}
@@ -92,6 +96,12 @@ func BenchmarkGet(b *testing.B) {
 // keepAlive returns a function that, in a view changed by change, sends one request over a connection that stays and reads its answer.
 func keepAlive(t testing.TB, change func(*fleet.View)) func() {
 	t.Helper()
+	return keepAliveBy(t, Options{}, change)
+}
+
+// keepAliveBy is keepAlive of a proxy with options.
+func keepAliveBy(t testing.TB, o Options, change func(*fleet.View)) func() {
+	t.Helper()
 	body := bytes.Repeat([]byte{'x'}, 200)
 	answer := append([]byte("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 200\r\n\r\n"), body...)
 	addr := script(t, func(_ int, c *net.TCPConn, _ *bufio.Reader) {
@@ -105,7 +115,7 @@ func keepAlive(t testing.TB, change func(*fleet.View)) func() {
 			}
 		}
 	})
-	w := newWorld(t, Options{}, addr)
+	w := newWorld(t, o, addr)
 	if change != nil {
 		v := w.view(addr)
 		change(&v)

@@ -58,6 +58,9 @@ func (x *exchange) passOn(ended bool) (o outcome, over bool) {
 	if ended && bad == nil && !b.stop {
 		b.close(&out, x.tail())
 	}
+	if b.done && x.grpc {
+		x.heedTrailers()
+	}
 	if err := x.tell(out); err != nil {
 		return x.untold(err), true
 	}
@@ -138,6 +141,7 @@ func (x *exchange) frame() {
 		x.close = true
 	}
 	x.answer.start(from, x.resp.Framing, x.resp.ContentLength, x.resp.Nominates())
+	x.answer.loads = x.pool.Service.Inbound && x.c.p.o.Front == nil // which has reports of its own to add
 	x.sort(from)
 }
 
@@ -158,6 +162,7 @@ func (x *exchange) broken(err error) outcome {
 		return outcome{verdict: cut, reason: "the endpoint stalled in the middle of its answer"}
 	}
 	x.endpoint.cut()
+	x.doubt()
 	var reset *http2.StreamError
 	if errors.As(err, &reset) && reset.Remote && reset.Cause == nil && reset.Code != http2.NoError {
 		x.c.code = reset.Code // a client of HTTP/2 hears why

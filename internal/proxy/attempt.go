@@ -39,7 +39,7 @@ func (x *exchange) attempt(ctx context.Context) outcome {
 		return o
 	}
 	// A connection that had been idle failed: another of its age may too.
-	x.fresh = o.verdict == again && x.conn.Reused()
+	x.fresh = o.verdict == again && x.conn.Reused() && !x.declined
 	x.part(o.verdict)
 	x.release()
 	return o
@@ -48,6 +48,9 @@ func (x *exchange) attempt(ctx context.Context) outcome {
 // connect takes a connection to the endpoint. The error is errInside where none is idle and that is no place to wait
 // for one.
 func (x *exchange) connect(ctx context.Context) (err error) {
+	if err = x.enter(ctx); err != nil {
+		return err
+	}
 	conns, conn := x.endpoint.connsOf(x.pool), (*upstream.Conn)(nil)
 	multiplexed := x.multiplexed()
 	if !x.fresh && !multiplexed {
@@ -71,33 +74,13 @@ func (x *exchange) connect(ctx context.Context) (err error) {
 		}
 	}
 	x.conn, x.step, x.asked = conn, sending, time.Time{}
-	x.heard, x.interims, x.closing, x.said = false, 0, false, x.said[:0]
+	x.heard, x.interims, x.closing, x.skipped, x.said = false, 0, false, false, x.said[:0]
+	x.feeder.kept = x.endpoint.front
 	if x.feeder.body.to = x.req.Framing; multiplexed {
 		x.feeder.body.to = plain
 	}
 	x.endpoint.sent(conn.Reused(), x.attempts > 1)
 	return nil
-}
-
-// A getter waits for a connection until the context ends, or that time has come.
-type getter func(ctx context.Context, until time.Time) (*upstream.Conn, error)
-
-// await waits for a connection to the endpoint.
-func (x *exchange) await(ctx context.Context, get getter) (*upstream.Conn, error) {
-	for {
-		conn, roused, err := x.awaitOnce(ctx, get)
-		if err == nil || !roused || x.parts() {
-			return conn, err
-		}
-	}
-}
-
-// awaitOnce is await until x is roused.
-func (x *exchange) awaitOnce(ctx context.Context, get getter) (conn *upstream.Conn, roused bool, err error) {
-	waiting, end := x.wait(ctx)
-	defer end()
-	conn, err = get(waiting, x.spare(x.until()))
-	return conn, waiting.Err() != nil && ctx.Err() == nil, err
 }
 
 // choose finds the endpoint that the request goes to now and counts the request as open there. The outcome is
@@ -225,6 +208,11 @@ func (x *exchange) hear() outcome {
 		}
 		x.closing = x.closing || x.resp.Close
 		x.resp.Close = x.closing // whichever of its heads says so
+		if x.resp.House {
+			if o := x.heed(); o.verdict != whole {
+				return o
+			}
+		}
 		switch status := x.resp.Status; {
 		case status >= 200 && status < 300 && x.c.stream != nil && x.upgrade:
 			return x.unheard(&http1.Error{Status: 502, Reason: "it did not switch protocols"}) // a 200 would say that it had (RFC 8441 section 5)
@@ -301,6 +289,7 @@ func (x *exchange) unheard(err error) outcome {
 	if x.unprocessed(err) {
 		return outcome{verdict: again, status: 503, reason: "the endpoint takes no more streams"}
 	}
+	x.doubt()
 	if !x.heard && x.conn.Reused() && x.idempotent() && x.feeder.untouched(x) {
 		return outcome{verdict: again, status: 502, reason: "the endpoint cut the connection"}
 	}
@@ -379,7 +368,7 @@ func (x *exchange) hearBy(began time.Time, wait time.Duration) time.Time {
 // part gives the connection back, or ends it when another request could not follow on it.
 func (x *exchange) part(v verdict) {
 	conn := x.conn
-	reuse := v == whole && !x.resp.Close && x.feeder.whole.Load()
+	reuse := (v == whole || x.skipped) && !x.resp.Close && x.feeder.whole.Load()
 	if !reuse {
 		_ = conn.Close() // before the feeder is waited for: it may be writing
 	}

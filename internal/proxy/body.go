@@ -17,6 +17,7 @@ type body struct {
 	bare     bool          // its trailers stay behind: its head nominated fields to drop, which they may be (RFC 9110 section 7.6.1)
 	done     bool          // all of it, its end included, has been passed
 	trailers []http1.Field // when it is done
+	loads    bool          // load reports among them go on
 	seams    seams         // of what lasts
 	stop     bool          // at the next of them
 }

@@ -159,11 +159,33 @@ func (x *exchange) unprocessed(err error) bool {
 	if !errors.As(err, &reset) || !reset.Unprocessed || x.heard || f.spilt {
 		return false
 	}
-	x.piece = append(x.piece, f.replay...)
+	x.rewind()
+	return true
+}
+
+// rewind makes the request, of whose body nothing is spilt, ready to be sent again.
+func (x *exchange) rewind() {
+	f := &x.feeder
+	x.piece = f.appendReplay(x.piece)
 	x.written = nil // it was written before all of this had come
 	f.why, f.first, f.replay, f.fed = notStopped, nil, f.replay[:0], false
 	f.progress.Store(0)
-	return true
+}
+
+// appendReplay appends what is kept of the body, without the framing that it went out in.
+func (f *feeder) appendReplay(dst []byte) []byte {
+	if f.body.to != http1.Chunked {
+		return append(dst, f.replay...)
+	}
+	var chunks http1.Chunks
+	for b := f.replay; len(b) > 0 && !chunks.Done(); {
+		data, n, err := chunks.Next(b)
+		if err != nil {
+			break // not what we wrote
+		}
+		dst, b = append(dst, data...), b[n:]
+	}
+	return dst
 }
 
 // keep keeps a piece of the body that is about to be sent, while all that was sent is small.

@@ -168,6 +168,7 @@ func (c *compiler) endpoints(prev, next *Service) {
 		made := &room[i]
 		next.Endpoints[i] = made
 		made.Endpoint, made.Traffic = e, next.traffic[e.Incarnation]
+		made.front = e.Front && !next.Service.Inbound
 		made.books = append(books[2*i:2*i:2*i+2], made.Traffic)
 		old := known(i)
 		if old != nil && old.Name == e.Name {

@@ -38,9 +38,10 @@ var ownNamesTable = map[string]ownField{
 	"server":               ownServer,
 }
 
-// untouchableTable names the fields that configuration does not edit: they belong to one connection or to the
-// message's framing. The authority is edited, too, but not as a field; see authorityOf.
+// untouchableTable names the fields that configuration does not edit: they belong to one connection, to the message's
+// framing or to our own programs. The authority is edited, too, but not as a field; see authorityOf.
 var untouchableTable = []string{
+	FieldGateway, FieldDrain, FieldRefused,
 	"host", "connection", "content-length", "expect", "http2-settings", "keep-alive", "proxy-authenticate",
 	"proxy-authorization", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
 }

@@ -44,6 +44,7 @@ type exchange struct {
 	attempts int
 	resent   *upstream.Limits // that it counts against as one that is sent another time
 	fresh    bool             // the next attempt wants a connection that never served
+	declined bool             // a front has refused it: what the next one says is its answer
 	failed   string           // incarnation that the last attempt failed on
 	cause    error            // why it did, in the words of whoever made the connection: for the log, not for clients
 	parsed   bool             // req can be used
@@ -74,13 +75,15 @@ type exchange struct {
 	giveUp   func()      // ends its waiting for a connection; nil when it has one
 
 	tunnelled bool // likewise: it has become a tunnel
+	stay      stay // at the front, where there is one
 
 	// Of the last rule that was found.
 	course  *course // nil for none
 	match   *fleet.Match
 	lane    *lane
 	prefix  int   // how much of the path the match accounts for
-	written *lane // that head was written for
+	written *lane // that head was written for,
+	fronted bool  // and for a front
 
 	// Of the present attempt.
 	pool      *Pool
@@ -96,6 +99,7 @@ type exchange struct {
 	said      []byte    // over HTTP/2: the head that has come and was not parsed yet
 	unsized   bool      // likewise: the answer has no body, and does not say so
 	headAlone bool      // the endpoint's head was all of its answer
+	skipped   bool      // its answer was taken whole, and goes nowhere
 	answer    body
 }
 
@@ -131,7 +135,7 @@ type outcome struct {
 
 func newExchange(p *Proxy) *exchange {
 	x := &exchange{feeder: newFeeder()}
-	x.edits.prepare(p.o.Name)
+	x.edits.prepare(p.o.Name, p.o.ID)
 	return x
 }
 
@@ -145,7 +149,7 @@ func (x *exchange) forget() {
 	}
 	x.c, x.pool, x.endpoint, x.conn = nil, nil, nil, nil
 	x.course, x.match, x.lane, x.written, x.prefix = nil, nil, nil, nil, 0
-	x.query, x.fresh, x.edits.place.Value = route.Request{}, false, x.edits.place.Value[:0]
+	x.query, x.fresh, x.declined, x.edits.place.Value = route.Request{}, false, false, x.edits.place.Value[:0]
 	x.end, x.deadline, x.attempts, x.waited, x.failed, x.cause = time.Time{}, time.Time{}, 0, false, "", nil
 	x.parsed, x.ready, x.upgrade, x.reveal, x.close = false, false, false, false, false
 	x.method, x.host, x.path, x.caller, x.from, x.given = nil, nil, nil, nil, nil, nil
@@ -153,6 +157,7 @@ func (x *exchange) forget() {
 	x.partBy, x.spared, x.step = time.Time{}, time.Time{}, sending
 	x.ending, x.isParted, x.informed, x.torn, x.tunnelled = false, false, false, false, false
 	x.ousted.Store(false)
+	x.stay = stay{trailers: x.stay.trailers[:0]}
 	x.script.forget(usual)
 }
 
@@ -332,10 +337,10 @@ func (x *exchange) keep() {
 
 // write writes the request as it goes out in the lane that was chosen, unless it is written so already.
 func (x *exchange) write() {
-	if x.written == x.lane {
+	if x.written == x.lane && x.fronted == x.endpoint.front {
 		return
 	}
-	x.written = x.lane
+	x.written, x.fronted = x.lane, x.endpoint.front
 	x.head = http1.AppendRequest(x.head[:0], &x.req, x.edits.asked(x, x.lane))
 	x.headLen = len(x.head)
 	if x.req.Framing != http1.Chunked {

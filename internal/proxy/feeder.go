@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"crossfade.dev/internal/http1"
+	"crossfade.dev/internal/http2"
 	"crossfade.dev/internal/upstream"
 )
 
@@ -29,7 +30,8 @@ type feeder struct {
 	out    []byte
 	first  []byte // what the endpoint has not taken yet of what came with the head
 	why    stop
-	replay []byte // what it has sent of the body over HTTP/2, where it may have to be sent again
+	kept   bool   // what it sends may have to be sent again, over HTTP/1.1 too
+	replay []byte // what it has sent of the body, as it went out, where it may have to be sent again
 	spilt  bool   // there is more than is kept
 	fed    bool   // something was sent, or tried to
 	thrown any    // what it panicked with
@@ -65,6 +67,39 @@ func (f *feeder) start() {
 	f.answering.Store(false)
 	f.progress.Store(0)
 	f.quiet.Store(0)
+}
+
+// readReady starts the body of a stream's request with what has come of it.
+func (x *exchange) readReady() error {
+	f, s := &x.feeder, x.c.stream
+	h := s.Request()
+	if h.End || h.Protocol != nil {
+		f.body.start(http1.NoBody, plain, 0, false)
+		if h.Protocol != nil {
+			x.c.in = x.c.p.buffers.Get() // for the tunnel
+		}
+		return nil
+	}
+	f.body.start(http1.UntilClose, plain, 0, false)
+	x.c.in = x.c.p.buffers.Get()
+	return x.readMore()
+}
+
+// readMore takes what has come of the body of a stream's request.
+func (x *exchange) readMore() error {
+	f, s := &x.feeder, x.c.stream
+	for !f.body.done && len(x.piece) < window {
+		n, err := x.c.in.Fill(http2.Ready{Stream: s}, window)
+		x.piece = append(x.piece, x.c.in.Bytes()...)
+		x.c.in.Skip(n)
+		switch {
+		case errors.Is(err, io.EOF):
+			f.body.close(&x.piece, s.Trailers())
+		case n == 0:
+			return err // nil: the rest is to come
+		}
+	}
+	return nil
 }
 
 // feed starts the feeder.
@@ -126,7 +161,7 @@ func (f *feeder) upload(c *Conn, conn *upstream.Conn) stop {
 	}
 	done := f.body.done
 	f.fed = true
-	if conn.Stream != nil {
+	if conn.Stream != nil || f.kept {
 		f.keep(out)
 	}
 	if done {

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"encoding/hex"
 	"math/rand/v2"
 	"net/http"
@@ -33,6 +34,7 @@ type edits struct {
 	cookie http1.Field    // Set-Cookie
 	server http1.Field
 	place  http1.Field // Location, of our own answers
+	sender http1.Field // crossfade-gateway
 
 	random [36]byte      // the request's id, where we make it
 	logged []byte        // the request's id, whoever made it
@@ -40,7 +42,8 @@ type edits struct {
 	own    []http1.Field // fields of our own answers
 }
 
-func (e *edits) prepare(name string) {
+func (e *edits) prepare(name, id string) {
+	e.sender = http1.Field{Name: []byte(FieldGateway), Value: []byte(cmp.Or(id, name))}
 	e.remote.Name = []byte(forwardedFor)
 	e.via = http1.Field{Name: []byte("Via"), Value: []byte("1.1 " + name)}
 	e.id = http1.Field{Name: []byte(requestID)}
@@ -107,6 +110,9 @@ func (e *edits) asked(x *exchange, l *lane) *http1.Edit {
 		r.Add = append(r.Add, e.id)
 	}
 	l.request.join(r)
+	if x.endpoint.front {
+		r.Set = append(r.Set, e.sender)
+	}
 	r.Upgrade = x.upgrade
 	r.Host, r.Path = l.authority, nil
 	if w := l.course.rewrite; w != nil {
@@ -140,9 +146,13 @@ func (e *edits) answered(x *exchange) *http1.Edit {
 		r.Add = append(r.Add, e.cookie)
 	}
 	x.lane.answer.join(r)
+	r.Loads = x.pool.Service.Inbound // a sidecar's clients are gateways
 	r.Close = x.close
 	r.KeepAlive = !x.close && x.req.Minor == 0
 	r.Upgrade = x.resp.Status == http.StatusSwitchingProtocols
+	if f := x.c.p.o.Front; f != nil {
+		f.mark(x, r)
+	}
 	return r
 }
 

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"maps"
 	"slices"
@@ -146,11 +147,39 @@ func (e *Endpoint) sameConns(other *Endpoint) bool {
 	return e.conns == other.conns && slices.Equal(e.also, other.also)
 }
 
+// A getter waits for a connection until the context ends, or that time has come.
+type getter func(ctx context.Context, until time.Time) (*upstream.Conn, error)
+
+// await waits for a connection to the endpoint.
+func (x *exchange) await(ctx context.Context, get getter) (*upstream.Conn, error) {
+	for {
+		conn, roused, err := x.awaitOnce(ctx, get)
+		if err == nil || !roused || x.parts() {
+			return conn, err
+		}
+	}
+}
+
+// awaitOnce is await until x is roused.
+func (x *exchange) awaitOnce(ctx context.Context, get getter) (conn *upstream.Conn, roused bool, err error) {
+	waiting, end := x.wait(ctx)
+	defer end()
+	conn, err = get(waiting, x.spare(x.until()))
+	return conn, waiting.Err() != nil && ctx.Err() == nil, err
+}
+
 // unconnected is the outcome of an attempt that got no connection. Nothing was sent.
 func (x *exchange) unconnected(err error) outcome {
 	switch {
 	case x.parts():
 		return x.parted(503)
+	case errors.Is(err, errLeft):
+		return outcome{verdict: gone, reason: "the client left while its request waited"}
+	case errors.Is(err, errBody):
+		return x.misread(err)
+	case errors.Is(err, errTurned):
+		x.endpoint.overflowed()
+		return x.turn()
 	case errors.Is(err, upstream.ErrRequests):
 		x.endpoint.overflowed()
 		return outcome{verdict: refused, status: 503, reason: "the service has as many requests as its limits allow"}
@@ -168,6 +197,7 @@ func (x *exchange) unconnected(err error) outcome {
 		return outcome{verdict: refused, status: 503, reason: "no connection to the endpoint became free"}
 	default:
 		x.endpoint.unreachable()
+		x.unreached(err)
 		x.cause = err
 		return outcome{verdict: again, status: 503, reason: "the endpoint took no connection"}
 	}

@@ -66,6 +66,7 @@ type Options struct {
 	Locality fleet.Locality    // of this gateway: what near means to a policy's Locality
 	ID       string            // this gateway's name among Snapshot.Gateways
 	Seed     uint64            // this gateway's own; see balancer.Input
+	Front    *Front            // of the one instance that all requests go to; nil where there is none
 	Upstream upstream.Options  // of every endpoint's connections
 }
 
@@ -118,12 +119,16 @@ type Proxy struct {
 	told      atomic.Uint64 // connections
 	conns     crowd
 	ousted    ouster
+	signs     chan Sign
 }
 
 // New returns a proxy that has no state yet and serves nobody until it has.
 func New(o Options) *Proxy {
-	p := &Proxy{o: o.WithDefaults(), journal: newJournal()}
+	p := &Proxy{o: o.WithDefaults(), journal: newJournal(), signs: make(chan Sign, mostSigns)}
 	p.exchanges.New = func() any { return newExchange(p) }
+	if o.Front != nil {
+		o.Front.attach(p)
+	}
 	return p
 }
 

@@ -21,6 +21,11 @@ func (x *exchange) refuse(o *outcome) (another bool) {
 		a.Fields = x.edits.fields(x.course)
 	}
 	o.verdict = refused
+	if f := x.c.p.o.Front; f != nil {
+		if a.Fields = f.excuse(x, a.Fields); x.turnedStream() {
+			return false
+		}
+	}
 	if err := x.reply(&a, o); err != nil {
 		o.verdict = gone
 		return false
@@ -40,7 +45,7 @@ func (x *exchange) reply(a *http1.Answer, o *outcome) error {
 // leaving says whether the client is to be told that its connection ends with this answer. A client that has
 // sent the next request already gets that one answered too.
 func (x *exchange) leaving() bool {
-	return (x.c.door.leaving.Load() || x.c.isParting()) && (x.feeder.running || !x.c.pipelined())
+	return (x.c.door.leaving.Load() || x.c.isParting() || x.c.p.o.Front.leaves()) && (x.feeder.running || !x.c.pipelined())
 }
 
 // leaves is leaving for an answer that is about to say so.

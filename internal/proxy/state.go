@@ -56,6 +56,7 @@ type Endpoint struct {
 	conns   *upstream.Pool
 	also    []*upstream.Pool    // where subsets speak to it in other ways than the service does: by Pool.also − 1
 	reveal  []byte              // its name, for X-Crossfade-Endpoint
+	front   bool                // the front of an instance, which hears who we are and whose word is taken: see heed
 	books   []*evidence.Traffic // its own, that of its service, and that of the subset whose pool it is in
 }
 

@@ -7,7 +7,6 @@ import (
 	"crypto/tls"
 	"encoding/base64"
 	"errors"
-	"io"
 	"sync"
 	"time"
 
@@ -81,7 +80,7 @@ func (c *Conn) serveStreams(ctx context.Context, h2 *http2.Server) {
 	_ = c.nc.SetDeadline(time.Time{}) // from here on they are the server's: see rouse
 	c.h2.Store(h2)
 	c.mu.Unlock()
-	if c.door.leaving.Load() || c.cut.Load() {
+	if c.door.leaving.Load() || c.cut.Load() || c.p.o.Front.leaves() {
 		c.Leave()
 	}
 	if c.isParting() {
@@ -187,33 +186,6 @@ func (x *exchange) transcribe() error {
 	return nil
 }
 
-// readReady starts the body of a stream's request with what has come of it.
-func (x *exchange) readReady() error {
-	f, s := &x.feeder, x.c.stream
-	h := s.Request()
-	if h.End || h.Protocol != nil {
-		f.body.start(http1.NoBody, plain, 0, false)
-		if h.Protocol != nil {
-			x.c.in = x.c.p.buffers.Get() // for the tunnel
-		}
-		return nil
-	}
-	f.body.start(http1.UntilClose, plain, 0, false)
-	x.c.in = x.c.p.buffers.Get()
-	for !f.body.done && len(x.piece) < window {
-		n, err := x.c.in.Fill(http2.Ready{Stream: s}, window)
-		x.piece = append(x.piece, x.c.in.Bytes()...)
-		x.c.in.Skip(n)
-		switch {
-		case errors.Is(err, io.EOF):
-			f.body.close(&x.piece, s.Trailers())
-		case n == 0:
-			return err // nil: the rest is to come
-		}
-	}
-	return nil
-}
-
 // writeHead writes the head that x.out has.
 func (x *exchange) writeHead(end bool) error {
 	h, err := x.script.readResponse(x.out, x.method)
@@ -233,7 +205,7 @@ func (x *exchange) tellStream(out []byte) error {
 	if b.from == http1.NoBody || len(out) == 0 && !b.done || b.from == http1.Length && b.done && len(out) == 0 {
 		return nil // nothing, or the head said that nothing follows
 	}
-	trailers := trailing(b)
+	trailers := x.reports(b)
 	if _, err := s.WriteBody(out, b.done && trailers == nil); err != nil {
 		return err
 	}
@@ -250,7 +222,7 @@ func trailing(b *body) []http1.Field {
 	}
 	kept := b.trailers[:0]
 	for _, f := range b.trailers {
-		if http1.MayTrail(f.Name) {
+		if http1.MayTrail(f.Name) || b.loads && http1.EqualFold(f.Name, FieldLoadBin) {
 			kept = append(kept, f)
 		}
 	}
@@ -271,7 +243,7 @@ func (x *exchange) flush() {
 // replyStream writes the answer of our own that x.out has; to a call of gRPC, in the words of gRPC.
 func (x *exchange) replyStream(o *outcome) error {
 	if x.grpc && o.reason != "" {
-		return x.c.stream.WriteHead(x.script.refusal(o), true)
+		return x.c.stream.WriteHead(x.marked(x.script.refusal(o)), true)
 	}
 	method := x.method
 	if !x.parsed {

@@ -27,16 +27,51 @@ type tally struct {
 //     status of gRPC, a Close frame, or after a whole event.
 //
 // Opened of HTTP1 and HTTP2 falls when one of theirs goes over to another protocol.
-func (p *Proxy) Tally() (t drain.Tally) {
-	for i := range t {
-		c := &t[i]
-		c.Completed, c.Failed, c.Cut = p.tally.completed[i].Load(), p.tally.failed[i].Load(), p.tally.cut[i].Load()
-		c.Told = p.tally.told[i].Load()
+func (p *Proxy) Tally() drain.Tally { return p.tally.read() }
+
+func (t *tally) read() (all drain.Tally) {
+	for i := range all {
+		c := &all[i]
+		c.Completed, c.Failed, c.Cut = t.completed[i].Load(), t.failed[i].Load(), t.cut[i].Load()
+		c.Told = t.told[i].Load()
 		ended := c.Completed + c.Failed + c.Cut
-		c.Opened = max(ended, p.tally.opened[i].Load()) // read last: who has ended was opened
+		c.Opened = max(ended, t.opened[i].Load()) // read last: who has ended was opened
 		c.Open = int(c.Opened - ended)
 	}
-	return t
+	return all
+}
+
+// open counts a request as one that has begun.
+func (t *tally) open(p drain.Protocol) { t.opened[p].Add(1) }
+
+// turn counts one of protocol from as one of protocol to.
+func (t *tally) turn(from, to drain.Protocol) {
+	t.opened[to].Add(1)
+	t.opened[from].Add(^uint64(0))
+}
+
+// An endedAs is how a request has ended.
+type endedAs uint8
+
+const (
+	endedWell endedAs = iota
+	endedBroken
+	endedByUs
+)
+
+// end counts one that has ended.
+func (t *tally) end(p drain.Protocol, as endedAs, told bool) {
+	switch as {
+	case endedWell:
+		t.completed[p].Add(1)
+	case endedBroken:
+		t.failed[p].Add(1)
+	case endedByUs:
+		t.cut[p].Add(1)
+	}
+	if told {
+		t.told[p].Add(1)
+	}
 }
 
 // Told returns how many clients' connections have heard that they will end because we leave: with an answer, by GOAWAY,
@@ -71,7 +106,7 @@ func (x *exchange) count() {
 	if x.c.stream != nil {
 		x.protocol = drain.HTTP2
 	}
-	x.c.p.tally.opened[x.protocol].Add(1)
+	x.c.p.tally.open(x.protocol)
 }
 
 // uncount takes x back, which is counted anew as something else.
@@ -82,8 +117,10 @@ func (x *exchange) turnsOut(p drain.Protocol) {
 	if p == x.protocol {
 		return
 	}
-	x.c.p.tally.opened[p].Add(1)
-	x.uncount()
+	x.c.p.tally.turn(x.protocol, p)
+	if t := x.frontTally(); t != nil {
+		t.turn(x.protocol, p)
+	}
 	if p.Lasts() && !x.protocol.Lasts() {
 		x.c.root().long.Add(1)
 	}
@@ -92,19 +129,18 @@ func (x *exchange) turnsOut(p drain.Protocol) {
 
 // tallied ends x in the tally, and says whether it was cut.
 func (x *exchange) tallied(o *outcome) (byUs bool) {
-	t := &x.c.p.tally
 	broke := o.verdict == cut || o.verdict == gone || x.torn
-	as := &t.completed
+	as := endedWell
 	switch {
 	case x.isParted, broke && x.c.isCut():
 		x.c.lose()
-		as, byUs = &t.cut, true
+		as, byUs = endedByUs, true
 	case broke:
-		as = &t.failed
+		as = endedBroken
 	}
-	as[x.protocol].Add(1)
-	if x.informed {
-		t.told[x.protocol].Add(1)
+	x.c.p.tally.end(x.protocol, as, x.informed)
+	if t := x.frontTally(); t != nil {
+		t.end(x.protocol, as, x.informed)
 	}
 	if x.protocol.Lasts() {
 		x.c.root().long.Add(-1)

@@ -24,7 +24,7 @@ func unchanged(old, now *fleet.Service) bool {
 			return false
 		}
 		for j := range old.Pools {
-			if old.Endpoints[i].Age < old.Pools[j].Policy.Warmup.Window {
+			if e := &old.Endpoints[i]; e.Age < old.Pools[j].Policy.WarmupOf(e).Window {
 				return false
 			}
 		}
@@ -46,7 +46,8 @@ func outline(s *fleet.Service) fleet.Service {
 func sameEndpoint(a, b *fleet.Endpoint) bool {
 	return a.Name == b.Name && a.Incarnation == b.Incarnation && a.Address == b.Address &&
 		maps.Equal(a.Labels, b.Labels) && a.Locality == b.Locality &&
-		a.Weight == b.Weight && a.Bound == b.Bound && same(a.Factor, b.Factor) && a.Stage == b.Stage && same(a.Check, b.Check)
+		a.Weight == b.Weight && a.Bound == b.Bound && same(a.Factor, b.Factor) && a.Stage == b.Stage && same(a.Check, b.Check) &&
+		a.Front == b.Front && same(a.Warmup, b.Warmup)
 }
 
 // same says whether two pointers are nil, or point to equals.

@@ -55,7 +55,8 @@ func (c *Capacity) Stood(s *fleet.Service, p *fleet.Pool, since time.Duration, n
 			continue
 		}
 		weight := e.Full()
-		share := Share(p.Policy.Warmup, Progress(p.Policy.Warmup, m, e.Age+since))
+		w := p.Policy.WarmupOf(e)
+		share := Share(w, Progress(w, m, e.Age+since))
 		full.add(p, e.Locality, weight)
 		effective.add(p, e.Locality, weight*share)
 	}
@@ -98,7 +99,7 @@ func (c *Capacity) Measure(s *fleet.Service, p *fleet.Pool, now time.Time) {
 		e := &s.Endpoints[m.Endpoint]
 		n, noted := known[e.Incarnation]
 		offered := e.Stage.Offered()
-		if Progress(p.Policy.Warmup, m, e.Age) >= 1 || !(e.Full() > 0) || !noted && !offered {
+		if Progress(p.Policy.WarmupOf(e), m, e.Age) >= 1 || !(e.Full() > 0) || !noted && !offered {
 			continue
 		}
 		if !noted {
@@ -125,7 +126,7 @@ func (c *Capacity) Resume(s *fleet.Service, p *fleet.Pool, since time.Duration, 
 	c.newcomers = map[string]load{}
 	for _, m := range p.Members {
 		e := &s.Endpoints[m.Endpoint]
-		if e.Stage == fleet.Warming && Progress(p.Policy.Warmup, m, e.Age+since) < 1 {
+		if e.Stage == fleet.Warming && Progress(p.Policy.WarmupOf(e), m, e.Age+since) < 1 {
 			c.newcomers[e.Incarnation] = published(p)
 		}
 	}
@@ -165,7 +166,7 @@ func (c *Capacity) rescale(s *fleet.Service, p *fleet.Pool, last []weighed) {
 		}
 		was[0].add(p, one.place, weight)
 		is[0].add(p, one.place, one.weight)
-		if Progress(p.Policy.Warmup, m, s.Endpoints[m.Endpoint].Age) >= 1 {
+		if e := &s.Endpoints[m.Endpoint]; Progress(p.Policy.WarmupOf(e), m, e.Age) >= 1 {
 			was[1].add(p, one.place, weight)
 			is[1].add(p, one.place, one.weight)
 		}

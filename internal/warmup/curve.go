@@ -7,7 +7,8 @@ import (
 	"crossfade.dev/internal/fleet"
 )
 
-// Progress returns how far an endpoint of this age has come on its pool's curve, 0 to 1, as control sees it.
+// Progress returns how far an endpoint of this age has come on the curve w that holds for it in its pool (see
+// [fleet.Policy.WarmupOf]), 0 to 1, as control sees it.
 // Without a window everybody has arrived; who is paused, or drained, stays where it was then.
 func Progress(w fleet.Warmup, m fleet.Member, age time.Duration) float64 {
 	if m.Paused || m.Drained {
@@ -83,8 +84,28 @@ func Rebase(m fleet.Member, last, next fleet.Warmup, age time.Duration) fleet.Me
 	return m
 }
 
+// Pace returns the warm-up by which pool p of service s goes at now: its policy's, or, where endpoints go by their own,
+// that of the shortest window that somebody is in. It is off when nobody is in any.
+func Pace(v fleet.View, s *fleet.Service, p *fleet.Pool, o fleet.Overlay, now time.Time) fleet.Warmup {
+	pace := p.Policy.Warmup
+	if pace.Window > 0 {
+		return pace
+	}
+	for _, m := range p.Members {
+		e := &s.Endpoints[m.Endpoint]
+		w := p.Policy.WarmupOf(e)
+		if w.Window <= 0 || pace.Window > 0 && w.Window >= pace.Window || !e.Stage.Offered() {
+			continue
+		}
+		if Reached(w, m, v.Age(e, now), o[e.Incarnation], now) < 1 {
+			pace = w
+		}
+	}
+	return pace
+}
+
 // Tick returns how often a pool in which somebody warms up is to be compiled again: every hundredth of the
-// window, and every second at least. It is 0 without a window.
+// window that it goes by, and every second at least. It is 0 without a window.
 func Tick(w fleet.Warmup) time.Duration {
 	return min(time.Second, max(0, w.Window)/100)
 }

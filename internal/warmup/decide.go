@@ -113,7 +113,7 @@ func Decide(v fleet.View, s *fleet.Service, p *fleet.Pool, o fleet.Overlay, near
 
 // Place finds member m of group g on its curve, and whether it is left out.
 func (d *decision) place(g *group, i int, m fleet.Member, e *fleet.Endpoint, age time.Duration, mark fleet.Mark, now time.Time) {
-	out, w := &d.outcomes[i], d.policy.Warmup
+	out, w := &d.outcomes[i], d.policy.WarmupOf(e)
 	published := Progress(w, m, age)
 	out.Progress = Reached(w, m, age, mark, now)
 	out.Curve = Share(w, out.Progress)

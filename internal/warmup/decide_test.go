@@ -36,14 +36,19 @@ func newPool(w fleet.Warmup, ages ...time.Duration) *pool {
 var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
 func (p *pool) decide(later time.Duration) warmup.Decision {
+	s, v := p.service()
+	return warmup.Decide(v, s, &s.Pools[0], p.overlay, p.near, epoch.Add(later))
+}
+
+// service is the pool as the whole of a service, seen at the epoch.
+func (p *pool) service() (*fleet.Service, fleet.View) {
 	s := &fleet.Service{Endpoints: p.endpoints, Pools: []fleet.Pool{{Policy: p.policy, Capacity: p.capacity, Places: p.places}}}
 	for i := range p.endpoints {
 		m := p.members[i]
 		m.Endpoint = i
 		s.Pools[0].Members = append(s.Pools[0].Members, m)
 	}
-	v := fleet.View{Snapshot: &fleet.Snapshot{}, Taken: epoch}
-	return warmup.Decide(v, s, &s.Pools[0], p.overlay, p.near, epoch.Add(later))
+	return s, fleet.View{Snapshot: &fleet.Snapshot{}, Taken: epoch}
 }
 
 // Percent says how many hundredths of the requests each endpoint gets.

@@ -68,7 +68,11 @@ func upheavals() []upheaval {
 		{"kill -9 control", nil, false, (*chaos).killControl},
 		{"kill -9 control in mid-drain", nil, false, (*chaos).killControlInDrain},
 		{"kill -9 an application", instanceDies, false, (*chaos).killApplication},
-		{"kill -9 a sidecar", instanceDies, false, (*chaos).killSidecar},
+		{"kill -9 an agent", instanceDies, false, (*chaos).killAgent},
+		{"kill -9 etcd", nil, false, (*chaos).killEtcd},
+		{"kill -9 etcd and control", nil, false, (*chaos).killEtcdAndControl},
+		{"etcd hangs for longer than a lease", nil, false, (*chaos).hangEtcd},
+		{"an instance goes offline", nil, false, (*chaos).goOffline},
 		{"kill -9 a replica of the gateway", gatewayDies, false, (*chaos).killGateway},
 		{"scale the gateway", nil, false, (*chaos).rescaleGateway},
 		{"rollout restart of the gateway", nil, false, (*chaos).rolloutGateway},
@@ -245,12 +249,12 @@ func (c *chaos) killApplication() {
 	c.settled(deploymentOf(e), 2, e)
 }
 
-func (c *chaos) killSidecar() {
+// killAgent kills an agent, and with it the application: another of each takes their place.
+func (c *chaos) killAgent() {
 	c.t.Helper()
 	e := c.victim()
-	before := c.m.sidecar(c.t, e)
-	c.m.killed(c.t, before, func(p proc) bool { return p.name() == before.name() && p.has("--inbound") && p.has(e.host()+":") })
-	c.settled(deploymentOf(e), 2)
+	c.m.killed(c.t, c.m.agent(c.t, e), func(p proc) bool { return isBeside(p, e) })
+	c.settled(deploymentOf(e), 2, e)
 }
 
 // killed kills a process and waits until another has taken its place.

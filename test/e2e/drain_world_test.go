@@ -301,7 +301,7 @@ func (w *drainWorld) underWay(t *testing.T) (wait func()) {
 	}
 }
 
-// answeredAt80 is what the sidecar in front of httpbin counted.
+// answeredAt80 is what the agent in front of httpbin counted.
 func answeredAt80(t *testing.T, e endpoint) (n int) {
 	t.Helper()
 	const name = "cluster.inbound|80||.upstream_rq_200: "

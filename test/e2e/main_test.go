@@ -27,6 +27,9 @@ func buildAndRun(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, "e2e:", err)
 		return 1
 	}
+	if os.Getenv(aloneVariable) != "" {
+		return runAll(m)
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	build := exec.CommandContext(ctx, "make", "--no-print-directory", "build")
@@ -35,7 +38,7 @@ func buildAndRun(m *testing.M) int {
 		fmt.Fprintf(os.Stderr, "e2e: make build: %v\n%s", err, out)
 		return 1
 	}
-	return m.Run()
+	return runAll(m)
 }
 
 // binary returns the absolute path of the shipped binary.

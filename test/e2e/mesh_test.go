@@ -294,8 +294,7 @@ func (m *mesh) one(t *testing.T, what string, match func(proc) bool) proc {
 
 func isControl(p proc) bool { return p.name() == "crossfade control" }
 
-// isGateway tells the one that others are reached through from the sidecars.
-func isGateway(p proc) bool { return p.name() == "crossfade gateway" && !p.has("--inbound") }
+func isGateway(p proc) bool { return p.name() == "crossfade gateway" }
 
 func (m *mesh) control(t *testing.T) proc {
 	t.Helper()
@@ -307,14 +306,7 @@ func (m *mesh) gateway(t *testing.T) proc {
 	return m.one(t, "the gateway", isGateway)
 }
 
-func (m *mesh) sidecar(t *testing.T, e endpoint) proc {
-	t.Helper()
-	return m.one(t, "the sidecar of "+e.Name, func(p proc) bool {
-		return p.name() == "crossfade gateway" && p.has("--inbound") && p.has(e.host()+":")
-	})
-}
-
-// application is the process that the replica's sidecar stands in front of.
+// application is the process that the replica's agent stands in front of.
 func (m *mesh) application(t *testing.T, e endpoint) proc {
 	t.Helper()
 	return m.one(t, "the application "+e.Name, func(p proc) bool {

@@ -33,11 +33,6 @@ func (p proc) name() string {
 	return name
 }
 
-// has says whether an argument holds text.
-func (p proc) has(text string) bool {
-	return slices.ContainsFunc(p.args, func(arg string) bool { return strings.Contains(arg, text) })
-}
-
 // after returns the argument that follows a flag, "" when there is none.
 func (p proc) after(flag string) string {
 	if i := slices.Index(p.args, flag); i >= 0 && i+1 < len(p.args) {

@@ -32,7 +32,7 @@ func window() time.Duration {
 }
 
 // TestSeed is the walk of the README: what a newcomer gets in the first sixth of its window, after it, and
-// without a warm-up, as the replicas' own sidecars count it.
+// without a warm-up, as the replicas' own agents count it.
 func TestSeed(t *testing.T) {
 	need(t, "hey")
 	m := start(t, func(m *mesh) { m.setWindow(t, time.Second) })
@@ -65,7 +65,7 @@ func TestSeed(t *testing.T) {
 }
 
 // walk sends hey's requests through the page for a time, and returns how many of them v2 answered by its
-// sidecar's count, how many there were, and how many points the curve gives v2 at the moments of sending.
+// agent's count, how many there were, and how many points the curve gives v2 at the moments of sending.
 func walk(t *testing.T, v1, v2 endpoint, length time.Duration) (byV2, sent int, expected float64) {
 	t.Helper()
 	resetCounters(t, v1, v2)
@@ -77,7 +77,7 @@ func walk(t *testing.T, v1, v2 endpoint, length time.Duration) (byV2, sent int, 
 	began, offsets := hey(t, "-z", length.String(), "-c", strconv.Itoa(walkWorkers), "-q", strconv.Itoa(walkRate))
 	byV1, byV2 := answered(t, v1), answered(t, v2)
 	if byV1+byV2 != len(offsets) {
-		t.Errorf("the sidecars counted %d and %d answers, hey %d: want the sum", byV1, byV2, len(offsets))
+		t.Errorf("the agents counted %d and %d answers, hey %d: want the sum", byV1, byV2, len(offsets))
 	}
 	if least := int(length.Seconds() * walkWorkers * walkRate / 3); len(offsets) < least {
 		t.Fatalf("hey made %d requests in %v, want %d at least: the walk shows nothing", len(offsets), length, least)

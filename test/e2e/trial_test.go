@@ -149,7 +149,7 @@ func (tr *trial) checkAges(t *testing.T, window time.Duration) {
 	}
 }
 
-// finish ends the loads. Nothing may have been lost, and the newcomer's sidecar has counted what clients say that
+// finish ends the loads. Nothing may have been lost, and the newcomer's agent has counted what clients say that
 // the newcomer answered.
 func (tr *trial) finish(t *testing.T) {
 	t.Helper()
@@ -171,7 +171,7 @@ func (tr *trial) finish(t *testing.T) {
 		}
 	}
 	if counted := answered(t, tr.newcomer); counted < named || counted > named+abandoned {
-		t.Errorf("%s: the newcomer's sidecar counted %d answers, %d name it and %d were abandoned", tr.service, counted, named, abandoned)
+		t.Errorf("%s: the newcomer's agent counted %d answers, %d name it and %d were abandoned", tr.service, counted, named, abandoned)
 	}
 }
 

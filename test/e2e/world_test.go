@@ -154,7 +154,7 @@ func scale(t *testing.T, deployment string, replicas int) {
 	cli(t, "scale", "deployment/"+deployment, "--replicas="+strconv.Itoa(replicas))
 }
 
-// answered is what the sidecar in front of a replica counted: its answers with status 200.
+// answered is what the agent in front of a replica counted: its answers with status 200.
 func answered(t *testing.T, e endpoint) int {
 	t.Helper()
 	const name = "cluster.inbound|9080||.upstream_rq_200: "

@@ -36,7 +36,7 @@ type saved struct {
 func Save(path string, v fleet.View, now time.Time) error {
 	snapshot := *v.Snapshot
 	snapshot.Services = aged(snapshot.Services, now.Sub(v.Taken))
-	boot, uptime := bootClock()
+	boot, uptime := BootClock()
 	data, err := json.Marshal(saved{format, now.Round(0), boot, uptime, &snapshot})
 	if err != nil {
 		return fmt.Errorf("save snapshot %d: %w", v.Number, err)
@@ -71,7 +71,7 @@ func Load(path string, now time.Time) (fleet.View, time.Duration, error) {
 		return fleet.View{}, 0, fmt.Errorf("load %s: %w", path, err)
 	}
 	away := max(0, now.Sub(s.Wall))
-	if boot, uptime := bootClock(); boot != "" && boot == s.Boot {
+	if boot, uptime := BootClock(); boot != "" && boot == s.Boot {
 		away = max(0, uptime-s.Uptime)
 	}
 	s.Snapshot.Services = aged(s.Snapshot.Services, away)
@@ -145,8 +145,8 @@ func replace(path string, data []byte) error {
 	return nil
 }
 
-// bootClock returns the kernel's boot id and the time since boot, suspend included; "" where there is none.
-func bootClock() (string, time.Duration) {
+// BootClock returns the kernel's boot id and the time since boot, suspend included; "" where there is none.
+func BootClock() (string, time.Duration) {
 	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
 		return "", 0

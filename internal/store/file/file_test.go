@@ -57,7 +57,7 @@ func TestWallClockAcrossBoots(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	boot, _ := bootClock()
+	boot, _ := BootClock()
 	other := strings.Replace(string(data), boot, "another-boot", 1)
 	if err := os.WriteFile(path, []byte(other), 0o600); err != nil {
 		t.Fatal(err)
