@@ -21,7 +21,6 @@ import (
 
 	"crossfade.dev/internal/agent"
 	"crossfade.dev/internal/config"
-	"crossfade.dev/internal/feed"
 	"crossfade.dev/internal/fleet"
 	"crossfade.dev/internal/process"
 	"crossfade.dev/internal/warmer"
@@ -47,8 +46,9 @@ can serve (--probe), has been sent its warm-up requests and has waited (--delay)
 more, and only then stops the application: --pre-stop, SIGTERM, and SIGKILL after --grace. A second signal waits for
 nothing. With --inbound it stands in front of the application, too: it counts what is open, says with every answer that
 the instance leaves, and lets no more through than a cold instance can take.
+With --feed it goes by the Lifecycle that control has for it, and hears when no gateway sends to it any more.
 Signals, input, output and environment are the application's, and its exit code is the agent's. When the agent is killed,
-so is the application.`,
+so is the application. docs/guides/agent.md says what happens in which order.`,
 		Example: `  crossfade agent --service reviews --port 9080 --registry file:///tmp/registry -- java -jar reviews.jar
   crossfade agent --service reviews --port 9080 --probe http:///health --delay 10s --registry etcd://127.0.0.1:2379 -- ./reviews
   crossfade agent --config reviews.yaml --inbound 9080 --feed unix:/run/crossfade/feed.sock -- ./reviews`,
@@ -99,7 +99,7 @@ func runAgent(ctx context.Context, f *agentFlags, said *config.Agent, cmd *cobra
 		log.WarnContext(ctx, "the agent's links are not closed", "error", err)
 	}
 	if err != nil {
-		return exitError{1, err}
+		return exitError{1, taken(err)}
 	}
 	if exit.Code != 0 {
 		return exitError{code: exit.Code}
@@ -253,9 +253,9 @@ func connect(a *agent.Agent, said *config.Agent) (closeAll func() error, err err
 	}
 	closeAll = func() error { return nil }
 	if said.Feed != "" {
-		link, err := feed.Open(said.Feed)
+		link, err := openFeed(said.Feed, a.Log)
 		if err != nil {
-			return nil, exitError{2, err}
+			return nil, err
 		}
 		a.Control, closeAll = link, link.Close
 	}
@@ -268,5 +268,8 @@ func connect(a *agent.Agent, said *config.Agent) (closeAll func() error, err err
 		return nil, errors.Join(exitError{2, err}, closeLink())
 	}
 	a.Registrar = opened.registrar
+	if opened.people != nil {
+		a.Lifecycles = func(ctx context.Context) ([]fleet.Lifecycle, error) { return lifecyclesOf(ctx, opened.people, a.Log) }
+	}
 	return func() error { return errors.Join(closeLink(), opened.close()) }, nil
 }

@@ -1,7 +1,13 @@
 package main
 
 import (
+	"encoding/json"
+	"errors"
+	"net"
+	"net/http"
+	"net/http/httptest"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -9,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"crossfade.dev/internal/config"
+	"crossfade.dev/internal/drain"
 	"crossfade.dev/internal/fleet"
 )
 
@@ -166,5 +173,47 @@ func TestFlagsGoBeforeALifecycle(t *testing.T) {
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
+	}
+}
+
+// A second agent on one machine is told which flags give it addresses of its own.
+func TestATakenAddressSaysWhichFlags(t *testing.T) {
+	first, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	var out, errs strings.Builder
+	code := run(t.Context(), []string{"agent", "--service", "web", "--offline", "", "--readiness-address", first.Addr().String(), "--", "true"}, &out, &errs)
+	if got := errs.String(); code != 1 || !strings.Contains(got, first.Addr().String()) || !strings.Contains(got, "--readiness-address, --offline and, with --inbound, --admin") {
+		t.Errorf("exit code %d: %s", code, got)
+	}
+	if other := errors.New("something else"); taken(other) != other { //nolint:errorlint // the same one
+		t.Errorf("got %v", taken(other))
+	}
+}
+
+// An instance is found among those who left by its own name, as everywhere.
+func TestGetDrainsOfAnInstance(t *testing.T) {
+	control := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/api/v1/drains" {
+			http.NotFound(w, r)
+			return
+		}
+		_ = json.NewEncoder(w).Encode([]drain.Report{{ID: "agent/both-2", Stage: drain.Closed}, {ID: "agent/both-1", Stage: drain.Closed}})
+	}))
+	defer control.Close()
+	for _, name := range []string{"both-2", "agent/both-2"} {
+		var out, errs strings.Builder
+		if code := run(t.Context(), []string{"get", "drains", name, "--control", control.URL}, &out, &errs); code != 0 {
+			t.Fatalf("exit code %d: %s", code, errs.String())
+		}
+		if got := out.String(); !strings.Contains(got, "agent/both-2") || strings.Contains(got, "both-1") {
+			t.Errorf("get drains %s: got\n%s", name, got)
+		}
+	}
+	var out, errs strings.Builder
+	if code := run(t.Context(), []string{"get", "gateways", "--admin", control.URL}, &out, &errs); code != 1 || !strings.Contains(errs.String(), "is no control's admin API: name that with --control") {
+		t.Errorf("exit code %d: %s", code, errs.String())
 	}
 }

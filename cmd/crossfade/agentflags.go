@@ -25,7 +25,7 @@ type agentFlags struct {
 
 	ports, labels, inbound []string
 	probe, preStop         string
-	check                  fleet.Check
+	probed                 fleet.Check
 	life                   lifecycleFlags
 	bind                   netip.Addr
 	place                  localityFlag
@@ -71,11 +71,11 @@ func (f *agentFlags) addApplication(flags *pflag.FlagSet) {
 	a := &f.said
 	flags.TextVar(&f.bind, "bind", netip.Addr{}, "IP address at which the application listens (default: 127.0.0.1 behind --inbound PORT, else --address)")
 	flags.StringVar(&f.probe, "probe", "", "what says that the application can serve: http://[:PORT]/PATH, https://…, grpc://[:PORT][/SERVICE], tcp://[:PORT] or exec:COMMAND (default: that it takes connections)")
-	flags.DurationVar(&f.check.Interval, "probe-interval", time.Second, "between probes")
-	flags.DurationVar(&f.check.Timeout, "probe-timeout", time.Second, "of one probe")
-	flags.DurationVar(&f.check.InitialDelay, "probe-delay", 0, "before the first probe")
-	flags.IntVar(&f.check.Healthy, "probe-healthy", 1, "passes in a row after which the application can serve")
-	flags.IntVar(&f.check.Unhealthy, "probe-unhealthy", 3, "failures in a row after which it cannot any more")
+	flags.DurationVar(&f.probed.Interval, "probe-interval", time.Second, "between probes")
+	flags.DurationVar(&f.probed.Timeout, "probe-timeout", time.Second, "of one probe")
+	flags.DurationVar(&f.probed.InitialDelay, "probe-delay", 0, "before the first probe")
+	flags.IntVar(&f.probed.Healthy, "probe-healthy", 1, "passes in a row after which the application can serve")
+	flags.IntVar(&f.probed.Unhealthy, "probe-unhealthy", 3, "failures in a row after which it cannot any more")
 	flags.DurationVar(&a.StartTimeout, "start-timeout", 0, "in which the probe must pass once, or the application is stopped; 0 is as long as it takes")
 	flags.StringVar(&f.preStop, "pre-stop", "", "what is done before SIGTERM, when it is safe to stop: exec:COMMAND, http://[:PORT]/PATH or sleep:DURATION")
 	flags.DurationVar(&a.Grace, "grace", 0, "what --pre-stop and SIGTERM have together until SIGKILL (default 30s)")
@@ -103,23 +103,24 @@ func (f *lifecycleFlags) add(flags *pflag.FlagSet) {
 	leave := fleet.DefaultLeave()
 	flags.DurationVar(&f.leave.Quiet, "drain-quiet", leave.Quiet, "without a request from callers that hear nothing of a leave, before the instance stops")
 	flags.DurationVar(&f.leave.Callers, "drain-callers", leave.Callers, "longest wait for such callers")
-	flags.DurationVar(&f.leave.Timeout, "drain-timeout", leave.Timeout, "after which the instance stops, whatever is open (default where no Lifecycle holds: --grace)")
+	flags.DurationVar(&f.leave.Timeout, "drain-timeout", leave.Timeout, "after which the instance stops, whatever is open; where neither a Lifecycle holds nor this is given, --grace")
 }
 
 // agent is what the flags and the file say together.
 func (f *agentFlags) agent(flags *pflag.FlagSet) (config.Agent, []config.Finding, error) {
 	var a config.Agent
+	var findings []config.Finding
 	if f.file != "" {
-		read, findings := config.LoadAgent(f.file)
-		if read == nil {
+		var read *config.Agent
+		if read, findings = config.LoadAgent(f.file); read == nil {
 			return a, findings, exitError{2, fmt.Errorf("%s: no agent was started; mend the errors above", f.file)}
 		}
 		a = *read
 	}
 	if err := f.over(flags, &a); err != nil {
-		return a, nil, exitError{2, err}
+		return a, findings, exitError{2, err}
 	}
-	return a, nil, nil
+	return a, findings, nil
 }
 
 // over puts what flags say in the place of what the file says.
@@ -145,7 +146,10 @@ func (f *agentFlags) over(flags *pflag.FlagSet, a *config.Agent) error {
 	if a.Offline == "" && !flags.Changed("offline") {
 		a.Offline = defaultOffline
 	}
-	return errors.Join(f.overPorts(a), f.overLabels(a), f.overProbe(flags, a), f.overPreStop(a))
+	if err := errors.Join(f.overPorts(a), f.overLabels(a), f.overProbe(flags, a), f.overPreStop(a)); err != nil {
+		return err
+	}
+	return f.check(flags, a)
 }
 
 func (f *agentFlags) overPorts(a *config.Agent) error {
@@ -206,9 +210,9 @@ func (f *agentFlags) overProbe(flags *pflag.FlagSet, a *config.Agent) error {
 		return errors.New("--probe-interval and its like are of a probe: say --probe, too")
 	}
 	for name, set := range map[string]func(p *fleet.Probe){
-		"probe-interval": func(p *fleet.Probe) { p.Interval = f.check.Interval }, "probe-timeout": func(p *fleet.Probe) { p.Timeout = f.check.Timeout },
-		"probe-delay":   func(p *fleet.Probe) { p.InitialDelay = f.check.InitialDelay },
-		"probe-healthy": func(p *fleet.Probe) { p.Healthy = f.check.Healthy }, "probe-unhealthy": func(p *fleet.Probe) { p.Unhealthy = f.check.Unhealthy },
+		"probe-interval": func(p *fleet.Probe) { p.Interval = f.probed.Interval }, "probe-timeout": func(p *fleet.Probe) { p.Timeout = f.probed.Timeout },
+		"probe-delay":   func(p *fleet.Probe) { p.InitialDelay = f.probed.InitialDelay },
+		"probe-healthy": func(p *fleet.Probe) { p.Healthy = f.probed.Healthy }, "probe-unhealthy": func(p *fleet.Probe) { p.Unhealthy = f.probed.Unhealthy },
 	} {
 		if flags.Changed(name) {
 			set(a.Probe)

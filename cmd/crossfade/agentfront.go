@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"crossfade.dev/internal/admin"
@@ -79,10 +81,20 @@ func (all doors) standBefore(a *agent.Agent) (seen func(port uint32) (uint32, bo
 	}
 }
 
-// frontTimers are how what stands before an instance ends: nothing is open any more, or has had its time.
+// taken adds to an error that an address is taken by which flag another one is given: a second agent on one machine, or a
+// gateway, has the usual ones.
+func taken(err error) error {
+	if !errors.Is(err, syscall.EADDRINUSE) {
+		return err
+	}
+	return fmt.Errorf("%w; it is another program's, perhaps another agent's: each on one machine needs --readiness-address, --offline and, with --inbound, --admin of its own", err)
+}
+
+// frontTimers are how what stands before an instance ends: nothing is open any more, or has had its time. Who has only just
+// connected, or keeps a connection and asks now and then, is heard until nobody has asked for a moment.
 func frontTimers() drain.Timers {
-	const goodbye = 2 * time.Second
-	return drain.Timers{Requests: goodbye, Long: goodbye}
+	const goodbye, quiet = 2 * time.Second, time.Second
+	return drain.Timers{Quiet: quiet, Requests: goodbye, Long: goodbye}
 }
 
 // addFront has the agent stand in front of its application.

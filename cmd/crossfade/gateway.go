@@ -46,7 +46,7 @@ type gatewayFlags struct {
 func newGatewayCommand() *cobra.Command {
 	var f gatewayFlags
 	cmd := &cobra.Command{
-		Use:   "gateway (--feed unix:PATH | --inbound LISTEN=APP)",
+		Use:   "gateway (--feed PLACE | --inbound LISTEN=APP)",
 		Short: "Run a data plane: at the edge, or beside an application as its sidecar",
 		Long: `gateway serves requests. With --feed it follows a control: it serves the listeners of its snapshots,
 balances and warms up, and keeps the last good snapshot, by which it serves while control is away. Several
@@ -58,6 +58,7 @@ Its exit code is 3 when something had to be cut. A second signal cuts what is op
 With --sockets it borrows its listening sockets from a supervisor, and shares them with other gateways.`,
 		Example: `  crossfade gateway --feed unix:/run/crossfade/feed.sock --id gateway-1
   crossfade gateway --feed unix:/run/crossfade/feed.sock --id gateway-2 --address 127.0.0.2 --admin 127.0.0.2:15000
+  crossfade gateway --feed 'tls://10.0.0.1:15012?cert=gateway.pem&key=gateway.key&ca=control-ca.pem'
   crossfade gateway --inbound 127.1.0.5:9080=127.2.0.5:9080 --admin 127.1.0.5:15000`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -74,7 +75,7 @@ With --sockets it borrows its listening sockets from a supervisor, and shares th
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&f.id, "id", "gateway-1", "name of this gateway, unique among those that follow one control")
-	flags.StringVar(&f.feed, "feed", "", "where control's feed is: unix:PATH")
+	flags.StringVar(&f.feed, "feed", "", "where control's feed is: "+feed.OpenHelp)
 	flags.StringArrayVar(&f.inbound, "inbound", nil, "stand in front of an application: LISTEN=APP, both as address:port; may be repeated")
 	flags.StringVar(&f.state, "state", defaultState(), "directory for the last good snapshot")
 	flags.StringVar(&f.admin, "admin", "127.0.0.1:15000", "address of the admin API")
@@ -117,14 +118,10 @@ func runGateway(ctx context.Context, f gatewayFlags, log *slog.Logger) error {
 	if f.feed == "" {
 		return runSidecar(ctx, &g, f)
 	}
-	path, ok := strings.CutPrefix(f.feed, "unix:")
-	if !ok {
-		return exitError{2, fmt.Errorf("--feed %s: want unix:PATH", f.feed)}
-	}
 	if f.sockets != "" && !strings.HasPrefix(f.sockets, "unix:") {
 		return exitError{2, fmt.Errorf("--sockets %s: want unix:PATH", f.sockets)}
 	}
-	link, err := feed.Dial(path)
+	link, err := openFeed(f.feed, g.Log)
 	if err != nil {
 		return err
 	}

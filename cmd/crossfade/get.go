@@ -314,7 +314,7 @@ func endpointView(wide bool) view[admin.EndpointList, admin.EndpointStatus] {
 			}
 			return [][]string{row}
 		},
-		width: []string{"", "", "", "Draining", "59 m 59 s", "99.9 %", "99.9 %", "99999.9", "99,999", "bypass-single"},
+		width: []string{"reviews:9080", "reviews-v1-1", "127.1.0.3:9080", "Draining", "59 m 59 s", "99.9 %", "99.9 %", "99999.9", "99,999", "bypass-single"},
 	}
 }
 
@@ -365,8 +365,9 @@ func eventView(wide bool) view[admin.EventList, fleet.Event] {
 			}
 			return head
 		},
-		list: func(l admin.EventList) []fleet.Event { return l.Events },
-		once: true,
+		list:  func(l admin.EventList) []fleet.Event { return l.Events },
+		width: []string{time.DateTime, "registration.completed", "agent/tclggjpza5-0", "reviews:9080", "reviews-v1-1"},
+		once:  true,
 		rows: func(e fleet.Event) [][]string {
 			row := []string{e.Time.Local().Format(time.DateTime), e.Kind, e.From, e.Service, e.Endpoint, e.Reason}
 			if wide {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -238,6 +239,25 @@ reviews:9080   reviews-v2-1   127.1.0.4:9080   Warming    12.3 s      75 %     9
 `
 	if diff := cmp.Diff(want, out.text.String()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// Where nothing is there yet, the head is as wide as what will come.
+func TestWatchedHeadIsWideEnoughForWhatComes(t *testing.T) {
+	at := gatewayFor(t, func() admin.World { return admin.World{View: fleet.View{Snapshot: &fleet.Snapshot{}}} })
+	for what, want := range map[string]string{
+		"endpoints": "SERVICE        ENDPOINT       ADDRESS          STAGE ",
+		"events":    "TIME                  KIND                     FROM                 SERVICE        ENDPOINT       REASON",
+	} {
+		ctx, cancel := context.WithCancel(t.Context())
+		out := &screen{lines: make(chan string, 100)}
+		done := make(chan int, 1)
+		go func() { done <- run(ctx, []string{"get", what, "-w", "--admin", at}, out, io.Discard) }()
+		<-out.lines
+		cancel()
+		if code := <-done; code != 0 || !strings.HasPrefix(out.text.String(), want) {
+			t.Errorf("get %s -w: exit code %d, got %q, want %q", what, code, out.text.String(), want)
+		}
 	}
 }
 

@@ -40,13 +40,14 @@ every replica. Gateways without a supervisor have no replicas, and are not count
 	}
 	gateways.Flags().StringVarP(&namespace, "namespace", "n", "", "only gateways of this namespace")
 	drains := &cobra.Command{
-		Use: "drains [REPLICA]", Aliases: []string{"drain"}, Args: cobra.MaximumNArgs(1),
-		Short: "Show what the latest leaves of gateways came to, oldest first",
-		Long: `drains shows the latest leaves of gateways, of each replica its own: how far it is, and what became of its requests;
-with -o wide, of those of each protocol. BEFORE were open when it began, SINCE came since. Of these, OPEN still are,
-COMPLETED had their whole answer, FAILED were ended by the client or the endpoint, and CUT by the gateway: that is what
-the leave has cost. TOLD is how many heard that the gateway leaves, however they ended.`,
-		Example: "  crossfade get drains --since 10m\n  crossfade get drains ingressgateway-2 -o json",
+		Use: "drains [NAME]", Aliases: []string{"drain"}, Args: cobra.MaximumNArgs(1),
+		Short: "Show what the latest leaves of gateways and instances came to, oldest first",
+		Long: `drains shows the latest leaves of gateways, of each replica its own, and of instances, as agent/INSTANCE: how far it
+is, and what became of its requests; with -o wide, of those of each protocol. BEFORE were open when it began, SINCE came
+since. Of these, OPEN still are, COMPLETED had their whole answer, FAILED were ended by the client or the endpoint, and
+CUT by who leaves: that is what the leave has cost. TOLD is how many heard that it leaves, however they ended. An agent
+counts requests only where it stands in front of its application.`,
+		Example: "  crossfade get drains --since 10m\n  crossfade get drains ingressgateway-2 -o json\n  crossfade get drains agent/reviews-v1-2",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			since, err := admin.ParseSince(f.since, time.Now())
 			if err != nil {
@@ -57,7 +58,7 @@ the leave has cost. TOLD is how many heard that the gateway leaves, however they
 				v.empty = " Nobody has left of whom that is true."
 			}
 			v.only = only(func(r drain.Report) bool {
-				return !r.Began.Before(since) && (len(args) == 0 || r.ID == args[0])
+				return !r.Began.Before(since) && (len(args) == 0 || r.ID == args[0] || r.ID == "agent/"+args[0])
 			})
 			return look(cmd, f, "/api/v1/drains", v)
 		},
@@ -71,8 +72,9 @@ the leave has cost. TOLD is how many heard that the gateway leaves, however they
 
 // look is get of what only control knows, and does not stream.
 func look[T any](cmd *cobra.Command, f *getFlags, path string, v view[[]T, T]) error {
+	f.client.control = true // whichever flag names it
 	if !cmd.Flags().Changed("admin") {
-		f.client.address, f.client.control = cmd.Flags().Lookup("control").Value.String(), true
+		f.client.address = cmd.Flags().Lookup("control").Value.String()
 	}
 	if f.watch {
 		return lookAgain(cmd, f, path, v)

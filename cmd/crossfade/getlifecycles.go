@@ -24,7 +24,7 @@ func newGetLifecyclesCommand(f *getFlags) *cobra.Command {
 		Short: "Show Lifecycles: how instances come up and leave",
 		Long: `lifecycles shows the Lifecycles in force, as control has them from its files and from its registry. An instance goes by
 the one that names most of its labels, and by what that said when it started. FROM is where it is written: in a file, or in
-the store, where "crossfade apply" puts it. With --registry it shows what is there, whether it is in force or not.`,
+the registry, where "crossfade apply" puts it. With --registry it shows what is there, whether it is in force or not.`,
 		Example: "  crossfade get lifecycles\n  crossfade get lifecycles reviews -o json\n  crossfade get lifecycles --registry etcd://127.0.0.1:2379",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			v := lifecycleView(f.output == "wide")
@@ -131,7 +131,10 @@ func requests(r *fleet.WarmupRequests) string {
 }
 
 func writtenIn(o fleet.Origin) string {
-	if o.File == "" {
+	switch {
+	case o.File == "" && o.Kind == "store": // what people have put into the etcd that control follows
+		return "registry"
+	case o.File == "":
 		return o.Kind
 	}
 	return fmt.Sprintf("%s:%d", o.File, o.Line)

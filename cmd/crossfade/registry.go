@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 
@@ -103,4 +104,21 @@ func parseLifecycles(name, text string) ([]fleet.Lifecycle, error) {
 		}
 	}
 	return lifecycles, errors.Join(errs...)
+}
+
+// lifecyclesOf reads what people have put into a registry. What is wrong with a document is logged, and the others hold.
+func lifecyclesOf(ctx context.Context, people *etcd.Client, log *slog.Logger) ([]fleet.Lifecycle, error) {
+	documents, err := people.ListLifecycles(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var all []fleet.Lifecycle
+	for _, name := range slices.Sorted(maps.Keys(documents)) {
+		parsed, err := parseLifecycles(name, documents[name])
+		if err != nil {
+			log.WarnContext(ctx, "a Lifecycle in the registry cannot be used", "lifecycle", name, "err", err)
+		}
+		all = append(all, parsed...)
+	}
+	return all, nil
 }

@@ -103,13 +103,13 @@ func TestGetLifecycles(t *testing.T) {
 	}
 	for _, want := range []string{
 		"default/reviews reviews, app=reviews, version=v2 10 s 2 m from 10 %, p^2 2 kinds, recorded warm life.yaml:3",
-		"prod/off all none off none registered store",
+		"prod/off all none off none registered registry",
 	} {
 		if got := get(); !strings.Contains(got, want) {
 			t.Errorf("get lifecycles: %s\nwant %s", got, want)
 		}
 	}
-	if got := get("off", "-o", "wide"); strings.Contains(got, "reviews") || !strings.Contains(got, "store 1 s 1 m 30 s 2 m default") {
+	if got := get("off", "-o", "wide"); strings.Contains(got, "reviews") || !strings.Contains(got, "registry 1 s 1 m 30 s 2 m default") {
 		t.Errorf("get lifecycles off -o wide: %s", got)
 	}
 	if got := get("-o", "json", "reviews"); !strings.Contains(got, `"delay_ns": 10000000000`) {

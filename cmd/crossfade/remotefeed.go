@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"log/slog"
 
 	"github.com/spf13/cobra"
@@ -27,4 +28,14 @@ func (f *remoteFeedFlags) add(cmd *cobra.Command) {
 
 func (f *remoteFeedFlags) server(c *control.Control, log *slog.Logger) *feed.TLSServer {
 	return &feed.TLSServer{Control: c, Address: f.listen, Files: f.files, Log: log}
+}
+
+// openFeed returns a client of the control at the place that --feed names. It tells log why control cannot be followed.
+func openFeed(place string, log *slog.Logger) (*feed.Client, error) {
+	link, err := feed.Open(place)
+	if err != nil {
+		return nil, exitError{2, fmt.Errorf("--%w", err)}
+	}
+	link.Log = log
+	return link, nil
 }

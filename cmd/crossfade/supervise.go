@@ -50,12 +50,13 @@ type superviseFlags struct {
 func newSuperviseCommand() *cobra.Command {
 	var f superviseFlags
 	cmd := &cobra.Command{
-		Use:   "supervise --feed unix:PATH",
+		Use:   "supervise --feed PLACE",
 		Short: "Run gateways in replicas that share their listening sockets",
 		Long: `supervise owns the listening sockets of gateways, and runs each gateway's replicas as processes that share them:
 as many as its IstioGateway says, or one. Replicas come and go (crossfade scale, rollout restart, upgrade; or one dies)
 while connections wait in the sockets' queues, which belong to nobody of them. Its admin API shows the sum of its
-replicas; theirs are on the same address, from 101 ports above.
+replicas; theirs are on the same address, from 101 ports above. They follow control as it does: where that is over TLS,
+its certificate is for the roles supervisor and gateway.
 
 SIGHUP replaces every replica by one of the program that is at our own path by then. Told to stop, it has all replicas
 leave as "crossfade gateway" would; its exit code is 3 when one had to cut something. Under systemd it takes sockets
@@ -71,7 +72,7 @@ that it is handed, and says when it is ready.`,
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&f.id, "id", "supervisor", "name of this supervisor, unique among those that follow one control")
-	flags.StringVar(&f.feed, "feed", "", "where control's feed is: unix:PATH")
+	flags.StringVar(&f.feed, "feed", "", "where control's feed is: "+feed.OpenHelp)
 	flags.StringVar(&f.state, "state", defaultState(), "directory for the last good snapshots")
 	flags.StringVar(&f.admin, "admin", "127.0.0.1:15000", "address of the admin API; those of the replicas are 101 ports above and on")
 	flags.StringVar(&f.group, "group", "", "run this gateway only: NAMESPACE/NAME (default: all there are)")
@@ -89,11 +90,16 @@ func runSupervise(ctx context.Context, f superviseFlags, stderr io.Writer) error
 	if err := f.timers.check(); err != nil {
 		return err
 	}
-	path, ok := strings.CutPrefix(f.feed, "unix:")
-	if !ok {
-		return exitError{2, fmt.Errorf("--feed %s: want unix:PATH", f.feed)}
-	}
 	log := f.logs.logger(stderr)
+	link, err := openFeed(f.feed, log)
+	if err != nil {
+		return err
+	}
+	return errors.Join(superviseBy(ctx, link, f, stderr, log), link.Close())
+}
+
+// superviseBy runs a supervisor that follows control by link.
+func superviseBy(ctx context.Context, link feed.Control, f superviseFlags, stderr io.Writer, log *slog.Logger) error {
 	inherited, err := sockets.Inherited()
 	if err != nil {
 		log.WarnContext(ctx, "a socket that was handed over is of no use", "err", err)
@@ -103,17 +109,13 @@ func runSupervise(ctx context.Context, f superviseFlags, stderr io.Writer) error
 		return err
 	}
 	defer os.RemoveAll(run) //nolint:errcheck // a directory left in the temporary directory harms nobody.
-	link, err := feed.Dial(path)
+	s, err := f.supervisor(ctx, run, inherited, stderr, log)
 	if err != nil {
 		return err
 	}
-	s, err := f.supervisor(ctx, run, inherited, stderr, log)
-	if err != nil {
-		return errors.Join(err, link.Close())
-	}
 	s.Control, s.Hurry = link, hurries(ctx)
 	defer notifies(ctx, s, log)()
-	err = errors.Join(s.Run(ctx), link.Close())
+	err = s.Run(ctx)
 	if _, cut := errors.AsType[*supervisor.CutError](err); cut {
 		return exitError{exitCut, err}
 	}

@@ -86,7 +86,8 @@ func TestSuperviseSaysWhatIsWrong(t *testing.T) {
 		code       int
 	}{
 		{"supervise", "feed", 2},
-		{"supervise --feed /run/f.sock", "want unix:PATH", 2},
+		{"supervise --feed http://10.0.0.1:15012", "want unix:PATH, or tls://HOST:PORT", 2},
+		{"supervise --feed tls://10.0.0.1:15012", "want a certificate", 2},
 		{"supervise --feed unix:/run/f.sock --grace 1s", "1s", 2},
 		{"supervise --feed unix:/run/f.sock --admin 0.0.0.0:0", "loopback only", 1},
 	} {

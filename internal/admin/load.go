@@ -2,6 +2,7 @@ package admin
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -53,7 +54,10 @@ var loadTable = []loadPart{
 
 const loadMetrics = 4 // named ones that a sentence has room for
 
-// sentence says it in words, such as " It says of its load: 0.5 of what it can do is in use, warm.age_s 12 (200 ms ago).".
+// warmMetrics begins the names of what fronts measure of a warm-up: for programs, so that JSON has it, not the sentence.
+const warmMetrics = "warm."
+
+// sentence says it in words, such as " It says of its load: 0.5 of what it can do is in use, queue.length 12 (200 ms ago).".
 func (s *LoadStatus) sentence() string {
 	if s == nil {
 		return ""
@@ -64,8 +68,12 @@ func (s *LoadStatus) sentence() string {
 			parts = append(parts, fmt.Sprintf(p.words, v))
 		}
 	}
-	for i, m := range s.Named {
-		if i == loadMetrics {
+	named := 0
+	for _, m := range s.Named {
+		if strings.HasPrefix(m.Name, warmMetrics) {
+			continue
+		}
+		if named++; named > loadMetrics {
 			parts = append(parts, "…")
 			break
 		}
@@ -89,7 +97,7 @@ func (x exposition) load(d *prometheus.Desc, c *evidence.Counts, labels ...strin
 	}
 	for _, p := range loadTable {
 		if v := p.value(&c.Reported.Load); v > 0 {
-			x.gauge(d, v, append(append([]string(nil), labels...), p.name)...)
+			x.gauge(d, v, append(slices.Clone(labels), p.name)...)
 		}
 	}
 }

@@ -17,11 +17,11 @@ func TestLoadReportsAreShown(t *testing.T) {
 		e := w.Pools[1].Endpoints["i-2"]
 		e.Reports.Note(&evidence.Load{
 			Application: 0.5, Requests: 120,
-			Named: []evidence.Metric{{Name: evidence.WarmAge, Value: 12}, {Name: evidence.WarmShare, Value: 0.25}},
+			Named: []evidence.Metric{{Name: evidence.WarmAge, Value: 12}, {Name: "queue.length", Value: 3}, {Name: evidence.WarmShare, Value: 0.25}},
 		}, time.Now())
 		e.Reports.Unread.Inc()
 		time.Sleep(2 * time.Second)
-		const sentence = "It says of its load: 0.5 of what it can do is in use, 120 requests per second, warm.age_s 12, warm.share 0.25 (2 s ago). " +
+		const sentence = "It says of its load: 0.5 of what it can do is in use, 120 requests per second, queue.length 3 (2 s ago). " +
 			"1 report of its load could not be read."
 		for _, world := range []World{w, travelled(t, w).World(w.View)} {
 			h := serve(world)
@@ -42,7 +42,7 @@ func TestLoadReportsAreShown(t *testing.T) {
 			if want := `crossfade_endpoint_load{address="127.1.0.4:9080",endpoint="reviews-v2-1",metric="rps_fractional",port="9080",service="reviews",subset=""} 120`; !strings.Contains(metrics, want) {
 				t.Errorf("metrics have no %s:\n%s", want, grep(metrics, "endpoint_load"))
 			}
-			if strings.Contains(metrics, "warm.") {
+			if strings.Contains(metrics, "warm.") || strings.Contains(metrics, "queue.") {
 				t.Errorf("what an endpoint made up is a metric:\n%s", grep(metrics, "warm"))
 			}
 		}

@@ -52,6 +52,27 @@ func TestEventsSayWhy(t *testing.T) {
 	})
 }
 
+// TestStartingSaysWhatItWaitsFor: checks are not all that keeps a new instance from requests.
+func TestStartingSaysWhatItWaitsFor(t *testing.T) {
+	for _, c := range []struct{ kind, reason, want string }{
+		{"probe.failed", "connection refused", "is Starting: its probe fails: connection refused. It gets nothing."},
+		{"warmup.requests.started", "3 kinds of requests", "is Starting: its agent sends it warm-up requests: 3 kinds of requests. It gets nothing."},
+		{"warmup.requests.progress", "514 sent", "is Starting: its agent sends it warm-up requests: 514 sent. It gets nothing."},
+		{"registration.delayed", "by 3s", "is Starting: its registration is delayed by 3s. It gets nothing."},
+		{"registration.failed", "permission denied", "is Starting: it is not registered: permission denied. It gets nothing."},
+		{"probe.passed", "", "is Starting: it has not passed its checks yet. It gets nothing."},
+		{"instance.started", "", "is Starting: it has not passed its checks yet. It gets nothing."},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			w := spread(fleet.Policy{}, fleet.Locality{}, func(s *fleet.Service) { s.Endpoints[0].Stage, s.Endpoints[0].Age = fleet.Starting, 0 })
+			w.View.Events = []fleet.Event{{Kind: "probe.passed", Incarnation: "1"}, {Kind: c.kind, Incarnation: "1", Reason: c.reason}, {Kind: "probe.failed", Incarnation: "2", Reason: "not its own"}}
+			if got := get(t, serve(w), "/api/v1/explain"); !strings.Contains(got, c.want) {
+				t.Errorf("%s: got\n%s\nwant %q", c.kind, got, c.want)
+			}
+		})
+	}
+}
+
 // TestDrainedIsNeverFull holds that who gets nothing by its weight is not promised the end of its warm-up.
 func TestDrainedIsNeverFull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -52,7 +52,7 @@ func (p PoolStatus) AlgorithmText() string {
 	return text
 }
 
-// ItsOwn is what EndpointStatus.WarmupFrom says of an endpoint that goes by its own.
+// itsOwn is what EndpointStatus.WarmupFrom says of an endpoint that goes by its own.
 const itsOwn = "its own"
 
 // warmupFrom says whose warm-up e goes by in a pool of p, which comes from somewhere.

@@ -35,30 +35,33 @@ const DefaultGrace = 30 * time.Second
 
 // An Agent is what stands beside one run of an application. Its fields must not change while it runs.
 type Agent struct {
-	Instance  fleet.Instance                  // as it is published; Ready, Leaving, Bound, Warmup, Front and Published are filled in
-	First     uint32                          // port of the application that others send to first; 0: it has none
-	Services  []string                        // names of the services it belongs to, for the choice of a Lifecycle where no control makes it
-	App       process.Spec                    // what runs; it has our input and output itself
-	Inner     map[uint32]uint32               // ports at which the application listens, by those that others send to; those that are missing are the same
-	Bind      netip.Addr                      // where the application listens; zero is Instance.Address
-	Probe     *fleet.Probe                    // nil: it can serve when it takes connections on First; without one, at once
-	Patience  time.Duration                   // until its first pass; then the application is stopped. 0 is as long as it takes
-	PreStop   *fleet.PreStop                  // before SIGTERM; nil is nothing
-	Grace     time.Duration                   // of PreStop and SIGTERM together, until SIGKILL; 0 is DefaultGrace
-	Lifecycle *fleet.Lifecycle                // holds whatever control says, but for the instance's labels; nil is what control says
-	Adjust    func(*fleet.Lifecycle)          // what is said on top of any Lifecycle; nil is nothing
-	Registrar registry.Registrar              // nil: control, over the feed
-	Control   feed.Control                    // whom it follows; nil is nobody
-	Front     Front                           // stands before the application; nil is none
-	DataPlane func(ctx context.Context) error // runs what Front is of, until ctx ends; nil where Front is
-	Opened    <-chan struct{}                 // closed when everything of DataPlane listens
-	Readiness string                          // address for the question whether it is ready; "" is none
-	Offline   string                          // address at which it can be told to go offline, a loopback one; "" is none
-	Token     string                          // that who asks it to must show; "" is none
-	Hurry     <-chan struct{}                 // closed: nothing is waited for any more; nil is never
-	Signals   <-chan os.Signal                // passed on to the application; nil is none
-	Bar       func() Bar                      // shows people how warm-up requests go on; nil shows nobody
-	Log       *slog.Logger                    // nil is silent
+	Instance  fleet.Instance    // as it is published; Ready, Leaving, Bound, Warmup, Front and Published are filled in
+	First     uint32            // port of the application that others send to first; 0: it has none
+	Services  []string          // names of the services it belongs to, for the choice of a Lifecycle where no control makes it
+	App       process.Spec      // what runs; it has our input and output itself
+	Inner     map[uint32]uint32 // ports at which the application listens, by those that others send to; those that are missing are the same
+	Bind      netip.Addr        // where the application listens; zero is Instance.Address
+	Probe     *fleet.Probe      // nil: it can serve when it takes connections on First; without one, at once
+	Patience  time.Duration     // until its first pass; then the application is stopped. 0 is as long as it takes
+	PreStop   *fleet.PreStop    // before SIGTERM; nil is nothing
+	Grace     time.Duration     // of PreStop and SIGTERM together, until SIGKILL; 0 is DefaultGrace
+	Lifecycle *fleet.Lifecycle  // holds whatever control says, but for the instance's labels; nil is what control says
+	// Lifecycles reads those that people have put into the registry, once, for an agent that follows no control; it may
+	// fail, and is asked again. nil is none.
+	Lifecycles func(context.Context) ([]fleet.Lifecycle, error)
+	Adjust     func(*fleet.Lifecycle)          // what is said on top of any Lifecycle; nil is nothing
+	Registrar  registry.Registrar              // nil: control, over the feed
+	Control    feed.Control                    // whom it follows; nil is nobody
+	Front      Front                           // stands before the application; nil is none
+	DataPlane  func(ctx context.Context) error // runs what Front is of, until ctx ends; nil where Front is
+	Opened     <-chan struct{}                 // closed when everything of DataPlane listens
+	Readiness  string                          // address for the question whether it is ready; "" is none
+	Offline    string                          // address at which it can be told to go offline, a loopback one; "" is none
+	Token      string                          // that who asks it to must show; "" is none
+	Hurry      <-chan struct{}                 // closed: nothing is waited for any more; nil is never
+	Signals    <-chan os.Signal                // passed on to the application; nil is none
+	Bar        func() Bar                      // shows people how warm-up requests go on; nil shows nobody
+	Log        *slog.Logger                    // nil is silent
 
 	recorder atomic.Pointer[warmer.Recorder]
 }

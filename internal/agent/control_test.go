@@ -132,6 +132,9 @@ func TestControlIsAway(t *testing.T) {
 	if !r.exit.OK() || ctx.Err() != nil {
 		t.Errorf("got %v, want that it ended well", r.exit)
 	}
+	if n := r.diary.count("control is away; it is called again"); n != 1 {
+		t.Errorf("people were told %d times that control is away, want once", n)
+	}
 	if n := away.reports.Load(); n < 2 || n > 100 {
 		t.Errorf("control was told %d times while it was away, want it tried now and then", n)
 	}

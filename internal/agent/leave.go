@@ -52,7 +52,7 @@ func (l *Life) deregistered(s *Sight, do *Do, now time.Time) bool {
 	switch {
 	case s.Listing == Absent:
 		do.tell("deregistered", "")
-	case now.Sub(l.since) >= forget:
+	case now.Sub(l.since) >= forget, s.Listing == Asked && now.Sub(l.left) >= forget:
 		do.tell("registration.failed", fmt.Sprintf("the registry was away for %v; it forgets the instance by itself", forget))
 	default:
 		return false
@@ -77,8 +77,9 @@ func (l *Life) mayStop(s *Sight, now time.Time) bool {
 	return l.overdue || s.Hurry || l.calm(s, now) || now.Sub(l.stop) >= l.bound()
 }
 
-// withdrawn says whether those who follow the registry or control send nothing any more. Where nobody follows control
-// for us, taking the instance out of the registry says more than a mark in it: there is nothing to wait for.
+// withdrawn says whether those who follow the registry or control send nothing any more. Where we do not follow control,
+// those who follow the registry must have had time to read the mark: an entry that goes without one looks like a lease
+// that ran out, and its instance is offered on.
 func (l *Life) withdrawn(s *Sight, now time.Time) bool {
 	switch s.Control {
 	case Linked:
@@ -86,6 +87,16 @@ func (l *Life) withdrawn(s *Sight, now time.Time) bool {
 	case Lost:
 		return now.Sub(l.left) >= l.times().Callers
 	case Nobody:
+		if !l.Followed {
+			return true
+		}
+		if s.Listing != Leaving {
+			return now.Sub(l.left) >= forget
+		}
+		if l.marked.IsZero() {
+			l.marked = now
+		}
+		return now.Sub(l.marked) >= heeded
 	}
 	return true
 }

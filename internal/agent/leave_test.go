@@ -127,6 +127,39 @@ func TestLeavingAlone(t *testing.T) {
 	}
 }
 
+// What was asked of a registry may have been done although nobody was told: it is not left there, nor said to be gone.
+func TestLeavingWhatWasNeverRead(t *testing.T) {
+	s := begin(fleet.PlainLifecycle())
+	s.slow = true
+	s.sight.Control, s.sight.Front, s.sight.Passing = Linked, &proxy.Seen{}, true
+	s.step()
+	s.sight.Listing, s.sight.Drained = Asked, true
+	s.step()
+	s.want(t, Registering)
+	s.sight.Wish = Stop
+	s.step()
+	s.want(t, Deregistering)
+	s.pass(forget - 100*time.Millisecond)
+	s.want(t, Deregistering)
+	s.pass(100 * time.Millisecond)
+	s.want(t, Stopping)
+	if slices.Contains(s.told, "deregistered") || !slices.Contains(s.told, "registration.failed") {
+		t.Errorf("got %v, want it told that the registry was away, and not that it has the instance no more", s.told)
+	}
+	s = begin(fleet.PlainLifecycle())
+	s.slow = true
+	s.sight.Control, s.sight.Front, s.sight.Passing = Linked, &proxy.Seen{}, true
+	s.step()
+	s.sight.Listing, s.sight.Exit = Asked, "exit code 1"
+	s.step()
+	s.want(t, Died)
+	s.pass(bury - 100*time.Millisecond)
+	s.want(t, Died)
+	s.sight.Listing = Absent
+	s.step()
+	s.want(t, Ended)
+}
+
 // One that was never listed has nobody to tell.
 func TestLeavingBeforeAnybodyCame(t *testing.T) {
 	for _, passing := range []bool{false, true} {
@@ -137,4 +170,36 @@ func TestLeavingBeforeAnybodyCame(t *testing.T) {
 		s.step()
 		s.want(t, Stopping)
 	}
+}
+
+// Where we do not follow control, those who follow the registry read the mark before the entry goes: one that goes
+// without a mark looks like a lease that ran out.
+func TestTheMarkIsReadBeforeTheEntryGoes(t *testing.T) {
+	leaves := func() *story {
+		s := begin(fleet.PlainLifecycle())
+		s.sight.Control, s.life.Followed = Nobody, true
+		s.step()
+		s.slow, s.sight.Wish = true, Leave // the registry takes its time
+		s.step()
+		if s.do.Listing != Leaving {
+			t.Fatalf("got %+v, want it marked", s.do)
+		}
+		return s
+	}
+	s := leaves()
+	s.pass(5 * second)
+	s.want(t, Withdrawing)
+	s.sight.Listing = Leaving
+	s.pass(second)
+	s.want(t, Withdrawing)
+	s.pass(100 * time.Millisecond)
+	if s.want(t, Deregistering); s.do.Listing != Absent {
+		t.Errorf("got %+v a second after the mark was read, want the entry taken away", s.do)
+	}
+
+	away := leaves()
+	away.pass(forget - 100*time.Millisecond)
+	away.want(t, Withdrawing)
+	away.pass(100 * time.Millisecond)
+	away.want(t, Deregistering)
 }

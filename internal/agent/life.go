@@ -51,6 +51,8 @@ type Life struct {
 	Patience time.Duration
 	// Reachable says whether anybody can send to the instance: it has ports.
 	Reachable bool
+	// Followed says whether there is a registry, which others may follow.
+	Followed bool
 
 	stage Stage
 	began time.Time             // the life; zero before the first Step
@@ -64,10 +66,11 @@ type Life struct {
 	overdue bool   // the leave took longer than it may
 	failed  string // why the life is over before it began
 
-	left time.Time // when the leave began
-	why  string
-	cut  int       // that were open when they had had their time
-	stop time.Time // when one that is offline was told to stop
+	left   time.Time // when the leave began
+	marked time.Time // when the registry had been read to say that it leaves, where nobody says what comes of that
+	why    string
+	cut    int       // that were open when they had had their time
+	stop   time.Time // when one that is offline was told to stop
 }
 
 // Times that are not for people to choose.
@@ -76,6 +79,7 @@ const (
 	lull    = 100 * time.Millisecond // without a request, before what is open counts as none
 	recount = time.Second            // between looks at the share of an instance that warms up
 	forget  = 10 * time.Second       // that the registry has to take it out; then its lease does
+	heeded  = time.Second            // after which everybody who follows the registry has read a mark in it
 	bury    = 3 * time.Second        // likewise, of one that died
 )
 
@@ -211,7 +215,7 @@ func (l *Life) demand(s *Sight, do *Do) {
 	}
 	do.Serves = s.Passing && s.Exit == ""
 	do.Warm = l.stage == Warming && s.Requests == Open
-	do.Mark = l.stage.leaving() || l.stage == Died
+	do.Mark = l.stage >= Withdrawing
 	do.Refuse = l.stage >= Finishing
 	do.Ready = do.Serves && (l.stage == Warm || l.stage == Registered && l.cycle.Ready != fleet.ReadyWarm)
 	do.Stop = l.stage == Stopping

@@ -33,6 +33,7 @@ func backoffOfLink() process.Backoff {
 // A linking is what the runner knows of control.
 type linking struct {
 	view  fleet.View // its Snapshot is nil before the first, and while control is away
+	away  bool       // people have been told that it is
 	heard time.Time  // when control, on this link, had heard that the instance leaves; zero before
 
 	// Of the report.
@@ -77,6 +78,10 @@ func (r *runner) see(v fleet.View) {
 	if r.link.view.Snapshot == nil {
 		r.link.changed, r.link.again = true, time.Time{} // whoever is new must hear of us
 	}
+	if r.link.away {
+		r.link.away = false
+		r.Log.Info("control is back")
+	}
 	r.link.view = v
 }
 
@@ -84,9 +89,10 @@ func (r *runner) lose(err error) {
 	switch {
 	case errors.Is(err, feed.ErrRefused):
 		r.Log.Error("control does not let the agent follow it", "error", err)
-	case r.link.view.Snapshot != nil:
-		r.Log.Warn("control is away; the instance goes on", "error", err)
+	case !r.link.away: // also one that has never been there
+		r.Log.Warn("control is away; it is called again", "error", err)
 	}
+	r.link.away = true
 	r.link.view, r.link.heard = fleet.View{}, time.Time{}
 }
 
@@ -309,8 +315,10 @@ func (r *runner) choose() {
 		return
 	case r.link.own() != nil && len(r.link.view.Lifecycles) > 0:
 		cycle = r.link.view.Lifecycles[0]
+	case r.Control == nil && r.Lifecycles != nil && !r.read:
+		return
 	default:
-		cycle, err = fleet.LifecycleFor(nil, r.Instance.Namespace, r.Services, r.labels())
+		cycle, err = fleet.LifecycleFor(r.cycles, r.Instance.Namespace, r.Services, r.labels())
 	}
 	if err != nil {
 		r.Log.Warn("a label is not understood", "error", err)

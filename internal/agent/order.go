@@ -24,10 +24,10 @@ const stepOfShare = 0.01
 
 // order tells the front what holds now, if that is new.
 func (r *runner) order(now time.Time) {
-	leaving := r.life.Stage().leaving() || r.life.Stage() >= Died
 	if r.Front == nil {
 		return
 	}
+	leaving := r.now.Mark
 	o := proxy.Orders{
 		Incarnation: r.Instance.Incarnation, Leaving: r.now.Mark, Refusing: r.now.Refuse, Report: true, Born: r.born,
 	}

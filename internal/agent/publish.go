@@ -41,6 +41,9 @@ func (r *runner) enlist(now time.Time) {
 	r.link.changed = true
 	switch {
 	case r.Registrar != nil:
+		if r.sight.Listing == Absent && next.listing == Listed {
+			r.sight.Listing = Asked // what is asked may be done although nobody hears that it was
+		}
 		r.publish.wants.put(next)
 	case r.Control == nil:
 		r.listed(next, nil)
@@ -88,6 +91,30 @@ func (r *runner) publishing(ctx context.Context) {
 		}
 	})
 	r.tasks.Go(func() { r.publishAll(ctx) })
+}
+
+// reading finds out which Lifecycles people have put into the registry, where nobody else says which one holds. An
+// instance does not register before that is known: which of them would hold for it may say when it may.
+func (r *runner) reading(ctx context.Context) {
+	if r.Lifecycles == nil || r.Control != nil || r.Lifecycle != nil {
+		return
+	}
+	r.tasks.Go(func() {
+		for short := 0; ; {
+			begun := time.Now()
+			cycles, err := r.Lifecycles(ctx)
+			if err == nil {
+				r.do(func() { r.cycles, r.read = cycles, true })
+				return
+			}
+			r.do(func() { r.registry(err) })
+			var wait time.Duration
+			short, wait = backoffOfRegistry().After(short, time.Since(begun))
+			if !pause(ctx, wait) {
+				return
+			}
+		}
+	})
 }
 
 // registry takes in that the registry went away, or has everything again.

@@ -47,6 +47,8 @@ type runner struct {
 	err   error // why the agent cannot go on
 
 	publish  publishing
+	cycles   []fleet.Lifecycle // that people have put into the registry
+	read     bool              // they are known
 	link     linking
 	orders   ordering
 	warming  bool                  // warm-up requests have begun
@@ -62,7 +64,7 @@ func newRunner(a *Agent) *runner {
 	}
 	r := &runner{
 		Agent: a, asker: newAsker(a), born: time.Now(), calls: make(chan func()), done: make(chan struct{}),
-		life: Life{Patience: a.Patience, Reachable: a.First != 0},
+		life: Life{Patience: a.Patience, Reachable: a.First != 0, Followed: a.Registrar != nil},
 	}
 	r.publish.wants = make(latest[wanted], 1)
 	r.sight.Open = a.DataPlane == nil
@@ -145,6 +147,7 @@ func (r *runner) begin(ctx, work context.Context) error {
 	r.look(work)
 	r.front(work)
 	r.publishing(work)
+	r.reading(work)
 	r.following(work)
 	r.tasks.Go(func() { r.hear(ctx) })
 	return nil
@@ -268,7 +271,7 @@ func (r *runner) next() time.Time {
 	if r.Control != nil {
 		others = append(others, r.link.next())
 	}
-	if r.sight.Cycle == nil {
+	if r.sight.Cycle == nil && r.Control != nil {
 		others = append(others, r.born.Add(patience))
 	}
 	for _, other := range others {
@@ -324,6 +327,9 @@ func (r *runner) goOffline(ctx context.Context, reason string) (drain.Report, er
 			return drain.Report{}, errors.New("the application has ended")
 		}
 	case <-ctx.Done():
+		r.do(func() {
+			r.waiters = slices.DeleteFunc(r.waiters, func(w chan<- drain.Report) bool { return w == safe })
+		})
 		return drain.Report{}, context.Cause(ctx)
 	}
 }

@@ -120,6 +120,20 @@ func TestTheRegistryIsAwayAtTheStart(t *testing.T) {
 	r.diary.await(t, "readiness.passed")
 }
 
+// From when a registry is asked it may have the instance, whatever it answers; until then it has not.
+func TestWhatIsAskedMayBeDone(t *testing.T) {
+	r := newRunner(&Agent{Registrar: newMemory()})
+	r.enlist(time.Now())
+	if got := r.sight.Listing; got != Absent {
+		t.Errorf("before anything was asked: got listing %v, want %v", got, Absent)
+	}
+	r.now.Listing = Listed
+	r.enlist(time.Now())
+	if got := r.sight.Listing; got != Asked {
+		t.Errorf("when it has been asked: got listing %v, want %v", got, Asked)
+	}
+}
+
 // A registry that is away when the instance leaves does not keep it for ever.
 func TestTheRegistryIsAwayAtTheEnd(t *testing.T) {
 	hurry := make(chan struct{})

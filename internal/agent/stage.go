@@ -59,6 +59,7 @@ const (
 	Absent  Listing = iota // nothing
 	Listed                 // the instance
 	Leaving                // the instance, and that it leaves
+	Asked                  // nobody knows: it has been asked to have the instance, and has not been read to
 )
 
 // A Following says whether control tells an agent what it knows of its instance.

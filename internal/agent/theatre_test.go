@@ -149,11 +149,12 @@ type diary struct {
 	mu    sync.Mutex
 	kinds []string
 	why   []string
+	said  map[string]int // what was said that is no event, and how often
 	bell  chan struct{}
 }
 
 func newDiary() *diary {
-	return &diary{Handler: slog.DiscardHandler, bell: make(chan struct{}, 1)}
+	return &diary{Handler: slog.DiscardHandler, said: map[string]int{}, bell: make(chan struct{}, 1)}
 }
 
 func (d *diary) Enabled(context.Context, slog.Level) bool { return true }
@@ -169,10 +170,12 @@ func (d *diary) Handle(_ context.Context, r slog.Record) error { //nolint:gocrit
 		}
 		return true
 	})
+	d.mu.Lock()
 	if kind == "" {
+		d.said[r.Message]++
+		d.mu.Unlock()
 		return nil
 	}
-	d.mu.Lock()
 	d.kinds, d.why = append(d.kinds, kind), append(d.why, why)
 	d.mu.Unlock()
 	select {
@@ -180,6 +183,13 @@ func (d *diary) Handle(_ context.Context, r slog.Record) error { //nolint:gocrit
 	default:
 	}
 	return nil
+}
+
+// count returns how often something was said.
+func (d *diary) count(message string) int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.said[message]
 }
 
 // told returns the kinds of what has happened, in order.

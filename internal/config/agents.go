@@ -3,6 +3,7 @@ package config
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"slices"
@@ -211,52 +212,48 @@ func isListen(s string) bool {
 // LoadAgent reads the one Agent of a file, with the files beside it that it names. The Agent is nil if any finding is
 // an error. Findings come in the order of files and lines.
 func LoadAgent(path string) (*Agent, []Finding) {
-	l := newLoader(Options{})
-	l.look(path)
-	findings := slices.Clone(l.findings)
-	b := newBuilder(l.options)
-	b.absent = l.absent
-	var agents []*object
-	for _, f := range l.files {
-		findings = append(findings, f.findings...)
-		for _, o := range f.objects {
-			switch body := o.body.(type) {
-			case *warmupFile:
-				b.addRequestFile(o, body)
-			case *agent:
-				agents = append(agents, o)
-			default:
-				b.report(o, Unsupported, "kind", "does not belong into the file of an agent; it holds one Agent, and WarmupRequests")
-			}
-		}
-	}
+	b, objects := begin(path)
+	broken := HasErrors(b.findings)
+	b.addRequestFiles(objects)
+	var first *object
 	var out *Agent
-	for i, o := range agents {
-		if i > 0 {
-			b.report(o, Conflict, "metadata.name", "%s at %s is there already; an agent is told one", agents[0].id(), agents[0].where())
-			continue
+	for _, o := range objects {
+		body, is := o.body.(*agent)
+		switch {
+		case is && first == nil:
+			first = o
+			b.checkAnnotations(o)
+			b.checkOwnLabels(o)
+			out = b.agent(o, &body.Spec)
+		case is:
+			b.report(o, Conflict, "metadata.name", "%s at %s is there already; an agent is told one", first.id(), first.where())
+		case o.kind != requestsKind:
+			b.report(o, Unsupported, "kind", "does not belong into the file of an agent; it holds one Agent, and WarmupRequests")
 		}
-		b.declareAgent(o)
-		out = b.agents[0]
 	}
-	if len(agents) == 0 && !HasErrors(findings) {
-		findings = append(findings, Finding{File: path, Rule: Missing, Message: "there is no object of kind Agent here"})
+	if first == nil && !broken {
+		b.findings = append(b.findings, Finding{File: path, Rule: Missing, Message: "there is no object of kind Agent here"})
 	}
 	b.checkRequestFiles()
-	findings = tidy(append(findings, b.findings...))
+	findings := tidy(b.findings)
 	if HasErrors(findings) {
 		return nil, findings
 	}
 	return out, findings
 }
 
-// declareAgent takes in an Agent.
-func (b *builder) declareAgent(o *object) {
-	b.checkAnnotations(o)
-	b.checkOwnLabels(o)
-	if body, ok := o.body.(*agent); ok {
-		b.agents = append(b.agents, b.agent(o, &body.Spec))
+// begin reads a file for itself, and the files beside it that it names. What is wrong so far the builder has.
+func begin(path string) (*builder, []*object) {
+	l := newLoader(Options{})
+	l.look(path)
+	b := newBuilder(l.options)
+	b.absent, b.findings = l.absent, slices.Clone(l.findings)
+	var objects []*object
+	for _, f := range l.files {
+		b.findings = append(b.findings, f.findings...)
+		objects = append(objects, f.objects...)
 	}
+	return b, objects
 }
 
 // ParseLifecycles reads Lifecycles as they are kept in a store, each document one; name is what findings call the text.
@@ -307,28 +304,21 @@ func (o *object) namedFile() string {
 // LoadWarmupRequests reads the WarmupRequests of a file, which holds nothing else. The requests are nil if any finding is
 // an error.
 func LoadWarmupRequests(path string) ([]fleet.WarmupRequest, []Finding) {
-	l := newLoader(Options{})
-	l.look(path)
-	findings := slices.Clone(l.findings)
-	b := newBuilder(l.options)
-	var list []fleet.WarmupRequest
-	for _, f := range l.files {
-		findings = append(findings, f.findings...)
-		for _, o := range f.objects {
-			if body, ok := o.body.(*warmupFile); ok {
-				b.addRequestFile(o, body)
-				continue
-			}
+	b, objects := begin(path)
+	b.addRequestFiles(objects)
+	for _, o := range objects {
+		if o.kind != requestsKind {
 			b.report(o, Unsupported, "kind", "does not belong into a file of requests; it holds WarmupRequests")
 		}
 	}
-	for _, f := range b.requests {
-		list = append(list, f.requests...)
+	var list []fleet.WarmupRequest
+	for _, file := range slices.Sorted(maps.Keys(b.requests)) {
+		list = append(list, b.requests[file].requests...)
 	}
-	if len(list) == 0 && !HasErrors(findings) && !HasErrors(b.findings) {
-		findings = append(findings, Finding{File: path, Rule: Missing, Message: "there is no object of kind " + requestsKind + " here"})
+	if len(list) == 0 && !HasErrors(b.findings) {
+		b.findings = append(b.findings, Finding{File: path, Rule: Missing, Message: "there is no object of kind " + requestsKind + " here"})
 	}
-	findings = tidy(append(findings, b.findings...))
+	findings := tidy(b.findings)
 	if HasErrors(findings) {
 		return nil, findings
 	}

@@ -74,14 +74,14 @@ func (h *host) apply(r *hostRule) {
 	for i := range h.services {
 		s := &h.services[i]
 		whole := r.policy.over(s.Port, defaultPolicy())
-		whole.ShiftBudget = r.budget
+		whole.ShiftBudget, whole.LoadReports = r.budget, r.reports
 		whole.TLS = named(whole.TLS, s.Host)
 		whole.HTTP = cmp.Or(whole.HTTP, versionOf(s))
 		s.Pools = []fleet.Pool{{Policy: whole, Origin: r.object.origin("")}}
 		for j := range r.subsets {
 			sub := &r.subsets[j]
 			policy := sub.policy.over(s.Port, whole)
-			policy.ShiftBudget = r.budget
+			policy.ShiftBudget, policy.LoadReports = r.budget, r.reports
 			policy.TLS = named(policy.TLS, s.Host)
 			policy.HTTP = cmp.Or(policy.HTTP, versionOf(s))
 			s.Pools = append(s.Pools, fleet.Pool{

@@ -45,7 +45,6 @@ type builder struct {
 	lifecycles []fleet.Lifecycle
 	lived      []*object // that the lifecycles come from
 	lives      lifeIndex
-	agents     []*Agent
 
 	requests map[string]*requestFile // warm-up requests, by file
 	absent   map[string]error        // files that were named and could not be read
@@ -178,7 +177,7 @@ func (b *builder) declare(o *object) {
 	case *lifecycle:
 		b.addLifecycle(o, &body.Spec)
 	case *agent:
-		b.agents = append(b.agents, b.agent(o, &body.Spec))
+		b.agent(o, &body.Spec)
 		b.warn(o, "kind", "nothing here starts it: it is for crossfade agent --config")
 	default: // the WarmupRequests are in already, and so is the IstioGateway; of Namespace and ServiceAccount their tables say why nothing comes of them
 	}
@@ -191,6 +190,7 @@ func spec[T any](o *istioObject[T]) *T { return o.Spec }
 const (
 	shiftBudget = "crossfade.dev/shift-budget"
 	hashBound   = "crossfade.dev/hash-bound"
+	loadReports = "crossfade.dev/load-reports"
 )
 
 // checkAnnotations names annotations of crossfade's and Istio's own that nothing comes of.
@@ -200,14 +200,14 @@ func (b *builder) checkAnnotations(o *object) {
 		path := "metadata.annotations[" + name + "]"
 		switch {
 		case name == autoGroup && o.kind == "WorkloadEntry":
-		case name == shiftBudget || name == hashBound:
+		case name == shiftBudget || name == hashBound || name == loadReports:
 			if o.kind != "DestinationRule" {
 				b.report(o, Invalid, path, "belongs on a DestinationRule; move it there")
 			}
 		case name == fleet.WarmupLabel:
 			b.report(o, Invalid, path, "is a label of instances, not an annotation; move it to their labels")
 		case domain == "crossfade.dev":
-			b.report(o, UnknownField, path, "unknown annotation%s", didYouMean(name, []string{shiftBudget, hashBound}))
+			b.report(o, UnknownField, path, "unknown annotation%s", didYouMean(name, []string{shiftBudget, hashBound, loadReports}))
 		case domain == "istio.io" || strings.HasSuffix(domain, ".istio.io"):
 			b.warn(o, path, "crossfade does not act on this annotation")
 		default:

@@ -94,7 +94,7 @@ func (b *builder) checkReach(h *host) {
 			continue
 		}
 		for j := range b.workloads {
-			if w := &b.workloads[j]; selected(s, w.Namespace, w.Labels) {
+			if w := &b.workloads[j]; s.Selects(w.Namespace, w.Labels) {
 				b.report(h.rule.object, Conflict, "spec.host", "port %d of %s leads to Deployment %s, whose instances are reached through their sidecars, "+
 					"in plaintext and on this machine only; set tls to DISABLE for it", s.Port, s.Host, w.Name)
 			}

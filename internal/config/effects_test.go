@@ -42,6 +42,7 @@ var effects = []effect{
 	{"VirtualService spec.http[].timeout", "timeout: 1m30s", "timeout: 500ms", "Listeners/http-80/hosts/0/routes/0/timeout_ns", "500000000"},
 
 	{"DestinationRule metadata.annotations[crossfade.dev/shift-budget]", `"1.5"`, `"3"`, "Services/shop:80/pools/0/policy/shift_budget", "3"},
+	{"DestinationRule metadata.annotations[crossfade.dev/load-reports]", `load-reports: pass`, `load-reports: strip`, "Services/shop:80/pools/0/policy/load_reports", ""},
 	{"DestinationRule spec.host", "host: shop\n  exportTo", "host: \"*.svc.cluster.local\"\n  exportTo", "Services/stock.prod:8000/pools/0/policy/algorithm", `"ROUND_ROBIN"`},
 	{"DestinationRule spec.subsets[].name", "name: v3", "name: v4", "Services/shop:80/pools/3/subset", `"v4"`},
 	{"DestinationRule spec.subsets[].labels", "labels: {version: v3}", "labels: {version: v4, canary: \"true\"}", "Services/shop:80/pools/v3/labels", `{"canary":"true","version":"v4"}`},

@@ -257,7 +257,7 @@ func (b *builder) checkGatewayGroup() {
 		return
 	}
 	for _, g := range b.gateways {
-		if carries(b.serving.Labels, g.selector) {
+		if fleet.Carries(b.serving.Labels, g.selector) {
 			return
 		}
 	}

@@ -152,7 +152,7 @@ func (readyWhen) shape() *shape {
 	return &shape{is: enumShape, values: []string{"registered", "warm"}}
 }
 
-// OnFailure is what becomes of an instance that fails its warm-up requests.
+// An onFailure is what becomes of an instance that fails its warm-up requests.
 type onFailure string
 
 const refuse onFailure = "refuse"

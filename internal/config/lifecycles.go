@@ -198,9 +198,6 @@ func (b *builder) holdsFor(l *fleet.Lifecycle, namespace string, labels map[stri
 func (b *builder) warmInstances() {
 	for i := range b.instances {
 		in := &b.instances[i]
-		if !b.alive(in.Labels) {
-			continue
-		}
 		in.Warmup = b.warmupFor(in.Namespace, b.servicesOf(in.Namespace, in.Labels), in.Labels)
 	}
 	for name, h := range b.hosts {
@@ -215,11 +212,6 @@ func (b *builder) warmInstances() {
 			}
 		}
 	}
-}
-
-// alive says whether there may be Lifecycles, or labels in their place, for an instance with these labels.
-func (b *builder) alive(labels map[string]string) bool {
-	return len(b.lifecycles) > 0 || labels[fleet.LosslessEnable] == "true"
 }
 
 // warmupFor is the own warm-up of an instance; nil is none. What is wrong with its labels has a finding.

@@ -52,7 +52,7 @@ func (b *builder) servicesOf(namespace string, labels map[string]string) []strin
 	var names []string
 	for name, value := range labels {
 		for _, own := range b.lives.services[ask{namespace: namespace, label: name, value: value}] {
-			if selected(&b.hosts[fqdn(own, namespace)].services[0], namespace, labels) {
+			if b.hosts[fqdn(own, namespace)].services[0].Selects(namespace, labels) {
 				names = append(names, own)
 			}
 		}

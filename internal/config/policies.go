@@ -30,6 +30,7 @@ type hostRule struct {
 	labels  map[string]string // of the data planes that it is for; nil is all
 	budget  float64           // as fleet.Policy's ShiftBudget, in all of its pools
 	bound   float64           // as fleet.Hash's Bound, in all of its pools that have one
+	reports bool              // as fleet.Policy's LoadReports, in all of its pools
 	policy  portPolicy
 	subsets []subset
 	goals   []goal // of the requests that are distributed over places
@@ -124,6 +125,7 @@ func (b *builder) addRule(o *object, r *networking.DestinationRule) {
 	b.checkWorkloads(o, rule.labels)
 	rule.budget = b.budget(o)
 	rule.bound = b.hashBound(o)
+	rule.reports = b.loadReports(o)
 	rule.policy = b.trafficPolicy(rule, "spec.trafficPolicy", r.TrafficPolicy)
 	for i, s := range r.Subsets {
 		path := fmt.Sprintf("spec.subsets[%d]", i)
@@ -234,6 +236,15 @@ func (b *builder) budget(o *object) float64 {
 		b.report(o, Conflict, "metadata.annotations["+shiftBudget+"]", "there is no warm-up in this rule that it could bound; add one, or remove the annotation")
 	}
 	return budget
+}
+
+// loadReports reads the annotation crossfade.dev/load-reports.
+func (b *builder) loadReports(o *object) bool {
+	text, ok := o.meta.Annotations[loadReports]
+	if ok && text != "pass" && text != "strip" {
+		b.report(o, Invalid, "metadata.annotations["+loadReports+"]", "%q must be pass, for clients that balance by load reports themselves, or strip, which is the default", clip(text))
+	}
+	return text == "pass"
 }
 
 // factor reads an annotation that holds a number of 1 or more; 0 means that there is none.

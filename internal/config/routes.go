@@ -168,7 +168,7 @@ func (b *builder) admit(m *planMatch, at arrival) (fleet.Match, bool) {
 		out.Port = 0
 	}
 	if !at.mesh() {
-		if !carries(b.options.Labels, out.SourceLabels) {
+		if !fleet.Carries(b.options.Labels, out.SourceLabels) {
 			return out, false
 		}
 		out.SourceLabels = nil

@@ -89,7 +89,7 @@ func (s *shader) encloses(a, b *planMatch) bool {
 	return inGateways && s.enclosesPath(&a.Match, &b.Match) &&
 		s.implied(a.Scheme, b.Scheme) && s.implied(a.Method, b.Method) && s.implied(a.Authority, b.Authority) &&
 		s.impliedNamed(a.Headers, b.Headers) && s.impliedNamed(a.Query, b.Query) && s.impliedWithout(a.Without, b.Without) &&
-		(a.Port == 0 || a.Port == b.Port) && carries(b.SourceLabels, a.SourceLabels)
+		(a.Port == 0 || a.Port == b.Port) && fleet.Carries(b.SourceLabels, a.SourceLabels)
 }
 
 func (s *shader) enclosesPath(a, b *fleet.Match) bool {

@@ -133,8 +133,8 @@ func (b *builder) selects(h *host) bool {
 		return false
 	}
 	namespace, selector := h.services[0].Namespace, h.services[0].Selector
-	return slices.ContainsFunc(b.instances, func(in fleet.Instance) bool { return in.Namespace == namespace && carries(in.Labels, selector) }) ||
-		slices.ContainsFunc(b.workloads, func(w fleet.Workload) bool { return w.Namespace == namespace && carries(w.Labels, selector) })
+	return slices.ContainsFunc(b.instances, func(in fleet.Instance) bool { return in.Namespace == namespace && fleet.Carries(in.Labels, selector) }) ||
+		slices.ContainsFunc(b.workloads, func(w fleet.Workload) bool { return w.Namespace == namespace && fleet.Carries(w.Labels, selector) })
 }
 
 func (b *builder) fill(h *host, s *endpointSlice) {

@@ -111,6 +111,7 @@ var destinationRuleTable = slices.Concat(
 	[]Decision{
 		{Field: "metadata.annotations[crossfade.dev/shift-budget]", Note: "how many times their traffic warm endpoints may carry while others warm up"},
 		{Field: "metadata.annotations[crossfade.dev/hash-bound]", Note: "of each consistentHash in the rule: keys pass over an endpoint whose load is more than so many times the mean; 1 or more"},
+		{Field: "metadata.annotations[crossfade.dev/load-reports]", Note: "pass: what endpoints say of their load (ORCA, endpoint-load-metrics) goes on to clients, which otherwise never see it; or strip"},
 		{Field: "spec.host"},
 		{Field: "spec.exportTo", Note: everywhere},
 		{Field: "spec.workloadSelector.matchLabels", Note: "of the data plane that sends the requests: this gateway's; goes before a rule without a selector"},

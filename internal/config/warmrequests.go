@@ -22,16 +22,13 @@ type warmupFile struct {
 	Status any `json:"status"`
 }
 
-// What warm-up requests are where nobody says otherwise, and what they may be at most.
+// What warm-up requests may be at most.
 const (
-	defaultRequestTime = 30 * time.Second
-	defaultConcurrency = 8
-	defaultKeep        = 100
-	maxConcurrency     = 1000
-	maxRequests        = 1000
-	maxRequestCount    = 10_000_000
-	maxRequestBody     = 1 << 20
-	maxRequestWeight   = 1000
+	maxConcurrency   = 1000
+	maxRequests      = 1000
+	maxRequestCount  = 10_000_000
+	maxRequestBody   = 1 << 20
+	maxRequestWeight = 1000
 )
 
 // A requestFile is what the documents of one file hold of warm-up requests.
@@ -80,8 +77,8 @@ func (b *builder) warmupRequests(o *object, path string, s *warmupRequests) *fle
 	out := &fleet.WarmupRequests{
 		Requests:    b.requestList(o, path+".requests", s.Requests),
 		Count:       b.count(o, path+".count", s.Count, maxRequestCount, 0),
-		Time:        b.bounded(o, path+".time", cmp.Or(time.Duration(s.Time), defaultRequestTime)),
-		Concurrency: b.count(o, path+".concurrency", s.Concurrency, maxConcurrency, defaultConcurrency),
+		Time:        b.bounded(o, path+".time", cmp.Or(time.Duration(s.Time), fleet.DefaultRequestTime)),
+		Concurrency: b.count(o, path+".concurrency", s.Concurrency, maxConcurrency, fleet.DefaultRequestConcurrency),
 		Refuse:      s.OnFailure == refuse,
 	}
 	if s.Record != nil {
@@ -127,7 +124,7 @@ func (b *builder) record(o *object, path string, s *recordSpec) *fleet.Record {
 			b.report(o, Invalid, fmt.Sprintf("%s.paths[%d]", path, i), `%q is no beginning of a path; write it as in "/api/"`, clip(p))
 		}
 	}
-	return &fleet.Record{Paths: s.Paths, Keep: b.count(o, path+".keep", s.Keep, maxRequests, defaultKeep)}
+	return &fleet.Record{Paths: s.Paths, Keep: b.count(o, path+".keep", s.Keep, maxRequests, fleet.DefaultRecordKeep)}
 }
 
 func (b *builder) requestList(o *object, path string, list []warmupRequest) []fleet.WarmupRequest {

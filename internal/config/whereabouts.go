@@ -99,12 +99,12 @@ func (b *builder) placesOf(s *fleet.Service) []fleet.Locality {
 		list = append(list, s.Resolve[i].Locality)
 	}
 	for i := range b.instances {
-		if in := &b.instances[i]; selected(s, in.Namespace, in.Labels) {
+		if in := &b.instances[i]; s.Selects(in.Namespace, in.Labels) {
 			list = append(list, in.Locality)
 		}
 	}
 	for i := range b.workloads {
-		if w := &b.workloads[i]; selected(s, w.Namespace, w.Labels) {
+		if w := &b.workloads[i]; s.Selects(w.Namespace, w.Labels) {
 			list = append(list, localityOf("", w.Labels))
 		}
 	}

@@ -321,11 +321,11 @@ func (b *builder) checkTargets(h *host, s *fleet.Service) bool {
 		return found
 	}
 	for i := range b.instances {
-		found = found || selected(s, b.instances[i].Namespace, b.instances[i].Labels)
+		found = found || s.Selects(b.instances[i].Namespace, b.instances[i].Labels)
 	}
 	for i := range b.workloads {
 		w := &b.workloads[i]
-		if !selected(s, w.Namespace, w.Labels) {
+		if !s.Selects(w.Namespace, w.Labels) {
 			continue
 		}
 		found = true
@@ -346,35 +346,22 @@ func (b *builder) checkTargets(h *host, s *fleet.Service) bool {
 	return found
 }
 
-func selected(s *fleet.Service, namespace string, labels map[string]string) bool {
-	return len(s.Selector) > 0 && namespace == s.Namespace && carries(labels, s.Selector)
-}
-
 // checkSubsets names subsets that none of a service's endpoints belongs to.
 func (b *builder) checkSubsets(h *host, s *fleet.Service) {
 	for i := range h.rule.subsets {
 		sub := &h.rule.subsets[i]
-		found := slices.ContainsFunc(s.Endpoints, func(e fleet.Endpoint) bool { return carries(e.Labels, sub.labels) }) ||
-			slices.ContainsFunc(s.Resolve, func(n fleet.ResolveName) bool { return carries(n.Labels, sub.labels) }) ||
+		found := slices.ContainsFunc(s.Endpoints, func(e fleet.Endpoint) bool { return fleet.Carries(e.Labels, sub.labels) }) ||
+			slices.ContainsFunc(s.Resolve, func(n fleet.ResolveName) bool { return fleet.Carries(n.Labels, sub.labels) }) ||
 			slices.ContainsFunc(b.instances, func(in fleet.Instance) bool {
-				return selected(s, in.Namespace, in.Labels) && carries(in.Labels, sub.labels)
+				return s.Selects(in.Namespace, in.Labels) && fleet.Carries(in.Labels, sub.labels)
 			}) ||
 			slices.ContainsFunc(b.workloads, func(w fleet.Workload) bool {
-				return selected(s, w.Namespace, w.Labels) && carries(w.Labels, sub.labels)
+				return s.Selects(w.Namespace, w.Labels) && fleet.Carries(w.Labels, sub.labels)
 			})
 		if !found && !b.options.Registry {
 			b.warn(h.rule.object, sub.path+".labels", "no endpoint of %s carries %s: the subset will have no endpoints", h.name, labelText(sub.labels))
 		}
 	}
-}
-
-func carries(labels, want map[string]string) bool {
-	for name, value := range want {
-		if got, ok := labels[name]; !ok || got != value {
-			return false
-		}
-	}
-	return true
 }
 
 func selectorPath(h *host) string {

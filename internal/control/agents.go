@@ -127,6 +127,8 @@ func (w *world) agent(r *fleet.Report, now time.Time) {
 		left := *r.Drain
 		if left.ID = r.From; l != nil {
 			left.ID = agentID(l.name)
+		} else if was := w.placed[incarnation].name; was != "" { // its life is over already
+			left.ID = agentID(was)
 		}
 		w.leave(r.From, &left)
 	}

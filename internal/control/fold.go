@@ -160,7 +160,7 @@ func (w *world) endpoint(list []fleet.Endpoint, e fleet.Endpoint, now time.Time)
 
 // member makes the endpoint that an instance is in a service, if it belongs to it.
 func member(s *fleet.Service, in *fleet.Instance) (fleet.Endpoint, bool) {
-	if len(s.Selector) == 0 || in.Namespace != s.Namespace || !has(in.Labels, s.Selector) {
+	if !s.Selects(in.Namespace, in.Labels) {
 		return fleet.Endpoint{}, false
 	}
 	port, ok := target(s, in)
@@ -194,15 +194,6 @@ func target(s *fleet.Service, in *fleet.Instance) (uint32, bool) {
 	}
 	port, ok := in.Ports[s.Target]
 	return port, ok
-}
-
-func has(labels, want map[string]string) bool {
-	for k, v := range want {
-		if labels[k] != v {
-			return false
-		}
-	}
-	return true
 }
 
 // workloads is what people want to run: configuration, with what commands changed since.
@@ -293,7 +284,7 @@ func (w *world) place(told []fleet.Event, now time.Time, places ...[]fleet.Servi
 			continue
 		}
 		if its := service[e.Incarnation]; its != "" {
-			w.placed[e.Incarnation] = placed{its, now}
+			w.placed[e.Incarnation] = placed{e.Endpoint, its, now}
 		}
 		e.Service = cmp.Or(e.Service, w.placed[e.Incarnation].service)
 	}

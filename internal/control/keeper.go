@@ -252,7 +252,10 @@ func (k *Keeper) follow(ctx context.Context) {
 	wrong := map[string]string{}           // why the one that is there cannot
 	last := ""
 	for ctx.Err() == nil {
-		err := k.Store.Lifecycles(ctx, func(documents map[string]string) { k.read(ctx, documents, good, wrong) })
+		err := k.Store.Lifecycles(ctx, func(documents map[string]string) {
+			last = "" // it is back: what fails from here on is news
+			k.read(ctx, documents, good, wrong)
+		})
 		if err != nil && ctx.Err() == nil && err.Error() != last {
 			last = err.Error()
 			k.Log.WarnContext(ctx, "lifecycles of the store", "err", err)

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"crossfade.dev/internal/drain"
 	"crossfade.dev/internal/fleet"
 	"crossfade.dev/internal/registry"
 )
@@ -333,6 +334,44 @@ func TestWhoIsChecked(t *testing.T) {
 		synctest.Wait()
 		if v := c.View(); len(v.Instances) != 1 {
 			t.Errorf("instances %+v, want y alone", v.Instances)
+		}
+	})
+}
+
+// The leave of an agent's instance is one row under the instance's name, also when the last report comes after its end.
+func TestALeaveOfAnInstanceHasOneName(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, stop := running(t)
+		defer stop()
+		x := registrant("x")
+		x.Ready = true
+		if err := c.Configure(t.Context(), reviews(linear)); err != nil {
+			t.Fatal(err)
+		}
+		_, leave := follow(t, c, "x")
+		say(t, c, x)
+		began := time.Now()
+		report := func(stage drain.Stage, instances ...fleet.Instance) {
+			t.Helper()
+			err := c.Report(t.Context(), fleet.Report{
+				From: agentID("x"), Role: agent, Instances: instances, Leaving: len(instances) == 0, Drain: &drain.Report{Began: began, Stage: stage},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+		}
+		x.Leaving = true
+		report(drain.LameDuck, x)
+		leave()
+		if err := c.Report(t.Context(), fleet.Report{From: "local", Role: "local", Dead: []string{"x"}}); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		report(drain.Closed)
+		drains := c.Drains()
+		if len(drains) != 1 || drains[0].ID != agentID(x.Name) || drains[0].Stage != drain.Closed {
+			t.Errorf("got %+v, want one leave of %s, closed", drains, x.Name)
 		}
 	})
 }

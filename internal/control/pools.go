@@ -59,7 +59,7 @@ func (w *world) fillPool(s *fleet.Service, p *fleet.Pool) {
 	p.Members = make([]fleet.Member, 0, len(s.Endpoints))
 	for i := range s.Endpoints {
 		e := &s.Endpoints[i]
-		if !has(e.Labels, p.Labels) {
+		if !fleet.Carries(e.Labels, p.Labels) {
 			continue
 		}
 		l, curve := w.lives[e.Incarnation], p.Policy.WarmupOf(e)

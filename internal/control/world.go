@@ -84,8 +84,9 @@ type spot struct {
 	curve fleet.Warmup
 }
 
-// A placed says in which service somebody was when something was told of it last.
+// A placed says who somebody was, and in which service, when something was told of it last.
 type placed struct {
+	name    string
 	service string
 	at      time.Time
 }

@@ -24,7 +24,8 @@ func TestEveryFieldChangesTraffic(t *testing.T) {
 
 // quietTable are the fields that are applied and change no traffic by themselves, with what they change instead.
 var quietTable = map[string]string{
-	"Deployment":                                "which processes run: internal/local and test/e2e show it",
+	"Deployment": "which processes run: internal/local and test/e2e show it",
+	"DestinationRule metadata.annotations[crossfade.dev/load-reports]": "what clients are told: TestLoadReportsPassWhereTheyMay in internal/proxy and TestInterop in test/e2e show it",
 	"IstioGateway":                              "how many processes serve, and how long their requests have when one leaves: TestDrainTimeoutFollowsTheAnnotation in internal/gateway, internal/supervisor and test/e2e show it",
 	"WorkloadGroup spec.probe":                  "when control offers an instance: internal/health shows it",
 	"EndpointSlice endpoints[].targetRef":       newIncarnation,

@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
+	"strings"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -32,7 +35,26 @@ func lost(err error) error {
 }
 
 // A Client follows a control in another process.
-type Client struct{ conn *grpc.ClientConn }
+type Client struct {
+	// Log is told why control cannot be followed where waiting mends nothing: it refuses, or one end does not believe the
+	// other's certificate. Each reason once, until a view has come. Set before the client is used; nil is silent.
+	Log *slog.Logger
+
+	conn *grpc.ClientConn
+	told atomic.Pointer[string] // the last reason
+}
+
+// tell puts the reason of an end of Follow into the log, if it is one that somebody has to do something about.
+func (c *Client) tell(ctx context.Context, err error) {
+	const ofTLS = "tls: " // gRPC keeps of an error under it no more than its text
+	if c.Log == nil || !errors.Is(err, ErrRefused) && !strings.Contains(err.Error(), ofTLS) {
+		return
+	}
+	reason := err.Error()
+	if last := c.told.Swap(&reason); last == nil || *last != reason {
+		c.Log.ErrorContext(ctx, "control cannot be followed", "err", err)
+	}
+}
 
 // Dial returns a client of the control behind the Unix socket at path. It does not connect; Follow and Report
 // do. Close it.
@@ -57,17 +79,25 @@ func connect(target string, options ...grpc.DialOption) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("feed at %s: %w", target, err)
 	}
-	return &Client{conn}, nil
+	return &Client{conn: conn}, nil
 }
 
 // Close ends everything under way.
 func (c *Client) Close() error { return c.conn.Close() }
 
-// Follow is Control's; its error wraps ErrLost or ErrRefused, unless ctx ended. While apply runs nothing is read: control itself skips views that are overtaken before they
-// are sent. A view that comes alone is applied at once; after it, and after each of many that follow one another,
-// Follow rests for as long as makes following cheap; see rest. So a change waits for at most three rests: the one
-// that goes on, and one after each of the two views that control had written before.
+// Follow is Control's; its error wraps ErrLost or ErrRefused, unless ctx ended. While apply runs nothing is read: control
+// itself skips views that are overtaken before they are sent. A view that comes alone is applied at once; after it, and
+// after each of many that follow one another, Follow rests for as long as makes following cheap; see rest. So a change
+// waits for at most three rests: the one that goes on, and one after each of the two views that control had written before.
 func (c *Client) Follow(ctx context.Context, who Hello, apply func(fleet.View)) error {
+	err := c.follow(ctx, who, apply)
+	if err != nil && ctx.Err() == nil {
+		c.tell(ctx, err)
+	}
+	return err
+}
+
+func (c *Client) follow(ctx context.Context, who Hello, apply func(fleet.View)) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	desc := followStream()
@@ -92,6 +122,7 @@ func (c *Client) Follow(ctx context.Context, who Hello, apply func(fleet.View)) 
 		if m.Snapshot == nil {
 			return fmt.Errorf("follow: %w: it sent no snapshot", ErrLost)
 		}
+		c.told.Store(nil)
 		began := time.Now()
 		apply(fleet.View{Snapshot: m.Snapshot, Taken: began.Add(-m.Elapsed)})
 		select {

@@ -3,12 +3,16 @@ package feed
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"crossfade.dev/internal/control"
 	"crossfade.dev/internal/fleet"
@@ -184,6 +188,60 @@ func TestTwoControlsDoNotShareASocket(t *testing.T) {
 	if got := info.Mode().Perm(); got != 0o700 {
 		t.Errorf("mode of the socket's directory = %o, want 700", got)
 	}
+}
+
+// Other users hear nothing, where the directory is as it is made and even where somebody has opened it to them.
+func TestOtherUsersAreRefused(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root can be somebody else")
+	}
+	s := newSite(t, socket(t))
+	defer s.stop()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	ours := dial(t, s.path)
+	for err := errors.New("not yet"); err != nil && ctx.Err() == nil; { // until it serves
+		err = ours.Report(ctx, fleet.Report{From: "g", Role: "gateway"})
+	}
+	const nobody = 65534
+	if err := askAs(nobody, s.path); !errors.Is(err, unix.EACCES) {
+		t.Errorf("a directory that is ours alone: got %v, want %v", err, unix.EACCES)
+	}
+	dir := filepath.Dir(s.path)
+	if err := errors.Join(os.Chmod(filepath.Dir(dir), 0o777), os.Chmod(dir, 0o777), os.Chmod(s.path, 0o777)); err != nil { //nolint:gosec // on purpose
+		t.Fatal(err)
+	}
+	if err := askAs(nobody, s.path); !errors.Is(err, io.EOF) && !errors.Is(err, unix.ECONNRESET) && !errors.Is(err, unix.EPIPE) {
+		t.Errorf("a directory that is open: got %v, want that the connection is closed", err)
+	}
+	if err := askAs(0, s.path); err != nil {
+		t.Errorf("control: root asks as nobody did: %v", err)
+	}
+}
+
+// askAs begins to speak HTTP/2 at a socket as another user does, and returns why nothing was answered. It costs a thread.
+func askAs(user uintptr, path string) error {
+	why := make(chan error, 1)
+	go func() {
+		why <- func() error {
+			runtime.LockOSThread() // for good: nobody else is to be that user
+			if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, user, user, user); errno != 0 {
+				return errno
+			}
+			conn, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: path})
+			if err != nil {
+				return err
+			}
+			defer conn.Close()
+			_ = conn.SetDeadline(time.Now().Add(patience))
+			if _, err := conn.Write([]byte("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00")); err != nil {
+				return err
+			}
+			_, err = conn.Read(make([]byte, 1))
+			return err
+		}()
+	}()
+	return <-why
 }
 
 func TestAFollowerHasAnID(t *testing.T) {

@@ -22,7 +22,7 @@ func Open(place string) (*Client, error) {
 		return Dial(path)
 	}
 	u, err := url.Parse(place)
-	if err != nil || u.Scheme != "tls" || u.Host == "" || (u.Path != "" && u.Path != "/") {
+	if err != nil || u.Scheme != "tls" || u.Host == "" || u.User != nil || u.Fragment != "" || (u.Path != "" && u.Path != "/") {
 		return nil, fmt.Errorf("feed %q: want %s", place, OpenHelp)
 	}
 	said := u.Query()

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -14,7 +15,6 @@ import (
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/peer"
 
-	"crossfade.dev/internal/control"
 	"crossfade.dev/internal/secure"
 )
 
@@ -78,15 +78,15 @@ func (s *TLSServer) Run(ctx context.Context) error {
 func roles(ctx context.Context) ([]string, error) {
 	p, ok := peer.FromContext(ctx)
 	if !ok {
-		return nil, fmt.Errorf("%w: nobody knows who calls", control.ErrForeign)
+		return nil, fmt.Errorf("%w: nobody knows who calls", errRole)
 	}
 	info, ok := p.AuthInfo.(credentials.TLSInfo)
 	if !ok || len(info.State.VerifiedChains) == 0 {
-		return nil, fmt.Errorf("%w: it shows no certificate", control.ErrForeign)
+		return nil, fmt.Errorf("%w: it shows no certificate", errRole)
 	}
 	subject := info.State.VerifiedChains[0][0].Subject
 	if len(subject.OrganizationalUnit) == 0 {
-		return nil, fmt.Errorf("%w: its certificate %q names no role in OU", control.ErrForeign, subject)
+		return nil, fmt.Errorf("%w: its certificate %q names no role in OU", errRole, subject)
 	}
 	return subject.OrganizationalUnit, nil
 }
@@ -118,7 +118,8 @@ func DialTLS(address string, files secure.Files, serverName string) (*Client, er
 type pair struct {
 	*secure.Credential
 
-	log *slog.Logger
+	log  *slog.Logger
+	told atomic.Int64 // the second in which a peer was last told of
 }
 
 // newPair returns the credentials of one end; side names the other.
@@ -132,6 +133,8 @@ func newPair(files secure.Files, side string, log *slog.Logger) *pair {
 		return &tls.Config{
 			MinVersion: tls.VersionTLS13, NextProtos: []string{"h2"}, RootCAs: m.Authorities,
 			Certificates: []tls.Certificate{*m.Pair}, ClientCAs: m.Authorities, ClientAuth: tls.RequireAndVerifyClientCert,
+			// Shown to whomever asks: else a server that does not know who signed it hears of none, and can say only that.
+			GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return m.Pair, nil },
 		}
 	})
 	return p
@@ -165,9 +168,16 @@ func (p *pair) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthInfo, e
 	}
 	secured, info, err := credentials.NewTLS(config).ServerHandshake(conn)
 	if err != nil {
-		p.log.Warn("feed refused a peer", "peer", conn.RemoteAddr().String(), "err", err)
+		p.refuse(conn.RemoteAddr(), err, time.Now())
 	}
 	return secured, info, err
+}
+
+// refuse tells of a peer that is not believed, once a second at most: or whoever reaches the port could fill the log.
+func (p *pair) refuse(peer net.Addr, err error, now time.Time) {
+	if second := now.Unix(); p.told.Swap(second) != second {
+		p.log.Warn("feed refused a peer", "peer", peer.String(), "err", err)
+	}
 }
 
 // Info is credentials.TransportCredentials'.
@@ -176,7 +186,9 @@ func (p *pair) Info() credentials.ProtocolInfo {
 }
 
 // Clone is credentials.TransportCredentials': files are read once for all.
-func (p *pair) Clone() credentials.TransportCredentials { return &pair{p.Credential, p.log} }
+func (p *pair) Clone() credentials.TransportCredentials {
+	return &pair{Credential: p.Credential, log: p.log}
+}
 
 // OverrideServerName is credentials.TransportCredentials'. A server's name is the connection's authority.
 func (p *pair) OverrideServerName(string) error { return errors.ErrUnsupported }

@@ -164,6 +164,7 @@ func TestRolesOverTLS(t *testing.T) {
 		t.Errorf("the gateway sees %+v (%v), want everybody", v.Snapshot, err)
 	}
 
+	looker, runs := dial(ours.files(ours, "o", "observer")), dial(ours.files(ours, "s", "supervisor", "local"))
 	for what, refused := range map[string]error{
 		"an agent follows as a gateway":            second(seen(x, Hello{ID: "gateway-2", Role: "gateway"})),
 		"an agent follows as an observer":          second(seen(x, Hello{ID: "o", Role: "observer"})),
@@ -175,6 +176,11 @@ func TestRolesOverTLS(t *testing.T) {
 		"an agent says that somebody else is dead": x.Report(ctx, fleet.Report{From: "agent/x", Role: "agent", Dead: []string{"y"}}),
 		"a gateway reports as an agent":            gateway.Report(ctx, report("y", instance("y"))),
 		"a gateway calls itself an agent's":        gateway.Report(ctx, fleet.Report{From: "agent/y", Role: "gateway", Leaving: true}),
+		"an observer reports":                      looker.Report(ctx, fleet.Report{From: "gateway-1", Role: "observer", Leaving: true}),
+		"a gateway reports an instance":            gateway.Report(ctx, fleet.Report{From: "g", Role: "gateway", Instances: []fleet.Instance{instance("z")}}),
+		"a gateway says that somebody is dead":     gateway.Report(ctx, fleet.Report{From: "g", Role: "gateway", Dead: []string{"y"}}),
+		"a gateway says who replicas are":          gateway.Report(ctx, fleet.Report{From: "g", Role: "gateway", Replicas: []fleet.Replica{{ID: "r"}}}),
+		"a supervisor reports an instance":         runs.Report(ctx, fleet.Report{From: "s", Role: "supervisor", Instances: []fleet.Instance{instance("z")}}),
 		"nobody in particular":                     dial(ours.files(ours, "n")).Report(ctx, report("n", instance("n"))),
 	} {
 		if !errors.Is(refused, ErrRefused) {
@@ -183,6 +189,16 @@ func TestRolesOverTLS(t *testing.T) {
 	}
 	if got := len(c.View().Instances); got != 2 {
 		t.Errorf("%d instances after all that, want 2", got)
+	}
+	for _, r := range []fleet.Report{
+		{From: "s", Role: "supervisor", Replicas: []fleet.Replica{{ID: "r"}}}, {From: "l", Role: "local", Instances: []fleet.Instance{instance("z")}, Dead: []string{"d"}},
+	} {
+		if err := runs.Report(ctx, r); err != nil {
+			t.Errorf("what %s runs: %v", r.From, err)
+		}
+	}
+	if _, err := seen(looker, Hello{ID: "o", Role: "observer"}); err != nil {
+		t.Errorf("an observer may look: %v", err)
 	}
 }
 
@@ -267,6 +283,71 @@ func TestCertificatesAreReadAgain(t *testing.T) {
 	want("with a third", "gateway")
 }
 
+// Why control cannot be followed is told by whoever cannot, where waiting mends nothing: once, and again after it could.
+func TestRefusalsAreTold(t *testing.T) {
+	ours, theirs := newAuthority(t, "ours"), newAuthority(t, "theirs")
+	_, address := remote(t, ours.files(ours, "control"))
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	for what, tt := range map[string]struct {
+		address string
+		files   secure.Files
+		want    string
+	}{
+		"another role":           {address, ours.files(ours, "x", "agent"), `its certificate is for agent (OU), not for \"gateway\"`},
+		"no role":                {address, ours.files(ours, "y"), "names no role in OU"},
+		"another authority":      {address, theirs.files(ours, "f", "gateway"), "tls: unknown certificate authority"},
+		"a control of elsewhere": {address, ours.files(theirs, "z", "gateway"), "signed by unknown authority"},
+		"a control that is away": {"127.0.0.1:1", ours.files(ours, "a", "gateway"), ""},
+	} {
+		client, err := DialTLS(tt.address, tt.files, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var said strings.Builder
+		client.Log = slog.New(slog.NewTextHandler(&said, nil))
+		follow := func() { // a connection that the other end closes may be found closed before it is heard why
+			for range 5 {
+				if err := client.Follow(ctx, Hello{ID: "g", Role: "gateway"}, func(fleet.View) { t.Errorf("%s: it follows", what) }); err == nil {
+					t.Errorf("%s: no error", what)
+				}
+				for tt.want != "" && said.Len() == 0 && ctx.Err() == nil {
+					_ = client.Follow(ctx, Hello{ID: "g", Role: "gateway"}, func(fleet.View) {})
+				}
+			}
+		}
+		lines := 0
+		if tt.want != "" {
+			lines = 1
+		}
+		follow()
+		if got := said.String(); strings.Count(got, "\n") != lines || !strings.Contains(got, tt.want) {
+			t.Errorf("%s: told %q, want %d line about %q", what, got, lines, tt.want)
+		}
+		client.told.Store(nil) // as a view does
+		said.Reset()
+		follow()
+		if got := said.String(); strings.Count(got, "\n") != lines {
+			t.Errorf("%s: told %q after it could be followed, want %d line", what, got, lines)
+		}
+		client.Close()
+	}
+}
+
+// Nobody can fill the log of a control by being refused.
+func TestStrangersDoNotFillTheLog(t *testing.T) {
+	ours := newAuthority(t, "ours")
+	var said strings.Builder
+	p := newPair(ours.files(ours, "control"), "client", slog.New(slog.NewTextHandler(&said, nil)))
+	now := time.Unix(1_000_000, 0)
+	for i := range 1000 {
+		p.refuse(&net.TCPAddr{IP: net.IPv4(10, 0, 0, 1)}, errors.New("no certificate"), now.Add(time.Duration(i)*10*time.Millisecond))
+	}
+	if lines := strings.Count(said.String(), "peer=10.0.0.1:0"); lines != 10 {
+		t.Errorf("%d lines of 1000 in 10 s, want 10", lines)
+	}
+}
+
 func TestOpen(t *testing.T) {
 	ours := newAuthority(t, "ours")
 	f := ours.files(ours, "x", "agent")
@@ -279,6 +360,8 @@ func TestOpen(t *testing.T) {
 		"":                                     "want unix:PATH",
 		"unix:":                                "want unix:PATH",
 		"http://127.0.0.1:15012":               "want unix:PATH",
+		"tls://me@127.0.0.1:15012" + mine:      "want unix:PATH",
+		"tls://127.0.0.1:15012" + mine + "#x":  "want unix:PATH",
 		"tls://127.0.0.1:15012":                "want a certificate",
 		"tls://127.0.0.1" + mine:               "missing port",
 		"tls://127.0.0.1:15012" + mine + "&x=": "x is not understood",

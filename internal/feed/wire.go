@@ -17,8 +17,17 @@ import (
 	"crossfade.dev/internal/fleet"
 )
 
-// agent is the role of those who see and say only what is about one incarnation.
-const agent = "agent"
+// Roles: agents see and say only what is about one incarnation, observers say nothing. That local runs instances, and
+// supervisors gateways, is for them to say.
+const (
+	agent      = "agent"
+	local      = "local"
+	observer   = "observer"
+	supervisor = "supervisor"
+)
+
+// errRole says that a certificate is not for what its bearer wants to be or to say.
+var errRole = errors.New("the role does not allow that")
 
 // The wire is gRPC with JSON messages: streams, flow control and deadlines from a library, and messages that
 // are the nouns of the house, readable with any tool. maxMessage bounds one of them; a snapshot of 10,000
@@ -98,6 +107,9 @@ func handleReport(srv any, ctx context.Context, decode func(any) error, _ grpc.U
 	if err := s.permit(ctx, r.Role); err != nil {
 		return nil, refusal(err)
 	}
+	if what := beyond(&r); what != "" && s.roles != nil {
+		return nil, refusal(fmt.Errorf("%w: %s is no program that reports %s", errRole, r.Role, what))
+	}
 	return &ack{}, refusal(s.Report(ctx, r))
 }
 
@@ -108,14 +120,31 @@ func (s *served) permit(ctx context.Context, role string) error {
 	}
 	may, err := s.roles(ctx)
 	if err == nil && !slices.Contains(may, role) {
-		err = fmt.Errorf("%w: its certificate is for %s (OU), not for %q", control.ErrForeign, strings.Join(may, ", "), role)
+		err = fmt.Errorf("%w: its certificate is for %s (OU), not for %q", errRole, strings.Join(may, ", "), role)
 	}
 	return err
 }
 
+// beyond is what a report says that is not for its role to say; "" is nothing. What an agent may say of others is
+// control's to judge.
+func beyond(r *fleet.Report) string {
+	runs := r.Role == agent || r.Role == local
+	switch {
+	case r.Role == observer:
+		return "anything"
+	case len(r.Instances) > 0 && !runs:
+		return "instances"
+	case len(r.Dead) > 0 && !runs:
+		return "deaths"
+	case len(r.Replicas) > 0 && r.Role != supervisor:
+		return "replicas"
+	}
+	return ""
+}
+
 // refusal is an error as it goes over the wire: who asks for what is not its own need not ask again.
 func refusal(err error) error {
-	if errors.Is(err, control.ErrForeign) {
+	if errors.Is(err, control.ErrForeign) || errors.Is(err, errRole) {
 		return status.Error(codes.PermissionDenied, err.Error())
 	}
 	return err

@@ -2,7 +2,6 @@ package fleet
 
 import (
 	"cmp"
-	"maps"
 	"slices"
 	"time"
 )
@@ -64,13 +63,20 @@ type FrontLimits struct {
 	MaxWait time.Duration `json:"max_wait_ns,omitempty"` // of a request that may be retried elsewhere; then it is refused
 }
 
+// What WarmupRequests and a Record are where nobody says otherwise.
+const (
+	DefaultRequestTime        = 30 * time.Second
+	DefaultRequestConcurrency = 8
+	DefaultRecordKeep         = 100
+)
+
 // WarmupRequests are sent to an instance before it is registered.
 type WarmupRequests struct {
 	Requests    []WarmupRequest `json:"requests,omitempty"`
 	Record      *Record         `json:"record,omitempty"` // record live requests, and warm new instances up with those of others; nil is off
 	Count       int             `json:"count,omitempty"`  // ends it after so many; 0 leaves it to convergence and Time
-	Time        time.Duration   `json:"time_ns"`          // ends it at the latest
-	Concurrency int             `json:"concurrency"`      // at most; it begins with one
+	Time        time.Duration   `json:"time_ns"`          // ends it at the latest; 0 is DefaultRequestTime
+	Concurrency int             `json:"concurrency"`      // at most, 0 is DefaultRequestConcurrency; it begins with one
 	Refuse      bool            `json:"refuse,omitempty"` // an instance that fails them does not register; otherwise it does
 }
 
@@ -98,7 +104,7 @@ type Record struct {
 func LifecycleOf(all []Lifecycle, namespace string, services []string, labels map[string]string) (Lifecycle, bool) {
 	var fitting []Lifecycle
 	for _, l := range all {
-		if l.Namespace == namespace && (l.Service == "" || slices.Contains(services, l.Service)) && subset(l.Labels, labels) {
+		if l.Namespace == namespace && (l.Service == "" || slices.Contains(services, l.Service)) && Carries(labels, l.Labels) {
 			fitting = append(fitting, l)
 		}
 	}
@@ -108,13 +114,4 @@ func LifecycleOf(all []Lifecycle, namespace string, services []string, labels ma
 	return slices.MinFunc(fitting, func(a, b Lifecycle) int {
 		return cmp.Or(cmp.Compare(len(b.Labels), len(a.Labels)), cmp.Compare(b.Service, a.Service), cmp.Compare(a.Name, b.Name))
 	}), true
-}
-
-func subset(want, labels map[string]string) bool {
-	for name := range maps.Keys(want) {
-		if got, has := labels[name]; !has || got != want[name] {
-			return false
-		}
-	}
-	return true
 }

@@ -34,12 +34,12 @@ const MaxLifecycleTime = 24 * time.Hour
 // it comes what holds without that label.
 func LifecycleFor(all []Lifecycle, namespace string, services []string, labels map[string]string) (Lifecycle, error) {
 	l, found := LifecycleOf(all, namespace, services, labels)
-	if found {
-		return l.For(labels)
-	}
-	l = PlainLifecycle()
-	if labels[LosslessEnable] == "true" {
+	switch {
+	case found:
+	case labels[LosslessEnable] == "true":
 		l = DefaultLifecycle()
+	default:
+		l = PlainLifecycle()
 	}
 	return l.For(labels)
 }

@@ -53,6 +53,7 @@ type Policy struct {
 	Locality    *LocalityPolicy `json:"locality,omitempty"`     // nil: where endpoints are makes no difference
 	TLS         *ClientTLS      `json:"tls,omitempty"`          // nil: endpoints are spoken to in plaintext
 	HTTP        HTTP            `json:"http,omitzero"`          // which version of HTTP endpoints are spoken to in
+	LoadReports bool            `json:"load_reports,omitempty"` // what endpoints say of their load (ORCA) goes on to clients; otherwise it ends here
 	Connections *Connections    `json:"connections,omitempty"`  // what the pool's connections and requests may come to; nil: the data plane's own bounds
 }
 

@@ -40,11 +40,11 @@ func (w *Workload) Unawaited(services []Service, lifecycles []Lifecycle) (window
 	own := w.warmup(services, lifecycles)
 	for i := range services {
 		s := &services[i]
-		if !w.serves(s) {
+		if !s.Selects(w.Namespace, w.Labels) {
 			continue
 		}
 		for _, p := range s.Pools {
-			if last := p.Policy.WarmupOf(&Endpoint{Warmup: &own}).Window; last > max(window, w.MinReady) && carries(w.Labels, p.Labels) {
+			if last := p.Policy.WarmupOf(&Endpoint{Warmup: &own}).Window; last > max(window, w.MinReady) && Carries(w.Labels, p.Labels) {
 				window, service = last, s.Name
 			}
 		}
@@ -52,15 +52,11 @@ func (w *Workload) Unawaited(services []Service, lifecycles []Lifecycle) (window
 	return window, service
 }
 
-func (w *Workload) serves(s *Service) bool {
-	return len(s.Selector) > 0 && s.Namespace == w.Namespace && carries(w.Labels, s.Selector)
-}
-
 // warmup is the own one of w's instances. What is wrong with their labels, configuration has said.
 func (w *Workload) warmup(services []Service, lifecycles []Lifecycle) Warmup {
 	var names []string
 	for i := range services {
-		if w.serves(&services[i]) {
+		if services[i].Selects(w.Namespace, w.Labels) {
 			name, _, _ := strings.Cut(services[i].Host, ".")
 			names = append(names, name)
 		}
@@ -69,7 +65,13 @@ func (w *Workload) warmup(services []Service, lifecycles []Lifecycle) Warmup {
 	return l.Warmup
 }
 
-func carries(labels, want map[string]string) bool {
+// Selects says whether instances of a namespace with these labels belong to s.
+func (s *Service) Selects(namespace string, labels map[string]string) bool {
+	return len(s.Selector) > 0 && s.Namespace == namespace && Carries(labels, s.Selector)
+}
+
+// Carries says whether labels have all that are wanted.
+func Carries(labels, want map[string]string) bool {
 	for name, value := range want {
 		if got, ok := labels[name]; !ok || got != value {
 			return false

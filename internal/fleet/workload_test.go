@@ -73,3 +73,25 @@ func TestUnawaitedOfItsOwn(t *testing.T) {
 		}
 	}
 }
+
+// TestSelects asks for labels as Kubernetes does: one that is wanted with nothing in it must be there.
+func TestSelects(t *testing.T) {
+	s := Service{Namespace: "default", Selector: map[string]string{"app": "shop", "canary": ""}}
+	for _, test := range []struct {
+		namespace string
+		labels    map[string]string
+		want      bool
+	}{
+		{"default", map[string]string{"app": "shop", "canary": "", "more": "x"}, true},
+		{"default", map[string]string{"app": "shop"}, false},
+		{"default", map[string]string{"app": "other", "canary": ""}, false},
+		{"other", map[string]string{"app": "shop", "canary": ""}, false},
+	} {
+		if got := s.Selects(test.namespace, test.labels); got != test.want {
+			t.Errorf("%s %v: %v, want %v", test.namespace, test.labels, got, test.want)
+		}
+	}
+	if (&Service{Namespace: "default"}).Selects("default", nil) {
+		t.Error("a service without a selector selects")
+	}
+}

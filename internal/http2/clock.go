@@ -29,6 +29,7 @@ func (c *Conn) clocks() (running []clock) {
 	start(partial != 0, time.Unix(0, partial), c.o.FrameTimeout, late(ProtocolError, "the rest of a frame did not come in time"))
 	start(!c.pingedAt.IsZero(), c.pingedAt, c.pingTime(), late(ProtocolError, "a PING was not answered in time"))
 	start(c.pingedAt.IsZero(), time.Unix(0, c.heard.Load()), c.o.PingAfter, c.sendPing)
+	start(c.leaving == expectant, c.started, firstStream, c.announce)
 	start(c.leaving == announced, c.leftAt, c.leaveTime(), decide)
 	start(!c.client && c.open == 0 && c.leaving == staying, c.idleSince, c.o.IdleTimeout, decide)
 	return running
@@ -106,6 +107,9 @@ func (c *Conn) rearm() {
 		if d > 0 {
 			soonest = min(soonest, d)
 		}
+	}
+	if c.leaving == expectant {
+		soonest = min(soonest, firstStream)
 	}
 	if at := time.Now().Add(soonest); c.timerAt.IsZero() || at.Before(c.timerAt) {
 		c.timer.Reset(soonest)

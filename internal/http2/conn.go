@@ -90,7 +90,8 @@ type Conn struct {
 type departure uint8
 
 const (
-	staying departure = iota
+	staying   departure = iota
+	expectant           // it has come only just, and is told with its first stream
 	announced
 	decided
 )

@@ -3,6 +3,7 @@ package http2
 import (
 	"encoding/binary"
 	"errors"
+	"time"
 
 	frame "golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
@@ -160,6 +161,9 @@ func (c *Conn) arrive() error {
 	}
 	if p.role == request {
 		c.begin(s)
+		if c.leaving == expectant {
+			c.announce(time.Now())
+		}
 	} else if c.streams[b.id] != s {
 		return nil // it was reset meanwhile
 	}

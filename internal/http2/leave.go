@@ -4,20 +4,36 @@ import "time"
 
 // Leave says that the connection will end, and still takes streams: GOAWAY with the highest number (RFC 9113 section
 // 6.8). What the peer sent before it heard is served. A client's connection only takes no more streams.
+//
+// A peer that has only just come is told once it has begun its first stream, which is served: heard before that, GOAWAY
+// would send it away with what it came for, and perhaps to us again.
 func (c *Conn) Leave() {
 	c.mu.Lock()
 	defer c.unlock()
-	if c.client {
+	switch now := time.Now(); {
+	case c.client:
 		c.decide()
-	} else if c.leaving == staying && c.cause == nil {
-		c.leaving, c.leftAt = announced, time.Now()
-		c.goAway(maxStreamID, NoError, "")
-		if c.o.LeaveAfter > 0 {
-			_ = c.framer.WritePing(false, [8]byte([]byte(leavePing)))
-		}
+	case c.leaving != staying || c.cause != nil:
+	case c.lastID == 0 && (c.started.IsZero() || now.Sub(c.started) < firstStream):
+		c.leaving = expectant
 		c.rearm()
+	default:
+		c.announce(now)
 	}
 	c.flushSoon()
+}
+
+// firstStream is how long a peer that comes while we leave may take for its first stream. Who dials does so to ask, at once.
+const firstStream = 2 * time.Second
+
+// announce tells the peer that we leave.
+func (c *Conn) announce(now time.Time) {
+	c.leaving, c.leftAt = announced, now
+	c.goAway(maxStreamID, NoError, "")
+	if c.o.LeaveAfter > 0 {
+		_ = c.framer.WritePing(false, [8]byte([]byte(leavePing)))
+	}
+	c.rearm()
 }
 
 // leavePing goes with a GOAWAY. Whatever the peer sent before it had heard of the leave, it sent before the answer: once

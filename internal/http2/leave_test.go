@@ -77,11 +77,47 @@ func TestLeaveAfter(t *testing.T) {
 	})
 }
 
+// A peer that has only just come is told with its first stream, which is served; one that opens none, after a while.
+func TestLeaveBeforeTheFirstStream(t *testing.T) {
+	for name, leave := range map[string]func(*site){
+		"before anything was said":   func(s *site) { s.server.Leave(); s.greet() },
+		"after the SETTINGS":         func(s *site) { s.greet().server.Leave() },
+		"a moment later, once again": func(s *site) { s.greet(); time.Sleep(firstStream / 2); s.server.Leave(); s.server.Leave() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, Options{LeaveAfter: time.Second}, nil, func(s *site) {
+				leave(s)
+				s.want()
+				time.Sleep(firstStream / 4)
+				s.want()
+				s.get(1)
+				s.want("GOAWAY 2147483647 NO_ERROR", "PING ack=false", "HEADERS 1"+ok200)
+				s.get(3)
+				_ = s.framer.WritePing(true, [8]byte([]byte(leavePing)))
+				s.want("HEADERS 3" + ok200)
+				time.Sleep(time.Second + time.Millisecond)
+				s.want("GOAWAY 3 NO_ERROR", "closed")
+			})
+			inBubble(t, Options{LeaveAfter: time.Second}, nil, func(s *site) {
+				began := time.Now()
+				leave(s)
+				time.Sleep(time.Until(began.Add(firstStream - time.Millisecond)))
+				s.want()
+				time.Sleep(2 * time.Millisecond)
+				s.want("GOAWAY 2147483647 NO_ERROR", "PING ack=false")
+				s.get(1)
+				s.want("HEADERS 1" + ok200)
+			})
+		})
+	}
+}
+
 // A peer that is far away is waited for, one that gives no answer for a while.
 func TestLeaveAfterARoundTrip(t *testing.T) {
 	for _, after := range []time.Duration{4 * time.Second, time.Hour} {
 		inBubble(t, Options{LeaveAfter: time.Second}, nil, func(s *site) {
 			s.greet()
+			time.Sleep(firstStream)
 			s.server.Leave()
 			s.want("GOAWAY 2147483647 NO_ERROR", "PING ack=false")
 			time.Sleep(min(after, leaveBound) - time.Millisecond)

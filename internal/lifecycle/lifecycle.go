@@ -6,7 +6,8 @@
 //	   └──── Unready ────┴──────────────────┤
 //	                     └───── Leave ──────┴─▶ Draining ─Drained─▶ Gone
 //
-// Found is Ready for one that was offered before anybody looked. Vanished leads to Gone from everywhere; whoever leaves before it was offered is Gone at once.
+// Found is Ready for one that was offered before anybody looked. Vanished leads to Gone from everywhere; whoever leaves
+// before it was offered is Gone at once.
 package lifecycle
 
 import (

@@ -32,20 +32,11 @@ func pictureOf(s *fleet.Snapshot) picture {
 func (p picture) services(w *fleet.Workload) []string {
 	var names []string
 	for i := range p.Services {
-		if s := &p.Services[i]; len(s.Selector) > 0 && s.Namespace == w.Namespace && matches(s.Selector, w.Labels) {
+		if s := &p.Services[i]; s.Selects(w.Namespace, w.Labels) {
 			names = append(names, strings.TrimSuffix(s.Host, "."+s.Namespace))
 		}
 	}
 	return names
-}
-
-func matches(selector, labels map[string]string) bool {
-	for name, value := range selector {
-		if got, has := labels[name]; !has || got != value {
-			return false
-		}
-	}
-	return true
 }
 
 // A record is what the runtime knows of one of its instances.

@@ -200,7 +200,7 @@ func (r *runner) echo(ctx context.Context) {
 func (r *runner) log(ctx context.Context, e fleet.Event) {
 	level := slog.LevelInfo
 	switch e.Kind {
-	case "instance.died", "instance.killed", "probe.failed", "prestop.failed", "drain.overdue", "registration.failed", "registration.refused":
+	case "instance.died", "instance.killed", "probe.failed", "prestop.failed", "drain.overdue", "registration.failed", "registration.refused", "registry.away":
 		level = slog.LevelWarn
 	}
 	r.Log.Log(ctx, level, "replica", "event", e.Kind, "name", e.Endpoint, "incarnation", e.Incarnation, "reason", e.Reason)

@@ -16,6 +16,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -79,10 +80,12 @@ func (e Exit) String() string {
 }
 
 // A Child is a process that Start started, the leader of a process group of its own. When it ends, the rest
-// of its group is killed; when we end, however abruptly, the kernel sends it [Spec].Orphan (but not what it started).
+// of its group is killed; when we end, however abruptly, the kernel sends it [Spec].Orphan: and where that is SIGKILL,
+// the rest of its group, too, as long as one of them keeps the descriptor that it was given after its Files.
 type Child struct {
 	name string
 	cmd  *exec.Cmd
+	leash
 	done chan struct{}
 	exit Exit // written before done is closed
 
@@ -119,6 +122,13 @@ func Start(spec Spec) (*Child, error) {
 	if spec.Inherit {
 		c.inherit()
 	}
+	if c.cmd.SysProcAttr.Pdeathsig == syscall.SIGKILL {
+		var err error
+		if c.leash, err = newLeash(); err != nil {
+			return nil, fmt.Errorf("start %s: %w", spec.Name, err)
+		}
+		c.cmd.ExtraFiles = append(slices.Clip(spec.Files), c.theirs)
+	}
 	started := make(chan error)
 	go c.attend(started, out, errs)
 	if err := <-started; err != nil {
@@ -142,10 +152,13 @@ func (c *Child) attend(started chan<- error, outputs ...*lines) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	err := c.cmd.Start()
-	started <- err
 	if err != nil {
+		c.untie()
+		started <- err
 		return
 	}
+	c.tie(c.cmd.Process.Pid)
+	started <- nil
 	defer close(c.done)
 	c.awaitEnd()
 	c.mu.Lock()
@@ -153,6 +166,7 @@ func (c *Child) attend(started chan<- error, outputs ...*lines) {
 	// The leader is a zombie still, so the group's number cannot have passed to somebody else.
 	_ = unix.Kill(-c.cmd.Process.Pid, unix.SIGKILL) // ESRCH: nobody else is left, which is the aim
 	c.mu.Unlock()
+	c.untie()
 	err = c.cmd.Wait()
 	for _, l := range outputs {
 		l.flush()

@@ -58,12 +58,14 @@ func play(actor string) int {
 	case "family", "orphan": // has a deaf child in its own group; or in another one, and leaves it
 		child := exec.Command(os.Args[0])
 		child.Env = as("deaf")
-		child.Stdout = os.Stdout
+		child.Stderr = os.Stdout // it holds our output, and writes after us
 		child.SysProcAttr = &syscall.SysProcAttr{Setsid: actor == "orphan"}
-		if err := child.Start(); err != nil {
+		said, err := child.StdoutPipe()
+		if err != nil || child.Start() != nil {
 			return 1
 		}
 		fmt.Fprintln(os.Stdout, child.Process.Pid)
+		_, _ = io.CopyN(os.Stdout, said, int64(len("ready\n")))
 		if actor == "family" {
 			_ = child.Wait()
 		}
@@ -80,8 +82,9 @@ func play(actor string) int {
 			return 1
 		}
 		return 6
-	case "double": // has an echo in its own place
-		child, err := Start(Spec{Name: "echo", Path: os.Args[0], Env: as("echo"), Inherit: true})
+	case "double", "ancestor": // has an echo, or a family, in its own place
+		env := as(map[string]string{"double": "echo", "ancestor": "family"}[actor])
+		child, err := Start(Spec{Name: actor, Path: os.Args[0], Env: env, Inherit: true})
 		if err != nil {
 			return 1
 		}
@@ -336,6 +339,18 @@ func TestKilledParentLeavesNoChild(t *testing.T) {
 	}
 	<-parent.Done()
 	wantEnd(t, fd) // it has a group of its own and is deaf: only the kernel can have ended it
+}
+
+// What a child starts gets no Pdeathsig: a shell that runs a server is killed, and the server would keep the port for ever.
+func TestKilledParentLeavesNoGrandchild(t *testing.T) {
+	ancestor, out := start(t, "ancestor")
+	_, fd := out.pid(t)
+	out.want(t, "ancestor | ready\n")
+	if err := unix.Kill(ancestor.Pid(), unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	<-ancestor.Done()
+	wantEnd(t, fd)
 }
 
 func TestOrphanIsToldAsItsParentWished(t *testing.T) {

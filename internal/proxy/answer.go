@@ -141,7 +141,7 @@ func (x *exchange) frame() {
 		x.close = true
 	}
 	x.answer.start(from, x.resp.Framing, x.resp.ContentLength, x.resp.Nominates())
-	x.answer.loads = x.pool.Service.Inbound && x.c.p.o.Front == nil // which has reports of its own to add
+	x.answer.loads = x.pool.Policy.LoadReports || x.pool.Service.Inbound && x.c.p.o.Front == nil // which has reports of its own to add
 	x.sort(from)
 }
 

@@ -321,7 +321,6 @@ func (x *exchange) fill(wait time.Duration, most int) (began time.Time, err erro
 				x.asked = began
 				return began, errInside
 			}
-			x.keep()
 			x.feed()
 		}
 		ring := x.spare(limit)

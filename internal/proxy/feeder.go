@@ -102,8 +102,9 @@ func (x *exchange) readMore() error {
 	return nil
 }
 
-// feed starts the feeder.
+// feed starts the feeder. It reads over what the client's buffer still holds of the head, which may have to be sent again.
 func (x *exchange) feed() {
+	x.keep()
 	x.enlist()
 	x.feeder.running = true
 	go x.feeder.run(x.c, x.conn)

@@ -188,7 +188,14 @@ func TestFrontThatLeavesTellsConnections(t *testing.T) {
 	}
 	f.Order(Orders{Incarnation: "r-1", Leaving: true})
 	hears(c)
-	hears(w.dialStreams())
+	c = w.dialStreams()
+	if s, err = c.Open(get("/"), true); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.ReadHead(); err != nil {
+		t.Fatal(err)
+	}
+	hears(c)
 }
 
 // What came before the orders is counted with what comes after.

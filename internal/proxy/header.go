@@ -146,7 +146,7 @@ func (e *edits) answered(x *exchange) *http1.Edit {
 		r.Add = append(r.Add, e.cookie)
 	}
 	x.lane.answer.join(r)
-	r.Loads = x.pool.Service.Inbound // a sidecar's clients are gateways
+	r.Loads = x.pool.Service.Inbound || x.pool.Policy.LoadReports // a front's clients are gateways
 	r.Close = x.close
 	r.KeepAlive = !x.close && x.req.Minor == 0
 	r.Upgrade = x.resp.Status == http.StatusSwitchingProtocols

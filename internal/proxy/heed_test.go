@@ -385,10 +385,11 @@ func TestLoadReportsAreKept(t *testing.T) {
 	}
 }
 
-// What an application says of its load goes through its sidecar: there, its clients are those whom it tells.
-func TestASidecarPassesLoadReportsOn(t *testing.T) {
+// What an application says of its load goes through its sidecar, where its clients are those whom it tells, and through a
+// gateway where the policy of its pool lets clients have it. Its marks pass nowhere.
+func TestLoadReportsPassWhereTheyMay(t *testing.T) {
 	value := base64.RawStdEncoding.EncodeToString([]byte{9, 0, 0, 0, 0, 0, 0, 0xe0, 0x3f})
-	for _, inbound := range []bool{true, false} {
+	for _, passes := range []struct{ inbound, policy bool }{{true, false}, {false, true}, {false, false}} {
 		w := newWorld(t, Options{}, handleBoth(t, func(rw http.ResponseWriter, _ *http.Request) {
 			rw.Header().Set(FieldLoad, "TEXT eps=1")
 			rw.Header().Set(FieldDrain, "app-0")
@@ -398,12 +399,12 @@ func TestASidecarPassesLoadReportsOn(t *testing.T) {
 		}))
 		v := w.view()
 		v.Services = w.p.State().View().Services
-		v.Services[0].Inbound = inbound
-		v.Services[0].Pools[0].Policy.HTTP = fleet.HTTP2
+		v.Services[0].Inbound = passes.inbound
+		v.Services[0].Pools[0].Policy.HTTP, v.Services[0].Pools[0].Policy.LoadReports = fleet.HTTP2, passes.policy
 		w.apply(v)
 		a, _ := ask(t, w.client(fleet.HTTP2), w.request("GET", "/", nil))
 		var want []string
-		if inbound {
+		if passes.inbound || passes.policy {
 			want = []string{"TEXT eps=1", value}
 		}
 		var got []string
@@ -414,10 +415,10 @@ func TestASidecarPassesLoadReportsOn(t *testing.T) {
 			got = append(got, report)
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
-			t.Errorf("inbound %t (-want +got):\n%s", inbound, diff)
+			t.Errorf("%+v (-want +got):\n%s", passes, diff)
 		}
 		if a.Header.Get(FieldDrain)+a.Trailer.Get(FieldDrain) != "" {
-			t.Errorf("inbound %t: the application's mark passed", inbound)
+			t.Errorf("%+v: the application's mark passed", passes)
 		}
 	}
 }

@@ -209,6 +209,73 @@ func answerAll(c net.Conn) {
 	}
 }
 
+// Who comes over HTTP/2 while we leave is served what it came for, by a front and in lame duck, also where its first request
+// takes a while; then it hears, as does who asks for nothing.
+func TestWhoComesWhileWeLeaveIsServed(t *testing.T) {
+	for _, front := range []bool{true, false} {
+		for gap, served := range map[time.Duration]bool{0: true, time.Millisecond: true, time.Second: true, time.Minute: false} {
+			t.Run(fmt.Sprint(front, gap), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) { comesWhileLeaving(t, front, gap, served) })
+			})
+		}
+	}
+}
+
+func comesWhileLeaving(t *testing.T, front bool, gap time.Duration, served bool) {
+	t.Helper()
+	var open sync.WaitGroup
+	o := Options{}
+	o.Upstream.Dial = func(context.Context, netip.AddrPort) (net.Conn, error) {
+		ours, theirs := net.Pipe()
+		open.Go(func() { answerAll(theirs) })
+		return ours, nil
+	}
+	if front {
+		o.Front = &Front{}
+	}
+	w := &world{t: t, o: o, p: New(o), door: NewDoor("test"), live: map[*Conn]bool{}}
+	w.apply(w.view("127.0.0.1:1"))
+	if front {
+		o.Front.Order(Orders{Incarnation: "r-1", Leaving: true})
+	} else {
+		w.door.Leave()
+	}
+	ours, theirs := net.Pipe()
+	c := w.p.NewConn(theirs, w.door)
+	open.Go(func() { c.Serve(t.Context()) })
+	h2 := http2.NewClient(ours, &http2.Options{})
+	open.Go(func() { _ = h2.Run() })
+	synctest.Wait() // whatever can be said has been
+	if !front {
+		c.Leave() // as whoever tells those that are open, and does not know which has heard
+	}
+	time.Sleep(gap)
+	switch s, err := h2.Open(get("/"), true); {
+	case !served:
+		if !errors.Is(err, http2.ErrLeaving) && !errors.Is(err, http2.ErrClosed) {
+			t.Errorf("got %v after %v, want that it has heard", err, gap)
+		}
+	case err != nil:
+		t.Errorf("got %v, want a stream", err)
+	default:
+		if a, err := s.ReadHead(); err != nil || a.Status != 200 {
+			t.Errorf("got %+v, %v", a, err)
+		}
+		s.Close()
+		synctest.Wait()
+		if _, err := h2.Open(get("/"), true); !errors.Is(err, http2.ErrLeaving) && !errors.Is(err, http2.ErrClosed) {
+			t.Errorf("got %v for the second, want that it has heard", err)
+		}
+	}
+	time.Sleep(time.Minute)
+	if n := len(w.p.conns.all()); n != 0 {
+		t.Errorf("got %d connections after a minute, want none", n)
+	}
+	h2.Close()
+	w.p.Close()
+	open.Wait()
+}
+
 // leaveIdle tells a connection to leave, and parts it in the next moment, for it seems that nobody asks for anything.
 func leaveIdle(c *Conn) {
 	c.Leave()

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"crossfade.dev/internal/fleet"
 )
 
 // progress is that of a warm-up of 30 s which converges after 12.
@@ -18,7 +20,7 @@ func progress() []Progress {
 		}
 		all = append(all, Progress{
 			Sent: 100 * i, Concurrency: 4, Elapsed: time.Duration(i) * tick, First: ms(81), Last: ms(81 - 3*float64(i)),
-			Settled: settled, Time: DefaultTime,
+			Settled: settled, Time: fleet.DefaultRequestTime,
 		})
 	}
 	return all

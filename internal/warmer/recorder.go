@@ -15,7 +15,6 @@ import (
 
 // Bounds of what is recorded. A request beyond them is not.
 const (
-	defaultKeep = 100
 	mostKept    = 1000
 	mostTarget  = 1024 // bytes of path and query
 	mostSegment = 40   // bytes of one part of a path: a longer one may be a secret. UUIDs have 36
@@ -52,7 +51,7 @@ type entry struct {
 
 // NewRecorder returns a recorder that has seen nothing.
 func NewRecorder(r fleet.Record) *Recorder {
-	rec := &Recorder{keep: min(cmp.Or(max(r.Keep, 0), defaultKeep), mostKept), kept: map[string]*entry{}}
+	rec := &Recorder{keep: min(cmp.Or(max(r.Keep, 0), fleet.DefaultRecordKeep), mostKept), kept: map[string]*entry{}}
 	for _, p := range r.Paths {
 		rec.prefixes = append(rec.prefixes, []byte(p))
 	}

@@ -7,6 +7,7 @@
 package warmer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net"
@@ -19,12 +20,6 @@ import (
 // Marker is the field that every warm-up request carries, with the value 1: an application may tell them from others,
 // and they are not recorded.
 const Marker = "crossfade-warmup"
-
-// What holds where a plan says nothing.
-const (
-	DefaultTime        = 30 * time.Second
-	DefaultConcurrency = 8
-)
 
 // ErrFailed says that of some kind of request more failed than were answered, or that none was answered at all.
 var ErrFailed = errors.New("warm-up requests fail")
@@ -63,12 +58,8 @@ func (w *Warmer) Run(ctx context.Context) (Result, error) {
 	if len(plan.Requests) == 0 {
 		return Result{}, nil
 	}
-	if plan.Time <= 0 {
-		plan.Time = DefaultTime
-	}
-	if plan.Concurrency <= 0 {
-		plan.Concurrency = DefaultConcurrency
-	}
+	plan.Time = cmp.Or(max(plan.Time, 0), fleet.DefaultRequestTime)
+	plan.Concurrency = cmp.Or(max(plan.Concurrency, 0), fleet.DefaultRequestConcurrency)
 	bounded, cancel := context.WithTimeout(ctx, plan.Time)
 	defer cancel()
 	s := newSender(w, plan)
@@ -78,7 +69,7 @@ func (w *Warmer) Run(ctx context.Context) (Result, error) {
 		course: course{most: plan.Concurrency, concurrency: 1},
 		send:   s.send, told: w.Progress, began: time.Now(), outcomes: make(chan outcome),
 	}
-	r.loop(bounded, cancel)
+	r.loop(bounded)
 	result := r.result()
 	if ctx.Err() != nil {
 		result.Ending = Stopped
@@ -106,7 +97,7 @@ type run struct {
 }
 
 // loop deals requests and takes their outcomes until nothing is to be dealt and nothing is open.
-func (r *run) loop(ctx context.Context, cancel context.CancelFunc) {
+func (r *run) loop(ctx context.Context) {
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
 	over := ctx.Done()
@@ -123,7 +114,6 @@ func (r *run) loop(ctx context.Context, cancel context.CancelFunc) {
 			if r.ending == None {
 				r.ending = TimeUp
 			}
-			cancel() // ends what is open
 		}
 	}
 	r.account.close(1)

@@ -78,7 +78,8 @@ func TestAgentsLeave(t *testing.T) {
 	}
 	left[asked.Name].agree(t, safe)
 
-	old := awaitAll(t, "httpbin", 3, func(endpoint) bool { return true })
+	// The one that was told to stop is followed by another; the one that was asked by /offline runs on, out of service.
+	old := awaitAll(t, "httpbin", 2, func(e endpoint) bool { return e.Stage == "Serving" && e.Incarnation != told.Incarnation })
 	cli(t, "rollout", "restart", "deployment/httpbin")
 	awaitAll(t, "httpbin", 3, func(e endpoint) bool {
 		return e.Stage == "Serving" && !slices.ContainsFunc(old, func(o endpoint) bool { return o.Incarnation == e.Incarnation })

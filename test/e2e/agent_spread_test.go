@@ -49,8 +49,10 @@ metadata: {name: web}
 spec:
   selector: {app: web}
   ports: [{name: http, port: 9080}]
----
-apiVersion: crossfade.dev/v1alpha1
+`
+
+// webLifecycle is put into etcd, where control and agents that follow none find it.
+const webLifecycle = `apiVersion: crossfade.dev/v1alpha1
 kind: Lifecycle
 metadata: {name: web}
 spec:
@@ -244,9 +246,20 @@ func TestRegistryAway(t *testing.T) {
 	far := besides(t)
 	s := spreadOut(t)
 	const first, third = "127.0.1.1", "127.0.1.3"
+	document := filepath.Join(t.TempDir(), "web.yaml")
+	if err := os.WriteFile(document, []byte(webLifecycle), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cli(t, "apply", "-f", document, "--registry", s.registry)
 	s.instance(t, nil, first, "--feed", "unix:"+s.socket())
-	s.instance(t, far, farNet, "--warmup", "4s", "--curve", "linear")
+	remote := s.instance(t, far, farNet)
+	warming := webs(t, []string{first, farNet}, "Warming")
 	both := webs(t, []string{first, farNet}, "Serving")
+	for address, e := range both {
+		if was := warming[address]; was.Incarnation != e.Incarnation || e.Age < 4*time.Second {
+			t.Errorf("%s: got %+v, want it to have warmed up for 4 s, by the Lifecycle in etcd", address, e)
+		}
+	}
 	l := beginLoad(t, 100, "http://"+ingress+"/details/0")
 	l.seconds(t, 1)
 	unharmed := func(what string, during func()) {
@@ -330,6 +343,10 @@ func TestRegistryAway(t *testing.T) {
 		l.seconds(t, 3)
 	})
 	older(t, "after control's clock was set back", both)
+	unharmed("an agent that follows no control leaves", func() {
+		terminate(t, remote, 0)
+		webs(t, []string{first}, "Serving")
+	})
 	if account, shots := l.stop(t); len(lost(shots)) > 0 {
 		t.Errorf("at the end %d of %d were lost", len(lost(shots)), account.Sent)
 	}

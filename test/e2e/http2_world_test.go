@@ -152,6 +152,9 @@ spec:
 			fmt.Fprintf(&b, "    - {address: %s}\n", host)
 		}
 	}
+	// The interop client balances by load reports; those of everybody else end at the gateway.
+	b.WriteString("---\napiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: interop, annotations: {crossfade.dev/load-reports: pass}}\n" +
+		"spec: {host: interop.camp}\n")
 	b.WriteString("---\napiVersion: v1\nkind: Service\nmetadata: {name: nobody}\n" +
 		"spec: {selector: {app: nobody}, ports: [{name: grpc, port: 9001}]}\n")
 	return b.String()

@@ -121,9 +121,6 @@ func (p *place) secured() (*tls.Config, error) {
 	return config, nil
 }
 
-// TTL returns how long an instance stays listed whose agent is gone.
-func (c *Client) TTL() time.Duration { return c.place.ttl }
-
 // Close ends the connection. What was put stays until its lease ends.
 func (c *Client) Close() error {
 	c.dialing <- struct{}{}

@@ -72,10 +72,7 @@ func (s *Server) Run(ctx context.Context) error {
 
 func (s *Server) config(ctx context.Context) (*embed.Config, error) {
 	at, err := url.Parse(s.Listen)
-	if err != nil {
-		return nil, err
-	}
-	if !slices.Contains([]string{"unix", "http", "https"}, at.Scheme) {
+	if err != nil || !slices.Contains([]string{"unix", "http", "https"}, at.Scheme) {
 		return nil, fmt.Errorf("listen %q: want unix:///PATH, http://IP:PORT or https://IP:PORT", s.Listen)
 	}
 	if err := os.MkdirAll(s.Data, 0o700); err != nil {

@@ -214,13 +214,7 @@ func (c *Client) lifecycleKey(name string) string { return c.place.prefix + "/li
 // Lifecycles follows the documents that people have put there, by NAMESPACE/NAME, until ctx ends; then it returns nil.
 // While etcd is away the last ones hold.
 func (c *Client) Lifecycles(ctx context.Context, apply func(map[string]string)) error {
-	return c.follow(ctx, c.lifecycleKey(""), func(all map[string][]byte) {
-		documents := make(map[string]string, len(all))
-		for name, data := range all {
-			documents[name] = string(data)
-		}
-		apply(documents)
-	}, func(error) {})
+	return c.follow(ctx, c.lifecycleKey(""), func(all map[string][]byte) { apply(documents(all)) }, func(error) {})
 }
 
 // PutLifecycle puts a document there, in place of the one with that name.
@@ -246,9 +240,13 @@ func (c *Client) DeleteLifecycle(ctx context.Context, namespace, name string) (b
 // ListLifecycles returns the documents that are there now, by NAMESPACE/NAME.
 func (c *Client) ListLifecycles(ctx context.Context) (map[string]string, error) {
 	all, err := c.read(ctx, "lifecycles", c.lifecycleKey(""))
-	documents := make(map[string]string, len(all))
+	return documents(all), err
+}
+
+func documents(all map[string][]byte) map[string]string {
+	texts := make(map[string]string, len(all))
 	for name, data := range all {
-		documents[name] = string(data)
+		texts[name] = string(data)
 	}
-	return documents, err
+	return texts
 }

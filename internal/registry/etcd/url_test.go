@@ -67,3 +67,13 @@ func TestURLsThatSayNothingUseful(t *testing.T) {
 		}
 	}
 }
+
+// What people write first has no scheme: they read what is wanted, not how a URL is parsed.
+func TestServerSaysWhereItCanListen(t *testing.T) {
+	for _, listen := range []string{"127.0.0.1:2379", ":2379", "tcp://127.0.0.1:2379", ""} {
+		server := Server{Data: t.TempDir(), Listen: listen}
+		if err := server.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "want unix:///PATH, http://IP:PORT or https://IP:PORT") {
+			t.Errorf("listen %q: got %v, want it said what is wanted", listen, err)
+		}
+	}
+}

@@ -74,9 +74,6 @@ func Open(rawURL string) (*Dir, error) {
 	return d, nil
 }
 
-// TTL returns how long an instance stays listed whose agent is gone.
-func (d *Dir) TTL() time.Duration { return d.ttl }
-
 // name is that of an incarnation's file: in the directory, and not hidden.
 func (d *Dir) name(incarnation string) string {
 	name := url.PathEscape(incarnation)

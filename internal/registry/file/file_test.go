@@ -61,8 +61,8 @@ func TestURLs(t *testing.T) {
 			t.Errorf("%s: %v, want an error with %q", raw, err, want)
 		}
 	}
-	if d := open(t, "file://some/dir"); d.path != "some/dir" || d.TTL() != 10*time.Second {
-		t.Errorf("file://some/dir is %s, %v", d.path, d.TTL())
+	if d := open(t, "file://some/dir"); d.path != "some/dir" || d.ttl != 10*time.Second {
+		t.Errorf("file://some/dir is %s, %v", d.path, d.ttl)
 	}
 }
 
@@ -117,6 +117,31 @@ func TestAClockThatIsSet(t *testing.T) {
 	}
 	if _, err := os.Stat(d.name("a/1")); err == nil {
 		t.Error("the file of who died was left")
+	}
+}
+
+// TestWhoMayOnlyRead follows a directory in which nobody lets it remove the dead: they are gone from the list all the same.
+func TestWhoMayOnlyRead(t *testing.T) {
+	if os.Getuid() == 0 {
+		t.Skip("the superuser may remove everything")
+	}
+	path := t.TempDir()
+	t.Cleanup(func() { _ = os.Chmod(path, 0o700) }) //nolint:gosec // so that it can be cleared away
+	d := open(t, "file://"+path+"?ttl=10s")
+	for _, incarnation := range []string{"dead", "alive"} {
+		if err := d.Put(t.Context(), fleet.Instance{Incarnation: incarnation, Address: netip.MustParseAddr("127.1.0.1")}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w, now := &watch{dir: d, seen: map[string]*seen{}}, time.Now()
+	for _, later := range []time.Duration{0, 9 * time.Second, 11 * time.Second, 12 * time.Second} {
+		err := errors.Join(os.Chmod(path, 0o700), os.Chtimes(d.name("alive"), now.Add(later), now.Add(later)), os.Chmod(path, 0o500)) //nolint:gosec // to read a directory takes that
+		if _, failed := w.look(now.Add(later)); err != nil || failed != nil {
+			t.Fatalf("after %v: %v, %v", later, err, failed)
+		}
+	}
+	if got := w.list(); len(got) != 1 || got["alive"+suffix] == nil {
+		t.Errorf("listed: %q", got)
 	}
 }
 

@@ -19,7 +19,7 @@ import (
 const lookEvery = 200 * time.Millisecond
 
 // Watch follows the instances, see [registry.Source]. It ends with nil when ctx does. Files whose agent has not touched
-// them for the time to live are removed.
+// them for the time to live count no more, and are removed where that is allowed.
 func (d *Dir) Watch(ctx context.Context, apply func(registry.List), away func(error)) error {
 	var reader registry.Reader
 	w := watch{dir: d, seen: map[string]*seen{}}
@@ -121,7 +121,8 @@ func (w *watch) one(name string, now time.Time) (bool, error) {
 		}
 		was := s.dead
 		s.dead, s.data = true, nil
-		return !was, os.Remove(path)
+		_ = os.Remove(path) // somebody else may have done so, or must: it counts no more
+		return !was, nil
 	}
 	data, err := os.ReadFile(path)
 	if err != nil {

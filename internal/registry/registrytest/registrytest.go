@@ -35,8 +35,8 @@ type World struct {
 	Write func(key, data string)          // or writes one
 }
 
-// Run runs the suite. Each test has a world of its own, whose entries
-// last for some seconds without their agent: longer than a noisy machine pauses.
+// Run runs the suite. Each test has a world of its own, whose entries last for some seconds without their agent: longer
+// than a noisy machine pauses.
 func Run(t *testing.T, open func(t *testing.T) World) {
 	t.Helper()
 	for name, test := range map[string]func(scene){
@@ -79,9 +79,6 @@ func instance(incarnation string) fleet.Instance {
 	}
 }
 
-// compare are the values that go-cmp cannot look into.
-func compare(a, b netip.Addr) bool { return a == b }
-
 // put and remove fail the test when the client does.
 func put(t testing.TB, c Client, in fleet.Instance) {
 	t.Helper()
@@ -103,7 +100,7 @@ type follower struct {
 
 	mu    sync.Mutex
 	lists []registry.List
-	says  []any         // lists and errors, as they came; an error of nil is "back"
+	says  []any         // lists, errors and back{}, as they came
 	news  chan struct{} // closed and replaced with every one
 }
 
@@ -267,7 +264,7 @@ func putIsListed(c scene) {
 	consumer.untilListed(t, "a-1")
 	got := consumer.since(0)
 	last := got[len(got)-1]
-	if diff := cmp.Diff([]fleet.Instance{want}, last.Instances, cmp.Comparer(compare)); diff != "" {
+	if diff := cmp.Diff([]fleet.Instance{want}, last.Instances, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
 		t.Errorf("(-put +listed):\n%s", diff)
 	}
 	if last.First {
