@@ -147,7 +147,7 @@ func (a *asker) preStop(ctx context.Context, hook *fleet.PreStop) error {
 		return a.execute(ctx, hook.Exec)
 	case hook.Path != "":
 		return a.get(ctx, a.url(false, hook.Port, hook.Path))
-	case pause(ctx, hook.Sleep):
+	case process.Pause(ctx, hook.Sleep):
 		return nil
 	}
 	return context.Cause(ctx)

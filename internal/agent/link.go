@@ -25,11 +25,6 @@ const (
 	maxEvents     = 200              // kept while control is away
 )
 
-// backoffOfLink says when control is called again that could not be reached.
-func backoffOfLink() process.Backoff {
-	return process.Backoff{Min: 100 * time.Millisecond, Max: 2 * time.Second, Reset: 2 * time.Second}
-}
-
 // A linking is what the runner knows of control.
 type linking struct {
 	view  fleet.View // its Snapshot is nil before the first, and while control is away
@@ -63,11 +58,11 @@ func (r *runner) following(ctx context.Context) {
 			}
 			r.do(func() { r.lose(err) })
 			var wait time.Duration
-			short, wait = backoffOfLink().After(short, time.Since(begun))
+			short, wait = process.Redial().After(short, time.Since(begun))
 			if errors.Is(err, feed.ErrRefused) { // it will say so again
 				wait = refused
 			}
-			if !pause(ctx, process.Jitter(wait)) {
+			if !process.Pause(ctx, process.Jitter(wait)) {
 				return
 			}
 		}
@@ -296,7 +291,7 @@ func (r *runner) farewell(ctx context.Context) {
 	report := fleet.Report{From: r.ID(), Role: "agent", Events: r.link.events, Leaving: true, Drain: r.drained(time.Now())}
 	ctx, cancel := context.WithTimeout(ctx, goodbye)
 	defer cancel()
-	for err := r.Control.Report(ctx, report); err != nil && pause(ctx, goodbye/10); {
+	for err := r.Control.Report(ctx, report); err != nil && process.Pause(ctx, goodbye/10); {
 		err = r.Control.Report(ctx, report)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"crossfade.dev/internal/fleet"
+	"crossfade.dev/internal/process"
 )
 
 // errNoAnswer says that a probe took longer than it may.
@@ -73,7 +74,7 @@ func watch(ctx context.Context, p fleet.Probe, once func(context.Context) error,
 	count := tally{healthy: p.Healthy, unhealthy: p.Unhealthy}
 	late, never := time.Now().Add(p.InitialDelay+time.Duration(p.Unhealthy)*p.Interval), true
 	early := false // the latest verdict
-	for wait := p.InitialDelay; pause(ctx, wait); {
+	for wait := p.InitialDelay; process.Pause(ctx, wait); {
 		err := within(ctx, p.Timeout, once)
 		if ctx.Err() != nil {
 			return
@@ -121,23 +122,11 @@ func watchPort(ctx context.Context, once func(context.Context) error, out latest
 			told = true
 			out.put(verdict{why: err.Error(), refused: isRefused(err)})
 		}
-		if !pause(ctx, portPoll) {
+		if !process.Pause(ctx, portPoll) {
 			return
 		}
 	}
 	out.put(verdict{passing: true})
-}
-
-// pause waits, and says whether it could before ctx ended.
-func pause(ctx context.Context, wait time.Duration) bool {
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return ctx.Err() == nil
-	case <-ctx.Done():
-		return false
-	}
 }
 
 // A latest carries values of which only the newest counts, from one goroutine to another.

@@ -9,11 +9,6 @@ import (
 	"crossfade.dev/internal/process"
 )
 
-// backoffOfRegistry says when a registry is asked again that could not be reached.
-func backoffOfRegistry() process.Backoff {
-	return process.Backoff{Min: 100 * time.Millisecond, Max: 2 * time.Second, Reset: 2 * time.Second}
-}
-
 // A wanted is what a registry should have of the instance.
 type wanted struct {
 	listing Listing
@@ -85,7 +80,7 @@ func (r *runner) publishing(ctx context.Context) {
 			if err := r.Registrar.Run(ctx, told); err != nil && ctx.Err() == nil {
 				told(err) // the application goes on without it
 			}
-			if !pause(ctx, backoffOfRegistry().Max) {
+			if !process.Pause(ctx, process.Redial().Max) {
 				return
 			}
 		}
@@ -109,8 +104,8 @@ func (r *runner) reading(ctx context.Context) {
 			}
 			r.do(func() { r.registry(err) })
 			var wait time.Duration
-			short, wait = backoffOfRegistry().After(short, time.Since(begun))
-			if !pause(ctx, wait) {
+			short, wait = process.Redial().After(short, time.Since(begun))
+			if !process.Pause(ctx, wait) {
 				return
 			}
 		}
@@ -154,7 +149,7 @@ func (r *runner) publishAll(ctx context.Context) {
 				break
 			}
 			var wait time.Duration
-			short, wait = backoffOfRegistry().After(short, time.Since(begun))
+			short, wait = process.Redial().After(short, time.Since(begun))
 			select {
 			case want = <-r.publish.wants:
 			case <-time.After(process.Jitter(wait)):

@@ -66,8 +66,3 @@ const hangs = 30 * time.Second
 func backoffOfAgent() process.Backoff {
 	return process.Backoff{Min: 200 * time.Millisecond, Max: 30 * time.Second, Reset: time.Minute}
 }
-
-// backoffOfLink says when control is called again that could not be reached.
-func backoffOfLink() process.Backoff {
-	return process.Backoff{Min: 100 * time.Millisecond, Max: 2 * time.Second, Reset: 2 * time.Second}
-}

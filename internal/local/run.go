@@ -96,22 +96,10 @@ func (r *runner) follow(ctx context.Context) {
 			r.Log.WarnContext(ctx, "control is away; everything goes on running", "error", err)
 		}
 		var wait time.Duration
-		short, wait = backoffOfLink().After(short, time.Since(begun))
-		if !pause(ctx, process.Jitter(wait)) {
+		short, wait = process.Redial().After(short, time.Since(begun))
+		if !process.Pause(ctx, process.Jitter(wait)) {
 			return
 		}
-	}
-}
-
-// pause waits, and says whether it could before ctx ended.
-func pause(ctx context.Context, wait time.Duration) bool {
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return ctx.Err() == nil
-	case <-ctx.Done():
-		return false
 	}
 }
 

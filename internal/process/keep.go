@@ -31,6 +31,23 @@ func (b Backoff) After(short int, lived time.Duration) (int, time.Duration) {
 	return short + 1, min(wait, b.Max)
 }
 
+// Redial says when who could not be reached is called again.
+func Redial() Backoff {
+	return Backoff{Min: 100 * time.Millisecond, Max: 2 * time.Second, Reset: 2 * time.Second}
+}
+
+// Pause waits, and says whether it could before ctx ended.
+func Pause(ctx context.Context, wait time.Duration) bool {
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return ctx.Err() == nil
+	case <-ctx.Done():
+		return false
+	}
+}
+
 // Jitter shortens a wait by up to a quarter, so that those who failed together do not return together.
 func Jitter(wait time.Duration) time.Duration {
 	if wait < 4 {
