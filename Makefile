@@ -30,6 +30,7 @@ build: ## Build bin/crossfade, and the examples' programs beside it.
 	go build -o bin/asyncinit ./examples/asyncinit/app
 	@if command -v javac >/dev/null; then echo javac -d bin/coldjvm examples/coldjvm/app/Main.java; \
 	  javac -d bin/coldjvm examples/coldjvm/app/Main.java; else echo 'no javac: examples/coldjvm stays unbuilt; scripts/setup installs a JDK'; fi
+	examples/registries/build
 
 check: fmt-check vet lint unit ## Format, vet, lint, unit tests: fast; no network once the lint tool is built.
 

@@ -10,7 +10,6 @@ import (
 	"maps"
 	"net"
 	"net/netip"
-	"net/url"
 	"os"
 	"os/signal"
 	"slices"
@@ -46,11 +45,14 @@ can serve (--probe), has been sent its warm-up requests and has waited (--delay)
 more, and only then stops the application: --pre-stop, SIGTERM, and SIGKILL after --grace. A second signal waits for
 nothing. With --inbound it stands in front of the application, too: it counts what is open, says with every answer that
 the instance leaves, and lets no more through than a cold instance can take.
+With --hold the application goes on registering itself, in its own registry, through the agent: what it registers is held
+back and taken out again in the same way. docs/guides/registration-proxies.md says how.
 With --feed it goes by the Lifecycle that control has for it, and hears when no gateway sends to it any more.
 Signals, input, output and environment are the application's, and its exit code is the agent's. When the agent is killed,
 so is the application. docs/guides/agent.md says what happens in which order.`,
 		Example: `  crossfade agent --service reviews --port 9080 --registry file:///tmp/registry -- java -jar reviews.jar
   crossfade agent --service reviews --port 9080 --probe http:///health --delay 10s --registry etcd://127.0.0.1:2379 -- ./reviews
+  crossfade agent --service reviews --port 9080 --hold 'zookeeper://zk1:2181?listen=127.0.0.1:2181' -- java -Dzk=127.0.0.1:2181 -jar reviews.jar
   crossfade agent --config reviews.yaml --inbound 9080 --feed unix:/run/crossfade/feed.sock -- ./reviews`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			said, findings, err := f.agent(cmd.Flags())
@@ -68,6 +70,7 @@ so is the application. docs/guides/agent.md says what happens in which order.`,
 	}
 	f.add(cmd.Flags())
 	completeFlag(cmd, "curve", cobra.FixedCompletions([]string{"quadratic", "linear", "power"}, cobra.ShellCompDirectiveNoFileComp))
+	completeFlag(cmd, "registration-weight", cobra.FixedCompletions([]string{fullWeight, rampedWeight}, cobra.ShellCompDirectiveNoFileComp))
 	completeFlag(cmd, "readiness", cobra.FixedCompletions([]string{string(fleet.ReadyRegistered), string(fleet.ReadyWarm)}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
@@ -94,8 +97,12 @@ func runAgent(ctx context.Context, f *agentFlags, said *config.Agent, cmd *cobra
 	if err != nil {
 		return err
 	}
+	closeHolds, err := openHolds(ctx, a, said.Hold)
+	if err != nil {
+		return errors.Join(err, closeAll())
+	}
 	exit, err := a.Run(ctx)
-	if err := closeAll(); err != nil {
+	if err := errors.Join(closeHolds(), closeAll()); err != nil {
 		log.WarnContext(ctx, "the agent's links are not closed", "error", err)
 	}
 	if err != nil {
@@ -210,6 +217,9 @@ func instanceOf(said *config.Agent) (in fleet.Instance, err error) {
 			in.Ports[p.Name] = p.Number
 		}
 	}
+	if len(said.Ports) > 0 && len(in.Ports) == 0 {
+		in.Ports["http"] = said.Ports[0].Number // registries of others want to know one
+	}
 	if in.Locality == (fleet.Locality{}) {
 		if in.Locality, err = fleet.LocalityOf(in.Labels); err != nil {
 			return in, err
@@ -226,21 +236,34 @@ func ownAddress(registry string) (netip.Addr, error) {
 	if pod, err := netip.ParseAddr(os.Getenv("POD_IP")); err == nil {
 		return pod, nil
 	}
-	u, err := url.Parse(registry)
-	if err != nil || u.Scheme != "etcd" && u.Scheme != "etcds" {
+	server := serverOf(registry)
+	if server == "" {
 		return netip.AddrFrom4([4]byte{127, 0, 0, 1}), nil
 	}
-	first, _, _ := strings.Cut(u.Host, ",")
-	if _, _, err := net.SplitHostPort(first); err != nil {
-		first = net.JoinHostPort(first, "2379")
-	}
-	conn, err := net.Dial("udp", first) //nolint:noctx // nothing is sent: it asks which address would be used
+	conn, err := net.Dial("udp", server) //nolint:noctx // nothing is sent: it asks which address would be used
 	if err != nil {
 		return netip.Addr{}, fmt.Errorf("--address: how others reach this machine cannot be told (%w); say it", err)
 	}
 	defer conn.Close() //nolint:errcheck // nothing was sent
 	local, err := netip.ParseAddrPort(conn.LocalAddr().String())
 	return local.Addr().Unmap(), err
+}
+
+// serverOf is the first server of the registry that a URL names, as HOST:PORT; "" where that is none on a network.
+func serverOf(url string) string {
+	scheme, rest, _ := strings.Cut(url, "://")
+	if i := strings.IndexAny(rest, "/?"); i >= 0 {
+		rest = rest[:i]
+	}
+	server, _, _ := strings.Cut(rest[strings.LastIndexByte(rest, '@')+1:], ",")
+	if server == "" || scheme == "file" {
+		return ""
+	}
+	if _, _, err := net.SplitHostPort(server); err != nil {
+		const discard = "9" // nothing is sent to it
+		server = net.JoinHostPort(strings.Trim(server, "[]"), discard)
+	}
+	return server
 }
 
 // connect has the agent talk to its registry and to control. What it returns ends that.
@@ -267,7 +290,7 @@ func connect(a *agent.Agent, said *config.Agent) (closeAll func() error, err err
 	if err != nil {
 		return nil, errors.Join(exitError{2, err}, closeLink())
 	}
-	a.Registrar = opened.registrar
+	a.Registrar, a.Foreign = opened.registrar, opened.foreign
 	if opened.people != nil {
 		a.Lifecycles = func(ctx context.Context) ([]fleet.Lifecycle, error) { return lifecyclesOf(ctx, opened.people, a.Log) }
 	}

@@ -150,6 +150,8 @@ func TestFlagsGoBeforeALifecycle(t *testing.T) {
 	}{
 		"nothing":   {nil, theirs, func(*fleet.Lifecycle) {}},
 		"delay":     {[]string{"--delay", "9s"}, theirs, func(l *fleet.Lifecycle) { l.Delay = 9 * time.Second }},
+		"a ramp":    {[]string{"--registration-weight", "ramp"}, theirs, func(l *fleet.Lifecycle) { l.Ramp = true }},
+		"no ramp":   {[]string{"--registration-weight", "full"}, fleet.Lifecycle{Ramp: true}, func(l *fleet.Lifecycle) { l.Ramp = false }},
 		"no delay":  {[]string{"--delay", "0s"}, theirs, func(l *fleet.Lifecycle) { l.Delay = 0 }},
 		"window":    {[]string{"--warmup", "9s"}, theirs, func(l *fleet.Lifecycle) { l.Warmup.Window = 9 * time.Second }},
 		"curve":     {[]string{"--curve", "linear"}, theirs, func(l *fleet.Lifecycle) { l.Warmup.Aggression = 1 }},
@@ -215,5 +217,16 @@ func TestGetDrainsOfAnInstance(t *testing.T) {
 	var out, errs strings.Builder
 	if code := run(t.Context(), []string{"get", "gateways", "--admin", control.URL}, &out, &errs); code != 1 || !strings.Contains(errs.String(), "is no control's admin API: name that with --control") {
 		t.Errorf("exit code %d: %s", code, errs.String())
+	}
+}
+
+func TestTheServerOfARegistry(t *testing.T) {
+	for url, want := range map[string]string{
+		"etcd://user@10.0.0.1:2379,10.0.0.2:2379/prefix?ttl=3s": "10.0.0.1:2379", "zookeeper://zk1,zk2": "zk1:9", "nacos://[::1]/ns": "[::1]:9",
+		"nacos://[::1]:8848?api=v1": "[::1]:8848", "etcd+unix:///socket": "", "file:///dir": "", "file://dir/x": "", "control": "", "": "",
+	} {
+		if got := serverOf(url); got != want {
+			t.Errorf("%s: got %q, want %q", url, got, want)
+		}
 	}
 }

@@ -24,6 +24,7 @@ type agentFlags struct {
 	logs logFlags
 
 	ports, labels, inbound []string
+	hold                   []string
 	probe, preStop         string
 	probed                 fleet.Check
 	life                   lifecycleFlags
@@ -34,6 +35,7 @@ type agentFlags struct {
 // lifecycleFlags go before what any Lifecycle says.
 type lifecycleFlags struct {
 	delay, warmup time.Duration
+	weight        string
 	curve         string
 	aggression    float64
 	minimum       float64
@@ -89,11 +91,13 @@ func (f *agentFlags) addDoors(flags *pflag.FlagSet) {
 	flags.StringVar(&a.Offline, "offline", defaultOffline, `loopback address of /offline, which has the instance leave and answers when it is safe to stop; "" is none`)
 	flags.StringVar(&a.OfflineToken, "offline-token-file", "", "file with the token that who asks for /offline must show, as Authorization: Bearer TOKEN")
 	flags.StringVar(&a.Registry, "registry", "", "where the instance is registered: "+registryHelp+", or control, which --feed leads to (default with --feed: control; otherwise nowhere)")
+	flags.StringArrayVar(&f.hold, "hold", nil, "hold back what the application registers by itself, at the registry that it is told: "+holdHelp+"; may be repeated")
 	flags.StringVar(&a.Feed, "feed", "", "where control's feed is: "+feed.OpenHelp)
 }
 
 func (f *lifecycleFlags) add(flags *pflag.FlagSet) {
 	flags.DurationVar(&f.delay, "delay", 0, "from when the application can serve until it is registered")
+	flags.StringVar(&f.weight, "registration-weight", fullWeight, "which weight registries have of it while its share grows, for consumers that know no warm-up: full, or ramp for its share of it")
 	flags.DurationVar(&f.warmup, "warmup", 0, "window in which its share grows, in whoever sends to it; a DestinationRule's goes before it")
 	flags.StringVar(&f.curve, "curve", "quadratic", "on which it grows: quadratic, linear or power")
 	flags.Float64Var(&f.aggression, "aggression", 1, "of --curve power: share = progress^(1/aggression)")
@@ -134,7 +138,8 @@ func (f *agentFlags) over(flags *pflag.FlagSet, a *config.Agent) error {
 		"start-timeout": func() { a.StartTimeout = said.StartTimeout }, "grace": func() { a.Grace = said.Grace },
 		"inbound": func() { a.Inbound = f.inbound }, "admin": func() { a.Admin = said.Admin },
 		"readiness-address": func() { a.Readiness = said.Readiness }, "offline": func() { a.Offline = said.Offline },
-		"offline-token-file": func() { a.OfflineToken = said.OfflineToken }, "registry": func() { a.Registry = said.Registry }, "feed": func() { a.Feed = said.Feed },
+		"offline-token-file": func() { a.OfflineToken = said.OfflineToken }, "registry": func() { a.Registry = said.Registry }, "hold": func() { a.Hold = f.hold },
+		"feed": func() { a.Feed = said.Feed },
 	} {
 		if flags.Changed(name) {
 			set()

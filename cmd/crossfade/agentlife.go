@@ -32,6 +32,9 @@ func (f *lifecycleFlags) adjust(flags *pflag.FlagSet) (func(*fleet.Lifecycle), e
 		if flags.Changed("delay") {
 			l.Delay = f.delay
 		}
+		if flags.Changed("registration-weight") {
+			l.Ramp = f.weight == rampedWeight
+		}
 		f.warm(flags, l)
 		if requests != nil {
 			if l.Requests == nil {
@@ -53,6 +56,12 @@ func (f *lifecycleFlags) adjust(flags *pflag.FlagSet) (func(*fleet.Lifecycle), e
 		}
 	}, nil
 }
+
+// What --registration-weight may be: which weight registries have of an instance that warms up.
+const (
+	fullWeight   = "full"
+	rampedWeight = "ramp"
+)
 
 // warm changes the warm-up by share. One that nobody has said anything of begins as the flags' defaults say.
 func (f *lifecycleFlags) warm(flags *pflag.FlagSet, l *fleet.Lifecycle) {
@@ -88,6 +97,8 @@ func (f *lifecycleFlags) check() error {
 		}
 	}
 	switch {
+	case f.weight != fullWeight && f.weight != rampedWeight:
+		return fmt.Errorf("--registration-weight %s: want %s or %s", f.weight, fullWeight, rampedWeight)
 	case f.curve != "quadratic" && f.curve != "linear" && f.curve != "power":
 		return fmt.Errorf("--curve %s: want quadratic, linear or power", f.curve)
 	case f.aggression <= 0 || f.aggression > 100:

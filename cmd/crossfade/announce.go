@@ -57,8 +57,11 @@ func banner(f upFlags, view fleet.View) string {
 	}
 	fmt.Fprintf(&b, "  replicas          %s (crossfade get gateways -o wide)\n", strings.Join(replicas, ", "))
 	fmt.Fprintf(&b, "  gateway's admin   http://%s\n  control's admin   http://%s\n  feed              %s\n", f.gatewayAdmin, f.admin, f.socket)
-	if f.registry != overFeed {
-		fmt.Fprintf(&b, "  registry          %s\n", f.registry)
+	for _, url := range f.registries {
+		if url == overFeed {
+			continue
+		}
+		fmt.Fprintf(&b, "  registry          %s\n", url)
 	}
 	fmt.Fprintf(&b, "  state             %s (remove it to start anew)\n", f.state)
 	for _, l := range view.Workloads {

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -36,7 +37,7 @@ type controlFlags struct {
 	place      localityFlag
 	labels     labelFlags
 	alone      bool // there is one gateway, and place is where it is
-	registry   string
+	registries []string
 	remote     remoteFeedFlags
 	logs       logFlags
 }
@@ -65,7 +66,7 @@ good configuration.`,
 	flags.StringVar(&f.mesh, "mesh", "127.0.0.1:15001", "address on which gateways serve calls between services")
 	flags.BoolVar(&f.privileged, "privileged-ports", false, "serve gateway ports below 1024 as they are, not at +8000")
 	flags.BoolVar(&f.strict, "strict", true, "refuse configuration whose policies are not enforced yet; false warns of them")
-	flags.StringVar(&f.registry, "registry", "", "where agents register, and what control must not forget is kept, too: "+registryHelp)
+	flags.StringArrayVar(&f.registries, "registry", nil, "where instances register, given again for each: "+registryHelp+"; the first etcd also keeps what control must not forget")
 	f.remote.add(cmd)
 	f.place.add(flags)
 	flags.Lookup("locality").Usage = "where the gateway stands if there is only one, so that control warns of what that makes useless: REGION[/ZONE[/SUBZONE]]"
@@ -82,7 +83,9 @@ func (f controlFlags) options() config.Options {
 		Labels: f.labels.all(), Locality: f.place.Locality, Alone: f.alone,
 		Address: f.address, MeshAddress: f.mesh, PortOffset: portOffset, Lenient: !f.strict,
 		// In an etcd behind a socket only those register whom up runs itself.
-		Registry: f.remote.listen != "" || f.registry != "" && f.registry != overFeed && !strings.HasPrefix(f.registry, socketScheme),
+		Registry: f.remote.listen != "" || slices.ContainsFunc(f.registries, func(url string) bool {
+			return url != overFeed && !strings.HasPrefix(url, socketScheme)
+		}),
 	}
 	if f.privileged {
 		o.PortOffset = 0
@@ -97,11 +100,12 @@ func runControl(ctx context.Context, f controlFlags, log *slog.Logger) error {
 		log.WarnContext(ctx, "the last snapshot cannot be used; ages start anew", "err", err)
 	}
 	c := control.New(last, log)
-	registered, err := f.registered(c)
+	registered, err := openRegistries(f.registries)
 	if err != nil {
 		return err
 	}
-	defer registered.close() //nolint:errcheck // what was kept is there, and nobody waits for more
+	defer registered.close()
+	c.Await(registered.names()...)
 	checker := &health.Checker{OnVerdict: func(v health.Verdict) {
 		if err := c.Verdict(ctx, v.Key, v.Healthy, v.Reason); err != nil && ctx.Err() == nil {
 			log.ErrorContext(ctx, "verdict", "err", err)
@@ -139,7 +143,7 @@ func runControl(ctx context.Context, f controlFlags, log *slog.Logger) error {
 		}))
 	})
 	group.Go(func() error { return ended(ctx, keepLatest(ctx, c, path, log)) })
-	group.Go(func() error { return followRegistry(ctx, c, registered, log) })
+	group.Go(func() error { return registered.follow(ctx, c, log) })
 	return group.Wait()
 }
 
@@ -147,7 +151,9 @@ func runControl(ctx context.Context, f controlFlags, log *slog.Logger) error {
 func newConsole(c *control.Control, listener net.Listener, log *slog.Logger) *admin.Server {
 	return &admin.Server{Listener: listener, Log: log, Handler: admin.Handler(admin.Config{
 		Program: "control", ID: "control", Version: version, Started: time.Now(), Log: log,
-		World: func() admin.World { return admin.World{View: c.View(), Ready: true, AgentEvents: c.AgentEvents()} },
+		World: func() admin.World {
+			return admin.World{View: c.View(), Ready: true, AgentEvents: c.AgentEvents(), Registries: c.Registries()}
+		},
 		Mounts: []admin.Mount{
 			{Pattern: "POST /api/v1/scale", Help: "set the replicas of a deployment or a gateway", Handler: c.Handler()},
 			{Pattern: "POST /api/v1/restart", Help: "replace a deployment's instances, or a gateway's replicas", Handler: c.Handler()},

@@ -298,7 +298,7 @@ func endpointView(wide bool) view[admin.EndpointList, admin.EndpointStatus] {
 				head = append(head, "WEIGHT")
 			}
 			if wide {
-				head = append(head, "INCARNATION", "REQUESTS", "FAILED", "ACTIVE", "P50", "P99", "LOCALITY", "GROUP", "LABELS")
+				head = append(head, "INCARNATION", "REQUESTS", "FAILED", "ACTIVE", "P50", "P99", "LOCALITY", "GROUP", "REGISTERED IN", "LABELS")
 			}
 			return head
 		},
@@ -339,7 +339,7 @@ func endpointRow(e admin.EndpointStatus) []string {
 }
 
 func endpointDetails(e admin.EndpointStatus) []string {
-	details := []string{e.Incarnation, "", "", "", "", "", e.Locality.String(), e.GroupText(), labels(e.Labels)}
+	details := []string{e.Incarnation, "", "", "", "", "", e.Locality.String(), e.GroupText(), e.RegistriesText(), labels(e.Labels)}
 	if t := e.Traffic; t != nil {
 		details[1], details[2], details[3] = admin.Count(t.Requests), admin.Count(t.Failed), admin.Count(t.Active)
 		details[4], details[5] = latencies(t)

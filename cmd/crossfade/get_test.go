@@ -45,6 +45,10 @@ func reviews(share float64) admin.World {
 				{Name: "reviews-v2-1", Incarnation: "i-2", Address: netip.MustParseAddrPort("127.1.0.4:9080"), Weight: 1, Stage: fleet.Warming, Age: 12260 * time.Millisecond, Labels: map[string]string{"app": "reviews", "version": "v2"}},
 			},
 		}},
+		Instances: []fleet.Instance{
+			{Incarnation: "i-1", Registries: []string{"etcd"}},
+			{Incarnation: "i-2", Registries: []string{"nacos", "zookeeper"}, Foreign: true},
+		},
 		Events: []fleet.Event{{
 			Time: time.Date(2026, 1, 2, 15, 4, 5, 0, time.Local), Kind: "warmup.started", Service: "reviews:9080",
 			Endpoint: "reviews-v2-1", From: "control", Reason: "checks passed",
@@ -102,8 +106,8 @@ reviews:9080   reviews-v1-1   127.1.0.3:9080   Serving   3 h      100 %    90.7 
 reviews:9080   reviews-v2-1   127.1.0.4:9080   Warming   12.3 s   10.2 %   9.3 %     31.6    31    new
 `},
 		{"get endpoints --subset v2 -o wide", `
-SERVICE        ENDPOINT       ADDRESS          STAGE     AGE      SHARE    TRAFFIC   DUE    GOT   REASON   WEIGHT   INCARNATION   REQUESTS   FAILED   ACTIVE   P50   P99   LOCALITY   GROUP   LABELS
-reviews:9080   reviews-v2-1   127.1.0.4:9080   Warming   12.3 s   10.2 %   9.3 %     31.6   31    new      1        i-2           -          -        -        -     -     -          -       app=reviews,version=v2
+SERVICE        ENDPOINT       ADDRESS          STAGE     AGE      SHARE    TRAFFIC   DUE    GOT   REASON   WEIGHT   INCARNATION   REQUESTS   FAILED   ACTIVE   P50   P99   LOCALITY   GROUP   REGISTERED IN                 LABELS
+reviews:9080   reviews-v2-1   127.1.0.4:9080   Warming   12.3 s   10.2 %   9.3 %     31.6   31    new      1        i-2           -          -        -        -     -     -          -       nacos, zookeeper, by itself   app=reviews,version=v2
 `},
 		{"get events", `
 TIME                  KIND             FROM      SERVICE        ENDPOINT       REASON
@@ -113,13 +117,13 @@ TIME                  KIND             FROM      SERVICE        ENDPOINT       R
 reviews:9080: ROUND_ROBIN over 2 endpoints: 1 warming, 1 serving.
 Warm-up takes 2 m: 10 % for the first 12 s, then in a straight line with time to 100 % (DestinationRule default/reviews, bookinfo.yaml:41).
 340 requests since the last reset: 340 × 200; half within 2 ms, 99 % within 2.1 ms; 0 of them failed, 0 in flight.
-  • reviews-v1-1 (127.1.0.3:9080) is Serving: 3 h old. Its share is 100 %, so it should get 90.7 % of the requests now. Since it joined 308 were due to it; it got 309 (100.2 %).
-  • reviews-v2-1 (127.1.0.4:9080) is Warming: 12.3 s old, 10.2 % of the way through 2 m. Its share is 10.2 %, so it should get 9.3 % of the requests now. Since it joined 31.6 were due to it; it got 31 (98.1 %). Reason: new: it is on its first way up. Full in 1 m 48 s.
+  • reviews-v1-1 (127.1.0.3:9080) is Serving: 3 h old. Its share is 100 %, so it should get 90.7 % of the requests now. Since it joined 308 were due to it; it got 309 (100.2 %). It is registered in etcd.
+  • reviews-v2-1 (127.1.0.4:9080) is Warming: 12.3 s old, 10.2 % of the way through 2 m. Its share is 10.2 %, so it should get 9.3 % of the requests now. Since it joined 31.6 were due to it; it got 31 (98.1 %). Reason: new: it is on its first way up. Full in 1 m 48 s. It registered itself in nacos and zookeeper: no agent of ours stands beside it.
 
 reviews:9080, subset v2: LEAST_REQUEST over 1 endpoint: 1 warming.
 Warm-up is off: a new endpoint gets its full share at once (by default).
 Endpoints are spoken to in HTTP/2: each request is balanced by itself, on whatever connection it comes.
-  • reviews-v2-1 (127.1.0.4:9080) is Warming: 12.3 s old. Its share is 10.2 %, so it should get 9.3 % of the requests now. Since it joined 31.6 were due to it; it got 31 (98.1 %). Reason: new: it is on its first way up.
+  • reviews-v2-1 (127.1.0.4:9080) is Warming: 12.3 s old. Its share is 10.2 %, so it should get 9.3 % of the requests now. Since it joined 31.6 were due to it; it got 31 (98.1 %). Reason: new: it is on its first way up. It registered itself in nacos and zookeeper: no agent of ours stands beside it.
 `},
 	} {
 		t.Run(c.args, func(t *testing.T) {

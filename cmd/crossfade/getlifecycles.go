@@ -77,7 +77,7 @@ func lifecycleView(wide bool) view[[]fleet.Lifecycle, fleet.Lifecycle] {
 		head: func([]fleet.Lifecycle) []string {
 			head := []string{"LIFECYCLE", "FOR", "DELAY", "WARM-UP", "REQUESTS", "READY", "FROM"}
 			if wide {
-				head = append(head, "QUIET", "CALLERS", "TIMEOUT", "FRONT")
+				head = append(head, "WEIGHT", "QUIET", "CALLERS", "TIMEOUT", "FRONT")
 			}
 			return head
 		},
@@ -93,7 +93,7 @@ func lifecycleView(wide bool) view[[]fleet.Lifecycle, fleet.Lifecycle] {
 			}
 			if wide {
 				leave := fleet.DefaultLeave()
-				row = append(row, admin.Span(cmp.Or(l.Leave.Quiet, leave.Quiet)), admin.Span(cmp.Or(l.Leave.Callers, leave.Callers)),
+				row = append(row, weightOf(&l), admin.Span(cmp.Or(l.Leave.Quiet, leave.Quiet)), admin.Span(cmp.Or(l.Leave.Callers, leave.Callers)),
 					admin.Span(cmp.Or(l.Leave.Timeout, leave.Timeout)), frontLimits(l.Front))
 			}
 			return [][]string{row}
@@ -116,6 +116,14 @@ func selects(l *fleet.Lifecycle) string {
 // comesUp says how long the warm-up by share is, in the words of pools.
 func comesUp(l *fleet.Lifecycle) string {
 	return admin.PoolStatus{Policy: fleet.Policy{Warmup: l.Warmup}}.WarmupText()
+}
+
+// weightOf says which weight registries have of an instance that warms up.
+func weightOf(l *fleet.Lifecycle) string {
+	if l.Ramp {
+		return rampedWeight
+	}
+	return fullWeight
 }
 
 func requests(r *fleet.WarmupRequests) string {

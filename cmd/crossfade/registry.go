@@ -17,25 +17,31 @@ import (
 	"crossfade.dev/internal/registry"
 	"crossfade.dev/internal/registry/etcd"
 	"crossfade.dev/internal/registry/file"
+	"crossfade.dev/internal/registry/nacos"
+	"crossfade.dev/internal/registry/zookeeper"
 	"crossfade.dev/internal/store"
 	snapshots "crossfade.dev/internal/store/file"
 )
 
 // registryHelp says what --registry takes.
-const registryHelp = "etcd://HOST:PORT[,HOST:PORT…][/PREFIX], etcds:// for TLS, or file://DIR"
+const registryHelp = "etcd://HOST:PORT[,HOST:PORT…][/PREFIX], zookeeper://HOST:PORT[,…][/ROOT], nacos://HOST:PORT[,…][/NAMESPACE], " +
+	"etcds://, zookeepers:// and nacoss:// for TLS, or file://DIR"
 
 // An openedRegistry is a registry as one program uses it.
 type openedRegistry struct {
-	name      string // what control calls it: "etcd", "file"
+	name      string // what control calls it: "etcd", "file", "nacos-2"
+	url       string
 	registrar registry.Registrar
 	source    registry.Source
 	store     store.Store  // nil: it keeps nothing but instances
 	people    *etcd.Client // where people put Lifecycles; nil: nowhere
+	foreign   bool         // others than crossfade read it, and write there
 	close     func() error
 }
 
 // openRegistry opens the registry that a URL names. Nothing is asked of it yet: one that is away is no error here.
 func openRegistry(rawURL string) (openedRegistry, error) {
+	opened := openedRegistry{url: rawURL, close: func() error { return nil }}
 	scheme, _, _ := strings.Cut(rawURL, "://")
 	switch {
 	case scheme == file.Scheme:
@@ -43,36 +49,91 @@ func openRegistry(rawURL string) (openedRegistry, error) {
 		if err != nil {
 			return openedRegistry{}, err
 		}
-		return openedRegistry{name: "file", registrar: dir, source: dir, close: func() error { return nil }}, nil
+		opened.name, opened.registrar, opened.source = "file", dir, dir
 	case slices.Contains(etcd.Schemes(), scheme):
 		client, err := etcd.Dial(rawURL)
 		if err != nil {
 			return openedRegistry{}, err
 		}
-		return openedRegistry{name: "etcd", registrar: client, source: client, store: client, people: client, close: client.Close}, nil
+		opened.name, opened.registrar, opened.source, opened.store, opened.people, opened.close = "etcd", client, client, client, client, client.Close
+	case slices.Contains(zookeeper.Schemes(), scheme):
+		client, err := zookeeper.Dial(rawURL)
+		if err != nil {
+			return openedRegistry{}, err
+		}
+		opened.name, opened.registrar, opened.source, opened.close, opened.foreign = "zookeeper", client, client, client.Close, true
+	case slices.Contains(nacos.Schemes(), scheme):
+		client, err := nacos.Dial(rawURL)
+		if err != nil {
+			return openedRegistry{}, err
+		}
+		opened.name, opened.registrar, opened.source, opened.close, opened.foreign = "nacos", client, client, client.Close, true
+	default:
+		return openedRegistry{}, fmt.Errorf("registry %q: want %s", rawURL, registryHelp)
 	}
-	return openedRegistry{}, fmt.Errorf("registry %q: want %s", rawURL, registryHelp)
-}
-
-// registered opens control's registry, if it has one.
-func (f controlFlags) registered(c *control.Control) (openedRegistry, error) {
-	if f.registry == "" {
-		return openedRegistry{close: func() error { return nil }}, nil
-	}
-	opened, err := openRegistry(f.registry)
-	if err != nil {
-		return opened, exitError{2, err}
-	}
-	c.Await(opened.name)
 	return opened, nil
 }
 
-// followRegistry tells control what its registry lists and, where that can, keeps there what control must not forget,
+// openedRegistries are those that one control follows.
+type openedRegistries []openedRegistry
+
+// openRegistries opens the registries that URLs name. The second one of a kind is called that and -2.
+func openRegistries(urls []string) (openedRegistries, error) {
+	var all openedRegistries
+	kinds := map[string]int{}
+	for i, url := range urls {
+		opened, err := openRegistry(url)
+		if err == nil && slices.Contains(urls[:i], url) {
+			err = errors.Join(fmt.Errorf("--registry %s is given twice", url), opened.close())
+		}
+		if err != nil {
+			all.close()
+			return nil, exitError{2, err}
+		}
+		if kinds[opened.name]++; kinds[opened.name] > 1 {
+			opened.name = fmt.Sprintf("%s-%d", opened.name, kinds[opened.name])
+		}
+		all = append(all, opened)
+	}
+	return all, nil
+}
+
+// close ends them: what was kept is there, and nobody waits for more.
+func (all openedRegistries) close() {
+	for _, r := range all {
+		_ = r.close()
+	}
+}
+
+func (all openedRegistries) names() []string {
+	names := make([]string, len(all))
+	for i, r := range all {
+		names[i] = r.name
+	}
+	return names
+}
+
+// follow tells control what its registries list and, in the first that can, keeps what control must not forget, until ctx
+// ends.
+func (all openedRegistries) follow(ctx context.Context, c *control.Control, log *slog.Logger) error {
+	group, ctx := errgroup.WithContext(ctx)
+	kept := false
+	for _, r := range all {
+		if len(all) > 1 {
+			log.InfoContext(ctx, "registry", "name", r.name, "url", r.url)
+		}
+		if kept {
+			r.store = nil
+		}
+		kept = kept || r.store != nil
+		group.Go(func() error { return followRegistry(ctx, c, r, log) })
+	}
+	return group.Wait()
+}
+
+// followRegistry tells control what one registry lists and, where that can, keeps there what control must not forget,
 // until ctx ends.
 func followRegistry(ctx context.Context, c *control.Control, r openedRegistry, log *slog.Logger) error {
-	if r.source == nil {
-		return nil
-	}
 	tell := func(err error) {
 		if err != nil && ctx.Err() == nil {
 			log.ErrorContext(ctx, "registry", "name", r.name, "err", err)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -47,29 +48,57 @@ func TestDocumentsAreKeptOneByOne(t *testing.T) {
 }
 
 func TestRegistriesByTheirURLs(t *testing.T) {
-	for url, want := range map[string]string{"file://" + t.TempDir(): "file", "etcd://127.0.0.1:1": "etcd", ownRegistry("/run/x"): "etcd"} {
+	for url, want := range map[string]string{
+		"file://" + t.TempDir(): "file", "etcd://127.0.0.1:1": "etcd", ownRegistry("/run/x"): "etcd",
+		"zookeeper://127.0.0.1:1,127.0.0.1:2/services": "zookeeper", "nacos://127.0.0.1:1/public": "nacos",
+	} {
 		r, err := openRegistry(url)
 		if err != nil {
 			t.Errorf("%s: %v", url, err)
 			continue
 		}
-		if r.name != want || r.registrar == nil || r.source == nil || (r.store != nil) != (want == "etcd") || (r.people != nil) != (want == "etcd") {
+		if r.name != want || r.url != url || r.registrar == nil || r.source == nil || (r.store != nil) != (want == "etcd") || (r.people != nil) != (want == "etcd") {
 			t.Errorf("%s is %+v, want %s", url, r, want)
 		}
 		if err := r.close(); err != nil {
 			t.Error(err)
 		}
 	}
-	for _, url := range []string{"", "control", "zookeeper://localhost", "127.0.0.1:2379"} {
+	for _, url := range []string{"", "control", "consul://localhost", "127.0.0.1:2379"} {
 		if _, err := openRegistry(url); err == nil || !strings.Contains(err.Error(), "want etcd://HOST:PORT") {
 			t.Errorf("%q: %v, want an error that says what it may be", url, err)
 		}
 	}
 }
 
+func TestSeveralRegistries(t *testing.T) {
+	urls := []string{"nacos://127.0.0.1:1/a", "etcd://127.0.0.1:1", "nacos://127.0.0.1:1/b", "etcd://127.0.0.1:2", "nacos://127.0.0.1:1/c"}
+	all, err := openRegistries(urls)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer all.close()
+	if got, want := all.names(), []string{"nacos", "etcd", "nacos-2", "etcd-2", "nacos-3"}; !slices.Equal(got, want) {
+		t.Errorf("they are called %q, want %q", got, want)
+	}
+	for _, wrong := range [][]string{{urls[0], urls[1], urls[0]}, {urls[0], "consul://localhost"}} {
+		if _, err := openRegistries(wrong); err == nil || !strings.Contains(err.Error(), wrong[len(wrong)-1]) {
+			t.Errorf("%q: %v, want an error that names the last of them", wrong, err)
+		}
+	}
+	none, err := openRegistries(nil)
+	if err != nil || len(none) > 0 {
+		t.Errorf("no URL is %v, %v", none, err)
+	}
+}
+
 func TestWhatIsWarnedOfWithARegistry(t *testing.T) {
 	for url, want := range map[string]bool{"": false, "control": false, ownRegistry("/run/x"): false, "etcd://etcd:2379": true, "file:///run/registry": true} {
-		if got := (controlFlags{registry: url}).options().Registry; got != want {
+		f := controlFlags{registries: []string{overFeed}}
+		if url != "" {
+			f.registries = append(f.registries, url)
+		}
+		if got := f.options().Registry; got != want {
 			t.Errorf("--registry %q: instances of others are expected: %t, want %t", url, got, want)
 		}
 	}
@@ -79,7 +108,7 @@ func TestGetLifecycles(t *testing.T) {
 	all := []fleet.Lifecycle{
 		{
 			Name: "reviews", Namespace: "default", Service: "reviews", Labels: map[string]string{"version": "v2", "app": "reviews"},
-			Delay: 10 * time.Second, Warmup: fleet.Warmup{Window: 2 * time.Minute, Minimum: 0.1, Aggression: 0.5},
+			Delay: 10 * time.Second, Ramp: true, Warmup: fleet.Warmup{Window: 2 * time.Minute, Minimum: 0.1, Aggression: 0.5},
 			Requests: &fleet.WarmupRequests{Requests: make([]fleet.WarmupRequest, 2), Record: &fleet.Record{}},
 			Ready:    fleet.ReadyWarm, Front: fleet.FrontLimits{Least: 8, Most: 512}, Origin: fleet.Origin{File: "life.yaml", Line: 3},
 		},
@@ -109,8 +138,11 @@ func TestGetLifecycles(t *testing.T) {
 			t.Errorf("get lifecycles: %s\nwant %s", got, want)
 		}
 	}
-	if got := get("off", "-o", "wide"); strings.Contains(got, "reviews") || !strings.Contains(got, "registry 1 s 1 m 30 s 2 m default") {
+	if got := get("off", "-o", "wide"); strings.Contains(got, "reviews") || !strings.Contains(got, "registry full 1 s 1 m 30 s 2 m default") {
 		t.Errorf("get lifecycles off -o wide: %s", got)
+	}
+	if got := get("reviews", "-o", "wide"); !strings.Contains(got, "life.yaml:3 ramp ") {
+		t.Errorf("get lifecycles reviews -o wide: %s", got)
 	}
 	if got := get("-o", "json", "reviews"); !strings.Contains(got, `"delay_ns": 10000000000`) {
 		t.Errorf("get lifecycles -o json: %s", got)

@@ -75,7 +75,7 @@ end; the last line says how much.`,
 	flags.StringVar(&f.mesh, "mesh", "127.0.0.1:15001", "address for calls between services")
 	flags.BoolVar(&f.privileged, "privileged-ports", false, "serve gateway ports below 1024 as they are, not at +8000")
 	flags.BoolVar(&f.strict, "strict", true, "refuse configuration whose policies are not enforced yet; false warns of them")
-	flags.StringVar(&f.registry, "registry", "", "where replicas register: "+registryHelp+`, or "control" for none (default: an etcd of its own)`)
+	flags.StringArrayVar(&f.registries, "registry", nil, "where replicas register: "+registryHelp+`, or "control" for none (default: an etcd of its own); given again, where others do`)
 	f.place.add(flags)
 	f.labels.add(flags)
 	f.logs.add(flags)
@@ -120,8 +120,8 @@ func runUp(ctx context.Context, f upFlags, stdout, stderr io.Writer) error {
 	}
 	defer os.RemoveAll(run) //nolint:errcheck // a directory left in the temporary directory harms nobody.
 	f.socket = filepath.Join(run, socketName)
-	if f.registry == "" {
-		f.registry, f.ownsRegistry = ownRegistry(run), true
+	if len(f.registries) == 0 {
+		f.registries, f.ownsRegistry = []string{ownRegistry(run)}, true
 	}
 	link, err := feed.Dial(f.socket)
 	if err != nil {
@@ -167,8 +167,10 @@ func supervise(ctx context.Context, f upFlags, self, run string, link *feed.Clie
 	for _, label := range f.labels.list() {
 		control.Args = append(control.Args, "--label", label)
 	}
-	if f.registry != overFeed {
-		control.Args = append(control.Args, "--registry", f.registry)
+	for _, url := range f.registries {
+		if url != overFeed {
+			control.Args = append(control.Args, "--registry", url)
+		}
 	}
 	var group errgroup.Group
 	var cut error // what the gateways could not let end
@@ -208,7 +210,7 @@ func (f upFlags) agents(self, run string) (local.Agents, error) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return local.Agents{}, err
 	}
-	return local.Agents{Self: self, Dir: dir, Feed: "unix:" + f.socket, Registry: f.registry}, nil
+	return local.Agents{Self: self, Dir: dir, Feed: "unix:" + f.socket, Registry: f.registries[0]}, nil
 }
 
 // front is what runs the gateways.

@@ -150,7 +150,7 @@ func endpointSentence(e EndpointStatus, p fleet.Policy) string {
 	fmt.Fprintf(&text, "%s (%s) is %s", e.Name, e.Address, e.Stage)
 	switch e.Stage {
 	case fleet.Starting:
-		text.WriteString(": " + cmp.Or(e.Note, "it has not passed its checks yet") + ". It gets nothing.")
+		text.WriteString(": " + cmp.Or(e.Note, "it has not passed its checks yet") + ". It gets nothing." + e.registeredSentence())
 		return text.String()
 	case fleet.Draining:
 		fmt.Fprintf(&text, ": it gets nothing new and finishes what is open, %s.", plural(e.active(), "request"))
@@ -163,9 +163,10 @@ func endpointSentence(e EndpointStatus, p fleet.Policy) string {
 	fmt.Fprintf(&text, ": %s old", Span(e.Age))
 	if e.Ramp == nil {
 		fmt.Fprintf(&text, ", weight %s.", e.WeightText())
+		text.WriteString(e.registeredSentence())
 		return text.String()
 	}
-	text.WriteString(rampSentences(e, p) + e.Load.sentence())
+	text.WriteString(rampSentences(e, p) + e.Load.sentence() + e.registeredSentence())
 	return text.String()
 }
 

@@ -49,6 +49,7 @@ type collector struct {
 	config, build                        *prometheus.Desc
 	agentEvents                          *prometheus.Desc
 	leave                                leaveMetrics
+	registries                           []*prometheus.Desc // in the order of registryTable
 }
 
 // Places are the metrics of one kind of place that requests pass.
@@ -103,6 +104,9 @@ func newCollector(a *api) *collector {
 	for _, f := range rampTable {
 		c.ramp = append(c.ramp, desc("endpoint_"+f.name, f.help, ofEndpoint...))
 	}
+	for _, f := range registryTable {
+		c.registries = append(c.registries, desc("registry_"+f.name, f.help, "registry"))
+	}
 	return c
 }
 
@@ -148,6 +152,11 @@ func (c *collector) Collect(metrics chan<- prometheus.Metric) {
 	c.leave.collect(out, &world)
 	for kind, n := range world.AgentEvents {
 		out.number(c.agentEvents, prometheus.CounterValue, float64(n), kind)
+	}
+	for i := range world.Registries {
+		for j, f := range registryTable {
+			out.gauge(c.registries[j], f.value(&world.Registries[i]), world.Registries[i].Name)
+		}
 	}
 	for name, d := range world.Listeners {
 		send(out, c.listener, listenerTable, d, name)

@@ -18,6 +18,7 @@ import (
 	"pgregory.net/rapid"
 
 	"crossfade.dev/internal/evidence"
+	"crossfade.dev/internal/fleet"
 )
 
 // scrape asks as Prometheus does, accepting protobuf or text, and parses the answer.
@@ -223,6 +224,33 @@ func TestAgentEventsAreCounted(t *testing.T) {
 	for kind, want := range map[string]float64{"instance.died": 2, "probe.passed": 5} {
 		if got := find(t, families, "crossfade_agent_events_total", "kind="+kind).GetCounter().GetValue(); got != want {
 			t.Errorf("%s: %v, want %v", kind, got, want)
+		}
+	}
+}
+
+// What control has of its registries is a metric of each.
+func TestRegistriesAreCounted(t *testing.T) {
+	world := func() World {
+		return World{Registries: []fleet.RegistryState{
+			{Name: "nacos", Instances: 5, Foreign: 3, Unread: 2, Lost: 1}, {Name: "zookeeper", Away: true, Instances: 7},
+		}}
+	}
+	families := scrape(t, Handler(Config{World: world, Program: "control"}), expfmt.NewFormat(expfmt.TypeTextPlain))
+	for _, test := range []struct {
+		name, registry string
+		want           float64
+	}{
+		{"up", "nacos", 1},
+		{"up", "zookeeper", 0},
+		{"instances", "nacos", 5},
+		{"instances", "zookeeper", 7},
+		{"foreign_instances", "nacos", 3},
+		{"unread_entries", "nacos", 2},
+		{"lost_instances", "nacos", 1},
+	} {
+		got := find(t, families, "crossfade_registry_"+test.name, "registry="+test.registry).GetGauge().GetValue()
+		if got != test.want {
+			t.Errorf("%s of %s: %v, want %v", test.name, test.registry, got, test.want)
 		}
 	}
 }

@@ -108,6 +108,8 @@ type EndpointStatus struct {
 	Factor      *float64          `json:"factor,omitempty"`      // what people multiply it by; absent is 1
 	Warmup      *fleet.Warmup     `json:"warmup,omitempty"`      // that is in force; absent when it is off
 	WarmupFrom  string            `json:"warmup_from,omitempty"` // whose it is: "DestinationRule default/reviews", "its own"
+	Registries  []string          `json:"registries,omitempty"`  // that list it, sorted
+	Foreign     bool              `json:"foreign,omitempty"`     // it registered itself there: no agent of ours stands beside it
 	Paused      bool              `json:"paused,omitempty"`      // somebody has paused its warm-up
 	Ejected     bool              `json:"ejected,omitempty"`
 	EjectedFor  string            `json:"ejected_for,omitempty"`
@@ -270,6 +272,9 @@ func (w World) endpointsOf(p Pool, now time.Time) []EndpointStatus {
 		}
 		if mark.Ejected {
 			list[i].EjectedFor = mark.Reason
+		}
+		if in := w.instance(e.Incarnation); in != nil {
+			list[i].Registries, list[i].Foreign = in.Registries, in.Foreign
 		}
 		current := policy.WarmupOf(e)
 		if current.Window > 0 {

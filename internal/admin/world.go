@@ -27,6 +27,7 @@ type World struct {
 	Drain       *drain.Report                   // what its leave has come to, Serving while it stays; nil where the program serves nobody
 	Conns       int                             // clients' connections that are open
 	AgentEvents map[string]uint64               // what agents told this program, by kind; nil where they tell it nothing
+	Registries  []fleet.RegistryState           // that this program follows, sorted by name
 	Leaves      *Leaves                         // of the data planes that this program runs; nil where it runs none
 	Locality    fleet.Locality                  // where this program stands
 	Ready       bool

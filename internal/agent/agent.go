@@ -1,6 +1,6 @@
 // Package agent stands beside one application, in any language, for one run of it: it starts it, finds out when it can
-// serve, warms it up, registers it, answers whether it is ready, and when it is to leave, sees to it that nobody loses a
-// request before it stops it.
+// serve, warms it up, registers it, or releases what it registers by itself, answers whether it is ready, and when it is
+// to leave, sees to it that nobody loses a request before it stops it.
 //
 //	a := agent.Agent{Instance: in, App: process.Spec{…}, Registrar: …, Control: …}
 //	exit, err := a.Run(ctx) // until the application has ended; when ctx ends, it leaves first
@@ -23,6 +23,7 @@ import (
 
 	"crossfade.dev/internal/feed"
 	"crossfade.dev/internal/fleet"
+	"crossfade.dev/internal/hold"
 	"crossfade.dev/internal/http1"
 	"crossfade.dev/internal/process"
 	"crossfade.dev/internal/proxy"
@@ -50,7 +51,9 @@ type Agent struct {
 	// fail, and is asked again. nil is none.
 	Lifecycles func(context.Context) ([]fleet.Lifecycle, error)
 	Adjust     func(*fleet.Lifecycle)          // what is said on top of any Lifecycle; nil is nothing
+	Gate       *hold.Gate                      // holds back what the application registers by itself; its Tell is filled in. nil: it registers nothing
 	Registrar  registry.Registrar              // nil: control, over the feed
+	Foreign    bool                            // consumers that know nothing of crossfade follow the Registrar; those of a Gate may be any
 	Control    feed.Control                    // whom it follows; nil is nobody
 	Front      Front                           // stands before the application; nil is none
 	DataPlane  func(ctx context.Context) error // runs what Front is of, until ctx ends; nil where Front is
@@ -110,7 +113,7 @@ func (a *Agent) published() fleet.Instance {
 }
 
 // settle is the Lifecycle that holds, of those that somebody has: what labels say goes before it, what Adjust says
-// before both. Where nobody has one, a leave takes no longer than stopping may.
+// before both. Where nobody has one, a leave takes no longer than stopping may; what is passed on as it is has its own weight.
 func (a *Agent) settle(cycle fleet.Lifecycle) fleet.Lifecycle {
 	if cycle.Name == "" && cycle.Off {
 		cycle.Leave.Timeout = a.grace()
@@ -122,6 +125,10 @@ func (a *Agent) settle(cycle fleet.Lifecycle) fleet.Lifecycle {
 	}
 	if a.Adjust != nil {
 		a.Adjust(&cycle)
+	}
+	if cycle.Ramp && a.Gate != nil && !a.Gate.Annotate {
+		cycle.Ramp = false
+		a.Log.Warn("annotate=false passes registrations on as they are: their weight does not follow the warm-up, although the Lifecycle says so", "lifecycle", cycle.Name)
 	}
 	return cycle
 }

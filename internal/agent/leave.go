@@ -77,40 +77,42 @@ func (l *Life) mayStop(s *Sight, now time.Time) bool {
 	return l.overdue || s.Hurry || l.calm(s, now) || now.Sub(l.stop) >= l.bound()
 }
 
-// withdrawn says whether those who follow the registry or control send nothing any more. Where we do not follow control,
-// those who follow the registry must have had time to read the mark: an entry that goes without one looks like a lease
-// that ran out, and its instance is offered on.
+// withdrawn says whether those who follow the registry or control send nothing any more, as far as they hear of it.
+// Others than control must see the registration go for that.
 func (l *Life) withdrawn(s *Sight, now time.Time) bool {
-	switch s.Control {
-	case Linked:
+	switch {
+	case s.Control == Linked:
 		return s.Drained
-	case Lost:
+	case s.Control == Lost && !l.Foreign:
 		return now.Sub(l.left) >= l.times().Callers
-	case Nobody:
-		if !l.Followed {
-			return true
-		}
-		if s.Listing != Leaving {
-			return now.Sub(l.left) >= forget
-		}
-		if l.marked.IsZero() {
-			l.marked = now
-		}
-		return now.Sub(l.marked) >= heeded
+	case !l.Followed:
+		return true
 	}
-	return true
+	return l.heeded(s, now)
+}
+
+// heeded says whether those who follow the registry have had time to read there that the instance leaves: an entry that
+// goes without a mark looks like a lease that ran out, and its instance is offered on.
+func (l *Life) heeded(s *Sight, now time.Time) bool {
+	if l.marked.IsZero() && s.Listing == Leaving {
+		l.marked = now
+	}
+	if l.marked.IsZero() {
+		return now.Sub(l.left) >= forget
+	}
+	return now.Sub(l.marked) >= heeded
 }
 
 // lingers says whether callers that hear of nothing may still come. Behind a front they are seen: nobody waits for those
 // who have not come for as long as the slowest of them may take. Without one, they are unknown; where control has seen
-// to it that its gateways stopped, they are taken to be all.
+// to it that its gateways stopped, they are taken to be all, unless others follow the registry.
 func (l *Life) lingers(s *Sight, now time.Time) bool {
 	times := l.times()
 	if !l.Reachable || now.Sub(l.since) >= times.Callers {
 		return false
 	}
 	if s.Front == nil {
-		return l.listed && s.Control != Linked
+		return l.listed && (s.Control != Linked || l.Foreign)
 	}
 	last := s.Front.LastForeign
 	if s.Control != Linked { // then gateways are callers like others

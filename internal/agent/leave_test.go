@@ -58,6 +58,8 @@ func TestCallersThatHearNothing(t *testing.T) {
 		"long ago":                  {func(s *story) { s.sight.Front = &proxy.Seen{LastForeign: s.now.Add(-90 * second)} }, 0},
 		"somebody came":             {func(s *story) { s.sight.Front = &proxy.Seen{LastForeign: s.now.Add(-89 * second)} }, 10 * second},
 		"no front":                  {func(*story) {}, 0},
+		"no front, others follow":   {func(s *story) { s.life.Foreign = true }, 90 * second},
+		"a front, others, nobody":   {func(s *story) { s.life.Foreign, s.sight.Front = true, &proxy.Seen{} }, 0},
 		"no front, no control":      {func(s *story) { s.sight.Control = Nobody }, 90 * second},
 		"no port, no control":       {func(s *story) { s.sight.Control, s.life.Reachable = Nobody, false }, 0},
 		"a front, no control":       {func(s *story) { s.sight.Control, s.sight.Front = Nobody, &proxy.Seen{Last: s.now.Add(-second)} }, 10 * second},
@@ -202,4 +204,46 @@ func TestTheMarkIsReadBeforeTheEntryGoes(t *testing.T) {
 	away.want(t, Withdrawing)
 	away.pass(100 * time.Millisecond)
 	away.want(t, Deregistering)
+}
+
+// Others than control must see the registration go: it does when they have had time to read that the instance leaves,
+// although gateways may have something open still. Where only control follows the registry, that has its time.
+func TestOthersFollowTheRegistry(t *testing.T) {
+	for foreign, want := range map[bool]time.Duration{true: heeded, false: 20 * second} {
+		s := begin(fleet.DefaultLifecycle())
+		s.life.Foreign, s.life.Followed, s.sight.Control = foreign, true, Linked
+		s.step()
+		began := s.now
+		s.sight.Wish = Leave
+		s.step()
+		for !s.do.Gone && s.do.Listing != Absent && s.now.Sub(began) < 20*second {
+			s.pass(100 * time.Millisecond)
+		}
+		if got := s.now.Sub(began); got < want || got > want+200*time.Millisecond || s.do.Listing != Leaving {
+			t.Errorf("foreign %v: it is gone after %v, listing %v, want %v, and control told that it leaves", foreign, got, s.do.Listing, want)
+		}
+		s.want(t, Withdrawing)
+		s.sight.Drained = true
+		s.step()
+		if s.do.Gone || s.do.Listing != Absent {
+			t.Errorf("foreign %v: got %+v, want it taken out everywhere", foreign, s.do)
+		}
+	}
+}
+
+// Nobody knows what gateways do while control is away: they and others have their time when the registration is gone.
+func TestOthersFollowTheRegistryAndControlIsAway(t *testing.T) {
+	for foreign, want := range map[bool]time.Duration{true: heeded, false: 90 * second} {
+		s := begin(fleet.DefaultLifecycle())
+		s.life.Foreign, s.life.Followed, s.sight.Control = foreign, true, Lost
+		s.step()
+		began := s.now
+		s.sight.Wish = Leave
+		for s.step(); s.life.Stage() == Withdrawing; {
+			s.pass(100 * time.Millisecond)
+		}
+		if got := s.now.Sub(began); got < want || got > want+200*time.Millisecond {
+			t.Errorf("foreign %v: it is taken out after %v, want %v", foreign, got, want)
+		}
+	}
 }

@@ -19,6 +19,7 @@ type Sight struct {
 	Cycle    *fleet.Lifecycle // that holds for it; nil is not known yet. It counts when the instance can serve
 	Requests Outcome          // of the warm-up requests
 	Listing  Listing          // what the registry has been read to have of it
+	Since    time.Time        // when it was first read to have it; zero before
 	Share    float64          // what part of its weight it gets; 1 is all
 	Control  Following
 	Drained  bool        // control says that nobody sends to it any more, and nothing is open to it
@@ -31,6 +32,8 @@ type Sight struct {
 // A Do is what is to be the case now.
 type Do struct {
 	Listing Listing // in the registry
+	Ramp    float64 // what part of its weight is listed, for consumers that know no warm-up; 0 is all of it
+	Gone    bool    // registries have it no more, though control still sees to it that nobody sends
 	Serves  bool    // what is listed can serve now
 	Warm    bool    // warm-up requests are sent, until their outcome is seen
 	Mark    bool    // the front says with each answer that the instance leaves
@@ -53,6 +56,8 @@ type Life struct {
 	Reachable bool
 	// Followed says whether there is a registry, which others may follow.
 	Followed bool
+	// Foreign says whether some of them may know nothing of crossfade: they go by what is in the registry alone.
+	Foreign bool
 
 	stage Stage
 	began time.Time             // the life; zero before the first Step
@@ -66,8 +71,10 @@ type Life struct {
 	overdue bool   // the leave took longer than it may
 	failed  string // why the life is over before it began
 
+	rung time.Duration // until its ramp changes; 0 is never
+
 	left   time.Time // when the leave began
-	marked time.Time // when the registry had been read to say that it leaves, where nobody says what comes of that
+	marked time.Time // when the registry had been read to say that it leaves
 	why    string
 	cut    int       // that were open when they had had their time
 	stop   time.Time // when one that is offline was told to stop
@@ -112,8 +119,11 @@ func (l *Life) Step(s Sight, now time.Time) Do {
 	var do Do
 	for l.advance(&s, &do, now) {
 	}
-	l.demand(&s, &do)
+	l.demand(&s, &do, now)
 	do.Next = l.next(now)
+	if rung := now.Add(l.rung); l.rung > 0 && l.stage <= Warm && (do.Next.IsZero() || rung.Before(do.Next)) {
+		do.Next = rung
+	}
 	return do
 }
 
@@ -150,7 +160,6 @@ func (l *Life) rise(s *Sight, do *Do, now time.Time) bool {
 	case Delayed:
 		return now.Sub(l.since) >= l.cycle.Delay && l.enter(Registering, now)
 	case Registering:
-		l.listed = true
 		if s.Listing == Listed {
 			do.tell("registration.completed", fmt.Sprintf("%v after its start", now.Sub(l.began).Round(time.Millisecond)))
 			l.sole = s.Control == Nobody && s.Share < 1
@@ -206,13 +215,15 @@ func (l *Life) warmed(s *Sight, do *Do, now time.Time) bool {
 }
 
 // demand says what is to be the case in the stage.
-func (l *Life) demand(s *Sight, do *Do) {
+func (l *Life) demand(s *Sight, do *Do, now time.Time) {
 	switch {
-	case l.stage >= Registering && l.stage <= Warm:
-		do.Listing = Listed
+	case l.stage >= Registering && l.stage <= Warm && (s.Passing || l.listed):
+		do.Listing, l.listed = Listed, true
 	case l.stage == Withdrawing && l.listed:
 		do.Listing = Leaving
+		do.Gone = l.Foreign && l.heeded(s, now)
 	}
+	do.Ramp, l.rung = l.ramp(s, now)
 	do.Serves = s.Passing && s.Exit == ""
 	do.Warm = l.stage == Warming && s.Requests == Open
 	do.Mark = l.stage >= Withdrawing

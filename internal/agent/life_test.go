@@ -134,6 +134,26 @@ func TestReadinessMayWaitForWarmth(t *testing.T) {
 	}
 }
 
+// One that cannot serve any more when its time to register comes does so when it can again: a registry need not have a
+// word for what it cannot.
+func TestRegisteringWaitsForThoseThatServe(t *testing.T) {
+	c := warms()
+	c.Requests = nil
+	s := begin(c)
+	s.step()
+	s.want(t, Delayed)
+	s.sight.Passing = false
+	s.pass(c.Delay)
+	if s.want(t, Registering); s.do.Listing != Absent {
+		t.Errorf("got listing %v, want none of what cannot serve", s.do.Listing)
+	}
+	s.sight.Passing = true
+	s.step()
+	if s.want(t, Warm); s.do.Listing != Listed || !s.do.Ready {
+		t.Errorf("got %+v, want it listed, and ready", s.do)
+	}
+}
+
 // A probe that fails later takes readiness away, and what is listed says so; nothing begins anew.
 func TestAProbeThatFailsLater(t *testing.T) {
 	s := begin(fleet.PlainLifecycle())
@@ -213,6 +233,7 @@ func TestWhateverHappens(t *testing.T) {
 		}
 		s := begin(c)
 		s.sight.Control = Following(rapid.IntRange(0, 2).Draw(rt, "control"))
+		s.life.Followed, s.life.Foreign = rapid.Bool().Draw(rt, "followed"), rapid.Bool().Draw(rt, "foreign")
 		if rapid.Bool().Draw(rt, "front") {
 			s.sight.Front = &proxy.Seen{}
 		}
@@ -233,6 +254,8 @@ func TestWhateverHappens(t *testing.T) {
 				rt.Fatalf("%v: listed before it could serve", is)
 			case s.do.Listing == Listed && s.sight.Wish != Stay:
 				rt.Fatalf("%v: listed although it leaves", is)
+			case s.do.Gone && (is != Withdrawing || !s.life.Foreign || s.do.Listing != Leaving):
+				rt.Fatalf("%v: gone from registries, listing %v, foreign %v", is, s.do.Listing, s.life.Foreign)
 			case s.do.Ready && (s.sight.Listing != Listed || !s.sight.Passing):
 				rt.Fatalf("%v: ready, and not listed or not serving", is)
 			}

@@ -234,7 +234,7 @@ func (r *runner) whole(now time.Time) fleet.Report {
 	if r.publish.now.listing == Absent {
 		in = r.instance(now)
 	}
-	in.Ready = in.Ready && r.Registrar == nil
+	in.Ready, in.Ramp = in.Ready && r.Registrar == nil, 0
 	if r.now.Listing != Absent || r.life.Stage() < Deregistering {
 		report.Instances = []fleet.Instance{in}
 	}

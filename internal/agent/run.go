@@ -15,6 +15,7 @@ import (
 	"crossfade.dev/internal/admin"
 	"crossfade.dev/internal/drain"
 	"crossfade.dev/internal/fleet"
+	"crossfade.dev/internal/hold"
 	"crossfade.dev/internal/process"
 )
 
@@ -46,16 +47,17 @@ type runner struct {
 	app   *process.Child
 	err   error // why the agent cannot go on
 
-	publish  publishing
-	cycles   []fleet.Lifecycle // that people have put into the registry
-	read     bool              // they are known
-	link     linking
-	orders   ordering
-	warming  bool                  // warm-up requests have begun
-	settled  context.CancelFunc    // ends them; nil: they have not begun
-	stopping bool                  // the application is being stopped
-	waiters  []chan<- drain.Report // who wait until it is safe to stop
-	before   *drain.Tally          // what its front had seen when the leave began; nil before
+	registrars registrars // all whom it asks to have the instance; control is told besides
+	publish    publishing
+	cycles     []fleet.Lifecycle // that people have put into the registry
+	read       bool              // they are known
+	link       linking
+	orders     ordering
+	warming    bool                  // warm-up requests have begun
+	settled    context.CancelFunc    // ends them; nil: they have not begun
+	stopping   bool                  // the application is being stopped
+	waiters    []chan<- drain.Report // who wait until it is safe to stop
+	before     *drain.Tally          // what its front had seen when the leave began; nil before
 }
 
 func newRunner(a *Agent) *runner {
@@ -64,9 +66,15 @@ func newRunner(a *Agent) *runner {
 	}
 	r := &runner{
 		Agent: a, asker: newAsker(a), born: time.Now(), calls: make(chan func()), done: make(chan struct{}),
-		life: Life{Patience: a.Patience, Reachable: a.First != 0, Followed: a.Registrar != nil},
 	}
-	r.publish.wants = make(latest[wanted], 1)
+	if a.Gate != nil {
+		r.registrars = append(r.registrars, a.Gate)
+	}
+	if a.Registrar != nil {
+		r.registrars = append(r.registrars, a.Registrar)
+	}
+	r.life = Life{Patience: a.Patience, Reachable: a.First != 0, Followed: len(r.registrars) > 0, Foreign: a.Foreign || a.Gate != nil}
+	r.publish.wants, r.publish.lost = make(latest[wanted], 1), map[string]bool{}
 	r.sight.Open = a.DataPlane == nil
 	r.hint = r.where()
 	return r
@@ -135,6 +143,7 @@ func (r *runner) listen(ctx context.Context) (ready, offline net.Listener, err e
 func (r *runner) begin(ctx, work context.Context) error {
 	r.order(time.Now())
 	r.choose()
+	r.holding(work)
 	spec := r.App
 	spec.Inherit = true
 	app, err := process.Start(spec)
@@ -296,8 +305,8 @@ func (r *runner) status() (s Status) {
 		if s.Reason == "" && !s.Ready {
 			s.Reason = cmp.Or(r.sight.Why, r.publish.away)
 		}
-		if s.Reason == "" && s.Stage == Registering && r.sight.Control == Lost {
-			s.Reason = "control is away"
+		if s.Reason == "" && s.Stage == Registering {
+			s.Reason = r.lacking()
 		}
 		close(heard)
 	})
@@ -307,6 +316,17 @@ func (r *runner) status() (s Status) {
 		s = Status{Stage: Ended, Incarnation: r.Instance.Incarnation}
 	}
 	return s
+}
+
+// lacking is what registering waits for, where nobody has said so yet.
+func (r *runner) lacking() string {
+	switch {
+	case r.Gate != nil && r.Gate.Count() == (hold.Count{}):
+		return hold.ErrNothing.Error()
+	case r.sight.Control == Lost:
+		return "control is away"
+	}
+	return ""
 }
 
 // goOffline has the instance leave, and returns when it is safe to stop it.
@@ -354,6 +374,7 @@ func (r *runner) release(now time.Time) {
 func badNews() []string {
 	return []string{
 		"instance.died", "instance.killed", "probe.failed", "prestop.failed", "drain.overdue", "registration.failed", "registration.refused", "registry.away",
+		"hold.refused", "hold.unread",
 	}
 }
 

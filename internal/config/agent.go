@@ -32,9 +32,10 @@ type Agent struct {
 	Inbound      []string // each "9080", or LISTEN=APP, both as address:port
 	Admin        string   // address:port, as those below; ":port" is every address
 	Readiness    string
-	Offline      string // on loopback
-	OfflineToken string // a file
-	Registry     string // a URL, or "control"
+	Offline      string   // on loopback
+	OfflineToken string   // a file
+	Registry     string   // a URL, or "control"
+	Hold         []string // URLs, as of hold.ParseURL: registries that the application registers with by itself
 	Feed         string
 
 	Lifecycle *fleet.Lifecycle // its own: goes before what control has for its service
@@ -46,81 +47,82 @@ type Agent struct {
 type agent struct {
 	meta.TypeMeta   `json:""`
 	meta.ObjectMeta `json:"metadata"`
-	Spec            agentSpec `json:"spec"`
-	Status          any       `json:"status"`
+	Spec            agentSpec `json:"spec,omitzero"`
+	Status          any       `json:"status,omitzero"`
 }
 
 type agentSpec struct {
-	Service     string            `json:"service"`
-	Name        string            `json:"name"`
-	Incarnation string            `json:"incarnation"`
-	Address     string            `json:"address"`
-	Port        *int32            `json:"port"`
-	Ports       []agentPort       `json:"ports"`
-	Labels      map[string]string `json:"labels"`
-	Weight      *uint32           `json:"weight"`
-	Locality    string            `json:"locality"`
-	Workload    string            `json:"workload"`
-	Revision    string            `json:"revision"`
+	Service     string            `json:"service,omitzero"`
+	Name        string            `json:"name,omitzero"`
+	Incarnation string            `json:"incarnation,omitzero"`
+	Address     string            `json:"address,omitzero"`
+	Port        *int32            `json:"port,omitzero"`
+	Ports       []agentPort       `json:"ports,omitzero"`
+	Labels      map[string]string `json:"labels,omitzero"`
+	Weight      *uint32           `json:"weight,omitzero"`
+	Locality    string            `json:"locality,omitzero"`
+	Workload    string            `json:"workload,omitzero"`
+	Revision    string            `json:"revision,omitzero"`
 
-	Probe   *agentProbe   `json:"probe"`
-	PreStop *agentPreStop `json:"preStop"`
-	Grace   span          `json:"grace"`
+	Probe   *agentProbe   `json:"probe,omitzero"`
+	PreStop *agentPreStop `json:"preStop,omitzero"`
+	Grace   span          `json:"grace,omitzero"`
 
-	Inbound      []string `json:"inbound"`
-	Admin        string   `json:"admin"`
-	Readiness    string   `json:"readiness"`
-	Offline      string   `json:"offline"`
-	OfflineToken string   `json:"offlineToken"`
-	Registry     string   `json:"registry"`
-	Feed         string   `json:"feed"`
+	Inbound      []string `json:"inbound,omitzero"`
+	Admin        string   `json:"admin,omitzero"`
+	Readiness    string   `json:"readiness,omitzero"`
+	Offline      string   `json:"offline,omitzero"`
+	OfflineToken string   `json:"offlineToken,omitzero"`
+	Registry     string   `json:"registry,omitzero"`
+	Hold         []string `json:"hold,omitzero"`
+	Feed         string   `json:"feed,omitzero"`
 
-	Lifecycle *lifecycleSettings `json:"lifecycle"`
-	Command   []string           `json:"command"`
+	Lifecycle *lifecycleSettings `json:"lifecycle,omitzero"`
+	Command   []string           `json:"command,omitzero"`
 }
 
 type agentPort struct {
-	Name   string `json:"name"`
-	Number int32  `json:"number"`
+	Name   string `json:"name,omitzero"`
+	Number int32  `json:"number,omitzero"`
 }
 
 type agentProbe struct {
-	HTTP *agentGet     `json:"http"`
-	GRPC *agentHealth  `json:"grpc"`
-	TCP  *agentConnect `json:"tcp"`
-	Exec *agentExec    `json:"exec"`
+	HTTP *agentGet     `json:"http,omitzero"`
+	GRPC *agentHealth  `json:"grpc,omitzero"`
+	TCP  *agentConnect `json:"tcp,omitzero"`
+	Exec *agentExec    `json:"exec,omitzero"`
 
-	InitialDelay pause  `json:"initialDelay"`
-	Interval     span   `json:"interval"`
-	Timeout      span   `json:"timeout"`
-	StartTimeout span   `json:"startTimeout"`
-	Healthy      *int32 `json:"healthy"`
-	Unhealthy    *int32 `json:"unhealthy"`
+	InitialDelay pause  `json:"initialDelay,omitzero"`
+	Interval     span   `json:"interval,omitzero"`
+	Timeout      span   `json:"timeout,omitzero"`
+	StartTimeout span   `json:"startTimeout,omitzero"`
+	Healthy      *int32 `json:"healthy,omitzero"`
+	Unhealthy    *int32 `json:"unhealthy,omitzero"`
 }
 
 type agentGet struct {
-	Path   string    `json:"path"`
-	Port   *int32    `json:"port"`
-	Scheme getScheme `json:"scheme"`
+	Path   string    `json:"path,omitzero"`
+	Port   *int32    `json:"port,omitzero"`
+	Scheme getScheme `json:"scheme,omitzero"`
 }
 
 type agentHealth struct {
-	Port    *int32 `json:"port"`
-	Service string `json:"service"`
+	Port    *int32 `json:"port,omitzero"`
+	Service string `json:"service,omitzero"`
 }
 
 type agentConnect struct {
-	Port *int32 `json:"port"`
+	Port *int32 `json:"port,omitzero"`
 }
 
 type agentExec struct {
-	Command []string `json:"command"`
+	Command []string `json:"command,omitzero"`
 }
 
 type agentPreStop struct {
-	Exec  *agentExec `json:"exec"`
-	HTTP  *agentGet  `json:"http"`
-	Sleep pause      `json:"sleep"`
+	Exec  *agentExec `json:"exec,omitzero"`
+	HTTP  *agentGet  `json:"http,omitzero"`
+	Sleep pause      `json:"sleep,omitzero"`
 }
 
 // A getScheme is what an HTTP GET is sent over.

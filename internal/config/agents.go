@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"crossfade.dev/internal/fleet"
+	"crossfade.dev/internal/hold"
+	"crossfade.dev/internal/registry"
 )
 
 // How an agent probes its application where nobody says otherwise.
@@ -37,6 +39,7 @@ func (b *builder) agent(o *object, s *agentSpec) *Agent {
 		Revision:    s.Revision,
 		Grace:       b.bounded(o, "spec.grace", time.Duration(s.Grace)),
 		Registry:    s.Registry,
+		Hold:        s.Hold,
 		Feed:        s.Feed,
 		Command:     s.Command,
 		Origin:      o.origin(""),
@@ -184,7 +187,12 @@ func (b *builder) agentDoors(o *object, s *agentSpec, a *Agent) {
 		a.OfflineToken = besides(o.file, s.OfflineToken)
 	}
 	if s.Registry != "" && s.Registry != "control" && !strings.Contains(s.Registry, "://") {
-		b.report(o, Invalid, "spec.registry", `%q is no registry; write control, file://DIR or etcd://ADDRESS:PORT`, clip(s.Registry))
+		b.report(o, Invalid, "spec.registry", `%q is no registry; write control, file://DIR or a URL as in etcd://ADDRESS:PORT`, clip(s.Registry))
+	}
+	for i, text := range s.Hold {
+		if _, err := hold.ParseURL(text); err != nil {
+			b.report(o, Invalid, fmt.Sprintf("spec.hold[%d]", i), "%q: %v", clip(registry.ShownURL(text)), err)
+		}
 	}
 }
 

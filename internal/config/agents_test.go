@@ -57,6 +57,8 @@ func TestLoadAgentRefuses(t *testing.T) {
 		{"two", fstest.MapFS{"a.yaml": {Data: []byte(agentYAML("a", "") + agentYAML("b", ""))}}, "Agent default/a at a.yaml:2 is there already; an agent is told one"},
 		{"another kind", fstest.MapFS{"a.yaml": {Data: []byte(agentYAML("a", "") + lifecycleYAML("l", "default", ""))}}, "a.yaml:8:7: error: kind: does not belong into the file of an agent"},
 		{"its label", fstest.MapFS{"a.yaml": {Data: []byte(agentYAML("a", `labels: {mse.lossless.delayTime: "x"}`))}}, `"x" must be a whole number of seconds, "0" to "86400"`},
+		{"a proxy", fstest.MapFS{"a.yaml": {Data: []byte(agentYAML("a", `hold: ["zookeeper://zk1:2181"]`))}}, `a.yaml:5:15: error: spec.hold[0]: "zookeeper://zk1:2181": where does it listen? Say listen=ADDRESS:PORT`},
+		{"a weight", fstest.MapFS{"a.yaml": {Data: []byte(agentYAML("a", `lifecycle: {registration: {weight: half}}`))}}, "spec.lifecycle.registration.weight: must be one of full, ramp, not half"},
 		{"no requests", fstest.MapFS{"a.yaml": {Data: []byte(agentYAML("a", "lifecycle: {warmupRequests: {file: w.yaml}}"))}}, "w.yaml cannot be read: no such file or directory"},
 		{
 			"bad requests", fstest.MapFS{

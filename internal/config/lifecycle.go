@@ -19,85 +19,86 @@ const (
 type lifecycle struct {
 	meta.TypeMeta   `json:""`
 	meta.ObjectMeta `json:"metadata"`
-	Spec            lifecycleSpec `json:"spec"`
-	Status          any           `json:"status"`
+	Spec            lifecycleSpec `json:"spec,omitzero"`
+	Status          any           `json:"status,omitzero"`
 }
 
 type lifecycleSpec struct {
-	Service           string         `json:"service"`
-	Selector          *labelSelector `json:"selector"`
+	Service           string         `json:"service,omitzero"`
+	Selector          *labelSelector `json:"selector,omitzero"`
 	lifecycleSettings `json:""`
 }
 
 // A labelSelector is a selector by labels that must all be there.
 type labelSelector struct {
-	MatchLabels map[string]string `json:"matchLabels"`
+	MatchLabels map[string]string `json:"matchLabels,omitzero"`
 }
 
 // lifecycleSettings are what a Lifecycle says of the instances that it is for, and an Agent of its own.
 type lifecycleSettings struct {
-	Enabled        *bool           `json:"enabled"`
-	Registration   registration    `json:"registration"`
-	Warmup         warmupSpec      `json:"warmup"`
-	WarmupRequests *warmupRequests `json:"warmupRequests"`
-	Readiness      readyWhen       `json:"readiness"`
-	Drain          drainSpec       `json:"drain"`
-	Front          frontSpec       `json:"front"`
+	Enabled        *bool           `json:"enabled,omitzero"`
+	Registration   registration    `json:"registration,omitzero"`
+	Warmup         warmupSpec      `json:"warmup,omitzero"`
+	WarmupRequests *warmupRequests `json:"warmupRequests,omitzero"`
+	Readiness      readyWhen       `json:"readiness,omitzero"`
+	Drain          drainSpec       `json:"drain,omitzero"`
+	Front          frontSpec       `json:"front,omitzero"`
 }
 
 type registration struct {
-	Delay pause `json:"delay"`
+	Delay  pause      `json:"delay,omitzero"`
+	Weight weightName `json:"weight,omitzero"`
 }
 
 type warmupSpec struct {
-	Duration       *pause    `json:"duration"`
-	Curve          curveName `json:"curve"`
-	Aggression     *float64  `json:"aggression"`
-	MinimumPercent *float64  `json:"minimumPercent"`
-	Mode           string    `json:"mode"`
+	Duration       *pause    `json:"duration,omitzero"`
+	Curve          curveName `json:"curve,omitzero"`
+	Aggression     *float64  `json:"aggression,omitzero"`
+	MinimumPercent *float64  `json:"minimumPercent,omitzero"`
+	Mode           string    `json:"mode,omitzero"`
 }
 
 type warmupRequests struct {
-	File        string          `json:"file"`
-	Requests    []warmupRequest `json:"requests"`
-	Record      *recordSpec     `json:"record"`
-	Count       *int32          `json:"count"`
-	Time        span            `json:"time"`
-	Concurrency *int32          `json:"concurrency"`
-	OnFailure   onFailure       `json:"onFailure"`
+	File        string          `json:"file,omitzero"`
+	Requests    []warmupRequest `json:"requests,omitzero"`
+	Record      *recordSpec     `json:"record,omitzero"`
+	Count       *int32          `json:"count,omitzero"`
+	Time        span            `json:"time,omitzero"`
+	Concurrency *int32          `json:"concurrency,omitzero"`
+	OnFailure   onFailure       `json:"onFailure,omitzero"`
 }
 
 type warmupRequest struct {
-	Protocol   requestProtocol   `json:"protocol"`
-	Method     string            `json:"method"`
-	Path       string            `json:"path"`
-	Host       string            `json:"host"`
-	Headers    map[string]string `json:"headers"`
-	Body       *string           `json:"body"`
-	BodyBase64 []byte            `json:"bodyBase64"`
-	Port       *int32            `json:"port"`
-	Weight     *int32            `json:"weight"`
+	Protocol   requestProtocol   `json:"protocol,omitzero"`
+	Method     string            `json:"method,omitzero"`
+	Path       string            `json:"path,omitzero"`
+	Host       string            `json:"host,omitzero"`
+	Headers    map[string]string `json:"headers,omitzero"`
+	Body       *string           `json:"body,omitzero"`
+	BodyBase64 []byte            `json:"bodyBase64,omitzero"`
+	Port       *int32            `json:"port,omitzero"`
+	Weight     *int32            `json:"weight,omitzero"`
 }
 
 type recordSpec struct {
-	Paths []string `json:"paths"`
-	Keep  *int32   `json:"keep"`
+	Paths []string `json:"paths,omitzero"`
+	Keep  *int32   `json:"keep,omitzero"`
 }
 
 type drainSpec struct {
-	Quiet   span `json:"quiet"`
-	Callers span `json:"callers"`
-	Timeout span `json:"timeout"`
+	Quiet   span `json:"quiet,omitzero"`
+	Callers span `json:"callers,omitzero"`
+	Timeout span `json:"timeout,omitzero"`
 }
 
 type frontSpec struct {
-	Concurrency limits `json:"concurrency"`
-	MaxWait     span   `json:"maxWait"`
+	Concurrency limits `json:"concurrency,omitzero"`
+	MaxWait     span   `json:"maxWait,omitzero"`
 }
 
 type limits struct {
-	Least *int32 `json:"least"`
-	Most  *int32 `json:"most"`
+	Least *int32 `json:"least,omitzero"`
+	Most  *int32 `json:"most,omitzero"`
 }
 
 // A shaped type says itself what a document may write for it.
@@ -131,6 +132,21 @@ func (pause) shape() *shape {
 
 // UnmarshalJSON reads a pause as the checker hands it on.
 func (p *pause) UnmarshalJSON(data []byte) error { return (*span)(p).UnmarshalJSON(data) }
+
+// MarshalJSON writes a span as UnmarshalJSON reads it.
+func (s span) MarshalJSON() ([]byte, error) { return json.Marshal(time.Duration(s).String()) }
+
+// MarshalJSON writes a pause likewise.
+func (p pause) MarshalJSON() ([]byte, error) { return span(p).MarshalJSON() }
+
+// A weightName is which weight a registry has of an instance that warms up.
+type weightName string
+
+const ramped weightName = "ramp"
+
+func (weightName) shape() *shape {
+	return &shape{is: enumShape, values: []string{"full", string(ramped)}}
+}
 
 // A curveName is a curve of warm-up.
 type curveName string

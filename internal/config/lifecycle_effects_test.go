@@ -33,6 +33,7 @@ func requestEffects(add func(field, from, to, look, want string), at string) {
 func settingEffects(add func(field, from, to, look, want string), at string) {
 	add("enabled", "enabled: false", "enabled: true", at+"/off", "null")
 	add("registration.delay", "delay: 1s", "delay: 2s", at+"/delay_ns", "2000000000")
+	add("registration.weight", "delay: 1s", "delay: 1s, weight: ramp", at+"/ramp", "true")
 	add("warmup.duration", "duration: 60s", "duration: 0s", at+"/warmup/window_ns", "0")
 	add("warmup.curve", "curve: power, aggression: 2", "curve: linear", at+"/warmup/aggression", "1")
 	add("warmup.curve", "curve: power, aggression: 2", "curve: quadratic", at+"/warmup/aggression", "0.5")
@@ -109,6 +110,7 @@ func agentEffects() []effect {
 	add("offline", "127.0.0.1:86", "127.0.0.2:96", "Offline", `"127.0.0.2:96"`)
 	add("offlineToken", "offlineToken: t", "offlineToken: /u", "OfflineToken", `"/u"`)
 	add("registry", "file:///a", "file:///b", "Registry", `"file:///b"`)
+	add("hold", "feed:", `hold: ["etcd://a?listen=127.0.0.1:1"], feed:`, "Hold", `["etcd://a?listen=127.0.0.1:1"]`)
 	add("feed", "unix:/f", "unix:/g", "Feed", `"unix:/g"`)
 	add("command", "[c, d]", "[e]", "Command", `["e"]`)
 	its := agentYAML("a", "lifecycle: {"+settingsYAML+"}")

@@ -56,6 +56,9 @@ func (b *builder) settledLifecycle(o *object, path string, s *lifecycleSettings)
 	l.Off = s.Enabled != nil && !*s.Enabled
 	l.Delay = b.bounded(o, path+".registration.delay", time.Duration(s.Registration.Delay))
 	b.ownWarmup(o, path+".warmup", &s.Warmup, &l.Warmup)
+	if l.Ramp = s.Registration.Weight == ramped; l.Ramp && (l.Off || l.Warmup.Window == 0) {
+		b.warn(o, path+".registration.weight", "there is no warm-up to follow: it is as full")
+	}
 	if s.WarmupRequests != nil {
 		l.Requests = b.warmupRequests(o, path+".warmupRequests", s.WarmupRequests)
 	}

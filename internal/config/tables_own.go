@@ -17,6 +17,7 @@ func lifecycleSettingsTable(at string) []Decision {
 		[]Decision{
 			{Field: at + "enabled", Note: "true where it is not given; false: instances register as soon as they can serve, and do not warm up"},
 			{Field: at + "registration.delay", Note: "from when an instance can serve and its warm-up requests are over, until it registers; none where it is not given"},
+			{Field: at + "registration.weight", Note: "full where it is not given; ramp: while an instance warms up, registries whose consumers know no warm-up have its share of its weight"},
 			{Field: at + "warmup.duration", Note: "120s where it is not given; 0s is no warm-up; a DestinationRule's goes before it"},
 			{Field: at + "warmup.curve", Note: "quadratic where it is not given"},
 			{Field: at + "warmup.aggression", Note: "of curve: power; the share is progress^(1/aggression)"},
@@ -100,6 +101,7 @@ var agentTable = slices.Concat(
 		{Field: "spec.offline", Note: "on loopback; 127.0.0.1:54199 where it is not given"},
 		{Field: "spec.offlineToken", Note: "a file, looked for beside this one"},
 		{Field: "spec.registry"},
+		{Field: "spec.hold", Note: "URLs of the registries that the application registers with by itself, each with listen=ADDRESS:PORT, where it does so"},
 		{Field: "spec.feed"},
 		{Field: "spec.command", Note: "what stands behind -- goes before it"},
 	},

@@ -91,7 +91,7 @@ func TestMergingDependsOnNoOrder(t *testing.T) {
 			for _, x := range order {
 				x.say(w, now)
 			}
-			return w.instances()
+			return w.instances(now)
 		}
 		want := tell(words)
 		shuffled := slices.Concat(words, words) // everybody twice

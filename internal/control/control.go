@@ -113,7 +113,7 @@ func (c *Control) fold(ctx context.Context, w *world, now time.Time) {
 	if len(w.awaited) > 0 && w.view.Config != "" {
 		return // what others serve by is better than a snapshot without what registries have
 	}
-	c.publish(published{w.view, w.doubted(), w.recorded, maps.Clone(w.counts)})
+	c.publish(published{w.view, w.doubted(), w.recorded, maps.Clone(w.counts), w.states()})
 }
 
 // do runs f in the goroutine that owns the world, and returns when it has run.

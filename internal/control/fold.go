@@ -15,7 +15,7 @@ import (
 // happened since the last fold.
 func (w *world) fold(now time.Time) []fleet.Event {
 	w.forget(now)
-	instances := w.instances()
+	instances := w.instances(now)
 	w.live(instances, now)
 	next := &fleet.Snapshot{
 		Number:    w.view.Number + 1,
@@ -60,6 +60,8 @@ func (w *world) live(instances []fleet.Instance, now time.Time) {
 		in := &instances[i]
 		present[in.Incarnation] = true
 		w.step(in.Incarnation, in.Name, in.Ready || configured(*in), in.Leaving, now)
+		l := w.lives[in.Incarnation]
+		l.foreign, l.unsaid = in.Foreign, in.Foreign && in.Published == nil
 	}
 	for i := range w.desired.Services {
 		for _, e := range w.listed(&w.desired.Services[i]) {
@@ -78,7 +80,7 @@ func (w *world) live(instances []fleet.Instance, now time.Time) {
 		l := w.lives[incarnation]
 		w.advance(l, incarnation, lifecycle.Vanished, w.ends[incarnation], now)
 		delete(w.lives, incarnation)
-		if !l.Offered.IsZero() {
+		if !l.Offered.IsZero() && !l.unsaid {
 			w.past[incarnation] = memento{l.Offered, l.factor, l.resting, l.at, now}
 		}
 	}
@@ -114,8 +116,16 @@ func (w *world) step(incarnation, name string, ready, leaving bool, now time.Tim
 	case ready && l.healthy:
 		w.advance(l, incarnation, lifecycle.Ready, "", now)
 	case !ready:
-		w.advance(l, incarnation, lifecycle.Unready, "its own readiness probe fails", now)
+		w.advance(l, incarnation, lifecycle.Unready, l.unready(), now)
 	}
+}
+
+// unready says why an incarnation is not ready that nobody takes out.
+func (l *life) unready() string {
+	if l.foreign {
+		return "its registry says that it takes no requests"
+	}
+	return "its own readiness probe fails"
 }
 
 func (w *world) advance(l *life, incarnation string, e lifecycle.Event, reason string, now time.Time) {
@@ -181,11 +191,22 @@ func member(s *fleet.Service, in *fleet.Instance) (fleet.Endpoint, bool) {
 	}, true
 }
 
-// target is the port on which an instance serves a service: named ports are looked up at the instance.
+// target is the port on which an instance serves a service: named ports are looked up at the instance. Where the service
+// says none, it is the service's own, as in Kubernetes; but whom no Deployment runs is where it has registered itself.
 func target(s *fleet.Service, in *fleet.Instance) (uint32, bool) {
 	if s.Target == "" {
-		if port, ok := in.Ports[s.PortName]; ok && s.PortName != "" && configured(*in) {
-			return port, true // a WorkloadEntry maps port names of its service
+		port, ok := in.Ports[s.PortName]
+		switch {
+		case configured(*in):
+			if ok && s.PortName != "" {
+				return port, true // a WorkloadEntry maps port names of its service
+			}
+		case in.Foreign:
+			return registeredPort(s, in)
+		case in.Workload == "":
+			if port, ok := registeredPort(s, in); ok {
+				return port, true
+			}
 		}
 		return s.Port, true
 	}
@@ -194,6 +215,22 @@ func target(s *fleet.Service, in *fleet.Instance) (uint32, bool) {
 	}
 	port, ok := in.Ports[s.Target]
 	return port, ok
+}
+
+// registeredPort is the port that an instance has registered for a service: the one of that name, or of that number, or the
+// only one there is.
+func registeredPort(s *fleet.Service, in *fleet.Instance) (uint32, bool) {
+	if port, ok := in.Ports[s.PortName]; ok {
+		return port, true
+	}
+	only := uint32(0)
+	for _, port := range in.Ports {
+		if port == s.Port {
+			return port, true
+		}
+		only = port
+	}
+	return only, len(in.Ports) == 1
 }
 
 // workloads is what people want to run: configuration, with what commands changed since.

@@ -58,8 +58,8 @@ func (w *world) forget(now time.Time) {
 			if f.who.Role == observer {
 				continue
 			}
-			if in := f.vouched(); in != nil && !w.lists(in.Incarnation) {
-				w.lose(in, id, now)
+			if in := f.vouched(); in != nil && !w.lists(in.Incarnation) && w.offers(in) {
+				w.lose(in, id, "it did not say that it leaves", now)
 			}
 			w.tell(fleet.Event{Kind: "follower.left", From: id, Reason: "away for " + absence.String()}, now)
 		}

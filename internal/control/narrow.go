@@ -13,6 +13,8 @@ type published struct {
 	doubted  map[string]bool                  // see world.doubted
 	recorded map[string][]fleet.WarmupRequest // see world.record
 	counts   map[string]uint64                // of agents' events, by kind
+
+	registries []fleet.RegistryState
 }
 
 // narrowed calls apply with what of each view is about one incarnation, once that differs from what it was last called

@@ -18,6 +18,9 @@ const (
 	keptLost = time.Minute
 	// awaiting is how long a control that knows nothing waits for the first list of its registries.
 	awaiting = 10 * time.Second
+	// settling is how long after a registry is back strangers may still be missing from it: their clients have to hear that
+	// their connections are gone, and to register again.
+	settling = 30 * time.Second
 	// unreadTold is how many entries that are no instances are told of at a time.
 	unreadTold = 10
 )
@@ -26,15 +29,8 @@ const (
 type catalogue struct {
 	list   []fleet.Instance // sorted by incarnation
 	away   bool
+	back   time.Time         // when it was away last
 	unread map[string]string // why, by key
-}
-
-// A loss is a registration that vanished without a leave: its lease ran out, since its agent cannot reach the
-// registry, or since it is dead. The instance stays for keptLost, unless its active check fails.
-type loss struct {
-	last     fleet.Instance
-	since    time.Time
-	registry string
 }
 
 // A former is what is known of an incarnation's life before control saw it.
@@ -43,6 +39,30 @@ type former struct {
 	why     string
 	hearsay bool // the instance says so itself
 	learnt  time.Time
+}
+
+// Registries says what control has of the registries that it follows, sorted by name.
+func (c *Control) Registries() []fleet.RegistryState { return slices.Clone(c.latest().registries) }
+
+// states is what there is of each registry, sorted by name.
+func (w *world) states() []fleet.RegistryState {
+	list := make([]fleet.RegistryState, 0, len(w.registries))
+	for _, name := range slices.Sorted(maps.Keys(w.registries)) {
+		c := w.registries[name]
+		s := fleet.RegistryState{Name: name, Away: c.away, Instances: len(c.list), Unread: len(c.unread)}
+		for i := range c.list {
+			if c.list[i].Foreign {
+				s.Foreign++
+			}
+		}
+		for _, l := range w.lost {
+			if l.registry == name {
+				s.Lost++
+			}
+		}
+		list = append(list, s)
+	}
+	return list
 }
 
 // Registered takes everything that a registry lists.
@@ -72,16 +92,19 @@ func (w *world) registryAway(name string, err error, now time.Time) {
 	case err == nil && c.away:
 		w.tell(fleet.Event{Kind: "registry.back", Endpoint: name}, now)
 	}
+	if c.away {
+		c.back = now
+	}
 	c.away = err != nil
 }
 
 func (w *world) registered(name string, l registry.List, now time.Time) {
 	delete(w.awaited, name)
 	c := w.catalogue(name)
-	before := c.list
+	before := w.entries(c)
 	c.list = listed(l.Instances)
-	for i := range c.list {
-		in := &c.list[i]
+	w.identify(now)
+	for _, in := range w.entries(c) {
 		if in.Ready {
 			w.complete(in, name, l.First, now)
 		}
@@ -93,12 +116,20 @@ func (w *world) registered(name string, l registry.List, now time.Time) {
 		}
 		delete(w.restored, in.Incarnation)
 	}
-	for i := range before {
-		if !w.lists(before[i].Incarnation) {
-			w.lose(&before[i], name, now)
+	before = slices.DeleteFunc(before, func(in *fleet.Instance) bool { return w.lists(in.Incarnation) })
+	w.vanish(before, c, name, now)
+	w.unread(c, name, l.Unread, now)
+}
+
+// entries are what a registry lists, as it counts here.
+func (w *world) entries(c *catalogue) []*fleet.Instance {
+	list := make([]*fleet.Instance, 0, len(c.list))
+	for i := range c.list {
+		if in, counts := w.known(&c.list[i]); counts {
+			list = append(list, in)
 		}
 	}
-	w.unread(c, name, l.Unread, now)
+	return list
 }
 
 // complete tells that an instance is registered, when a registry lists it for the first time: before what follows from
@@ -122,8 +153,14 @@ func listed(list []fleet.Instance) []fleet.Instance {
 	return slices.CompactFunc(out, func(a, b fleet.Instance) bool { return a.Incarnation == b.Incarnation })
 }
 
-// lists says whether any registry has an incarnation.
-func (w *world) lists(incarnation string) bool {
+// lists says whether any registry has an incarnation, or a stranger that is it.
+func (w *world) lists(incarnation string) bool { return w.meant[incarnation] || w.names(incarnation) }
+
+// names says whether an entry of any registry names an incarnation.
+func (w *world) names(incarnation string) bool {
+	if _, other := w.aliases[incarnation]; other { // it is somebody else, or counts for nothing
+		return false
+	}
 	for _, c := range w.registries {
 		_, found := slices.BinarySearchFunc(c.list, incarnation, func(in fleet.Instance, want string) int {
 			return strings.Compare(in.Incarnation, want)
@@ -171,30 +208,9 @@ func later(a, b time.Duration) time.Duration {
 	return 1<<63 - 1
 }
 
-// lose keeps an instance that has vanished though it did not leave, if requests may be sent to it.
-func (w *world) lose(in *fleet.Instance, name string, now time.Time) {
-	l := w.lives[in.Incarnation]
-	_, dead := w.dead[in.Incarnation]
-	if l == nil || !l.Stage.Offered() || in.Leaving || dead {
-		return
-	}
-	w.lost[in.Incarnation] = &loss{*in, now, name}
-	w.tell(fleet.Event{
-		Kind: "registration.lost", Endpoint: in.Name, Incarnation: in.Incarnation,
-		Reason: fmt.Sprintf("%s has it no more, and it did not say that it leaves; it stays for %v while its check passes", name, keptLost),
-	}, now)
-}
-
-func (w *world) regain(l *loss, reason string, now time.Time) {
-	delete(w.lost, l.last.Incarnation)
-	w.tell(fleet.Event{
-		Kind: "registration.regained", Endpoint: l.last.Name, Incarnation: l.last.Incarnation,
-		Reason: fmt.Sprintf("%s, after %v", reason, now.Sub(l.since).Round(time.Millisecond)),
-	}, now)
-}
-
 // forgetRegistrations drops what has been lost for too long, and what was kept for a while.
 func (w *world) forgetRegistrations(now time.Time) {
+	w.release()
 	for incarnation, l := range w.lost {
 		if now.Sub(l.since) >= keptLost {
 			delete(w.lost, incarnation)
@@ -202,7 +218,7 @@ func (w *world) forgetRegistrations(now time.Time) {
 		}
 	}
 	for incarnation, at := range w.dead {
-		if now.Sub(at) > memory && !w.lists(incarnation) {
+		if now.Sub(at) > memory && !w.names(incarnation) {
 			delete(w.dead, incarnation)
 		}
 	}

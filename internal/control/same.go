@@ -73,6 +73,8 @@ func sameInstance(a, b fleet.Instance) bool {
 		a.Revision == b.Revision &&
 		a.Locality == b.Locality &&
 		a.Origin == b.Origin &&
+		a.Foreign == b.Foreign &&
+		slices.Equal(a.Registries, b.Registries) &&
 		sameValue(a.Check, b.Check) &&
 		a.Front == b.Front &&
 		maps.Equal(a.Ports, b.Ports) &&
@@ -85,6 +87,7 @@ func sameLife(a, b fleet.Instance) bool {
 		a.Ready == b.Ready &&
 		a.Leaving == b.Leaving &&
 		a.Bound == b.Bound &&
+		a.Ramp == b.Ramp &&
 		sameValue(a.Warmup, b.Warmup) &&
 		samePublished(a.Published, b.Published)
 }

@@ -47,6 +47,8 @@ type world struct {
 	named      map[string]bool       // incarnations of endpoints that configuration names
 	registries map[string]*catalogue // by name
 	awaited    map[string]time.Time  // registries that have sent no list, and since when control waits for it
+	aliases    map[string]alias      // who strangers are that are somebody else, by their incarnations in registries
+	meant      map[string]bool       // who strangers are: all that count
 	lost       map[string]*loss      // by incarnation
 	dead       map[string]time.Time  // incarnations that somebody saw die, and when they said so last
 	completed  map[string]time.Time  // incarnations whose registration has been told of, and when they were listed last
@@ -69,6 +71,8 @@ type life struct {
 	clear   map[string]int // while draining: reports in a row, by gateway, that show nothing open
 	drained uint64         // the first snapshot that showed it draining
 	name    string
+	foreign bool           // it is a stranger
+	unsaid  bool           // it is one that says nothing of its start: when it comes back, nobody knows that it is the same run
 	skipped string         // why it joins with its full share; "" when it does not
 	factor  *float64       // of its weight, as people set it; nil is 1
 	resting bool           // it has no weight in any service

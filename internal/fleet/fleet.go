@@ -169,12 +169,15 @@ type Instance struct {
 	Locality    Locality          `json:"locality,omitzero"`
 	Weight      uint32            `json:"weight"`
 	Check       *Check            `json:"check,omitempty"`
-	Ready       bool              `json:"ready,omitempty"`     // whoever runs it says that it can serve; control offers it once its Check passes too
-	Leaving     bool              `json:"leaving,omitempty"`   // asked to stop: drain it, then say so
-	Bound       time.Duration     `json:"bound_ns,omitempty"`  // while it is leaving: see Endpoint
-	Warmup      *Warmup           `json:"warmup,omitempty"`    // its own: see Endpoint
-	Front       bool              `json:"front,omitempty"`     // see Endpoint
-	Published   *Published        `json:"published,omitempty"` // what it says of its age; nil: nothing
+	Ready       bool              `json:"ready,omitempty"`      // whoever runs it says that it can serve; control offers it once its Check passes too
+	Leaving     bool              `json:"leaving,omitempty"`    // asked to stop: drain it, then say so
+	Bound       time.Duration     `json:"bound_ns,omitempty"`   // while it is leaving: see Endpoint
+	Warmup      *Warmup           `json:"warmup,omitempty"`     // its own: see Endpoint
+	Front       bool              `json:"front,omitempty"`      // see Endpoint
+	Published   *Published        `json:"published,omitempty"`  // what it says of its age; nil: nothing
+	Ramp        float64           `json:"ramp,omitempty"`       // of Weight, as registries show it to consumers that know no warm-up: 0 is all of it
+	Foreign     bool              `json:"foreign,omitempty"`    // no agent gave it its Incarnation: that is what a registry knows of its registration
+	Registries  []string          `json:"registries,omitempty"` // that list it, sorted; control fills it in
 	Origin      Origin            `json:"origin,omitzero"`
 }
 

@@ -17,6 +17,7 @@ type Lifecycle struct {
 
 	Delay    time.Duration   `json:"delay_ns,omitempty"` // from when it can serve, and is warmed by requests, until it registers
 	Warmup   Warmup          `json:"warmup"`             // by share, in whoever sends to it; a DestinationRule's wins
+	Ramp     bool            `json:"ramp,omitempty"`     // while it warms up, the registry has its share of its weight: for consumers that know no warm-up
 	Requests *WarmupRequests `json:"requests,omitempty"` // before anybody else can send any; nil is none
 	Ready    ReadyWhen       `json:"ready,omitempty"`    // when the readiness port answers 200
 	Leave    Leave           `json:"leave"`

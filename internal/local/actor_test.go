@@ -1,13 +1,15 @@
 package local
 
 import (
-	"encoding/json"
+	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"sync"
 	"syscall"
 	"time"
 
+	"crossfade.dev/internal/config"
 	"crossfade.dev/internal/fleet"
 	"crossfade.dev/internal/process"
 )
@@ -16,7 +18,7 @@ import (
 type actor struct {
 	theatre *theatre
 	name    string
-	told    agentSpec
+	told    *config.Agent
 	public  string
 	up      time.Time // when the application can serve
 	linger  time.Duration
@@ -163,11 +165,11 @@ func (s *theatre) start(spec process.Spec) (process.Process, error) {
 	s.mu.Lock()
 	a.up, a.linger, a.deaf = time.Now().Add(s.boot), s.linger, s.deaf
 	text := s.files[spec.Args[slices.Index(spec.Args, "--config")+1]]
-	var object agentObject
-	if err := json.Unmarshal(text, &object); err != nil {
+	var err error
+	if a.told, err = written(text); err != nil {
 		s.faults = append(s.faults, fmt.Sprintf("%s was told %q: %v", a.name, text, err))
 	}
-	a.told, a.public = object.Spec, object.Spec.Address.String()
+	a.public = a.told.Address.String()
 	if s.actors[a.public] != nil {
 		s.faults = append(s.faults, a.name+" was started where another runs")
 	}
@@ -179,4 +181,18 @@ func (s *theatre) start(spec process.Spec) (process.Process, error) {
 	}
 	go a.live()
 	return a, nil
+}
+
+// written reads what an agent is told, as configuration does.
+func written(text []byte) (*config.Agent, error) {
+	file, err := os.CreateTemp("", "agent-*.yaml")
+	if err != nil {
+		return &config.Agent{}, err
+	}
+	defer os.Remove(file.Name())
+	_, err = file.Write(text)
+	if err = errors.Join(err, file.Close()); err != nil {
+		return &config.Agent{}, err
+	}
+	return read(file.Name())
 }

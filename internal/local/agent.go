@@ -1,7 +1,7 @@
 package local
 
 import (
-	"encoding/json"
+	"cmp"
 	"fmt"
 	"net/netip"
 	"path/filepath"
@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"crossfade.dev/internal/config"
 	"crossfade.dev/internal/fleet"
 	"crossfade.dev/internal/process"
 )
@@ -48,7 +49,7 @@ func (in *instance) spec() (process.Spec, error) {
 	if err != nil {
 		return process.Spec{}, err
 	}
-	document, err := in.document(values)
+	document, err := in.told(values).Document()
 	if err != nil {
 		return process.Spec{}, err
 	}
@@ -81,115 +82,50 @@ func (in *instance) command(command []string, values map[string]string) ([]strin
 }
 
 // hook is a command that is run later, if ever: that it cannot be found is told then.
-func (in *instance) hook(command []string, values map[string]string) *agentExec {
+func (in *instance) hook(command []string, values map[string]string) []string {
 	run, _ := in.command(command, values)
-	return &agentExec{run}
+	return run
 }
 
-// The types below are an object of kind Agent as far as replicas need it; what its fields mean says the guide.
-type (
-	agentObject struct {
-		APIVersion string    `json:"apiVersion"`
-		Kind       string    `json:"kind"`
-		Metadata   agentName `json:"metadata"`
-		Spec       agentSpec `json:"spec"`
-	}
-	agentName struct {
-		Name      string `json:"name"`
-		Namespace string `json:"namespace"`
-	}
-	agentSpec struct {
-		Service     string            `json:"service"`
-		Name        string            `json:"name"`
-		Incarnation string            `json:"incarnation"`
-		Address     netip.Addr        `json:"address"`
-		Ports       []agentPort       `json:"ports,omitempty"`
-		Labels      map[string]string `json:"labels,omitempty"`
-		Locality    string            `json:"locality,omitempty"`
-		Workload    string            `json:"workload"`
-		Revision    string            `json:"revision"`
-		Probe       *agentProbe       `json:"probe,omitempty"`
-		PreStop     *agentPreStop     `json:"preStop,omitempty"`
-		Grace       string            `json:"grace"`
-		Inbound     []string          `json:"inbound,omitempty"`
-		Admin       string            `json:"admin,omitempty"`
-		Readiness   netip.AddrPort    `json:"readiness"`
-		Offline     netip.AddrPort    `json:"offline"`
-		Registry    string            `json:"registry,omitempty"`
-		Feed        string            `json:"feed,omitempty"`
-	}
-	agentPort struct {
-		Name   string `json:"name,omitempty"`
-		Number uint32 `json:"number"`
-	}
-	agentProbe struct {
-		HTTP         *agentGet    `json:"http,omitempty"`
-		GRPC         *agentHealth `json:"grpc,omitempty"`
-		TCP          *agentDial   `json:"tcp,omitempty"`
-		Exec         *agentExec   `json:"exec,omitempty"`
-		InitialDelay string       `json:"initialDelay,omitempty"`
-		Interval     string       `json:"interval,omitempty"`
-		Timeout      string       `json:"timeout,omitempty"`
-		Healthy      int          `json:"healthy,omitempty"`
-		Unhealthy    int          `json:"unhealthy,omitempty"`
-	}
-	agentGet struct {
-		Path   string `json:"path"`
-		Port   uint32 `json:"port,omitempty"`
-		Scheme string `json:"scheme,omitempty"`
-	}
-	agentHealth struct {
-		Port    uint32 `json:"port,omitempty"`
-		Service string `json:"service,omitempty"`
-	}
-	agentDial struct {
-		Port uint32 `json:"port,omitempty"`
-	}
-	agentExec struct {
-		Command []string `json:"command"`
-	}
-	agentPreStop struct {
-		Exec  *agentExec `json:"exec,omitempty"`
-		HTTP  *agentGet  `json:"http,omitempty"`
-		Sleep string     `json:"sleep,omitempty"`
-	}
-)
-
-// document is what the agent of this life is told, as configuration reads it: JSON is YAML too.
-func (in *instance) document(values map[string]string) ([]byte, error) {
+// told is what the agent of this life is told.
+func (in *instance) told(values map[string]string) *config.Agent {
 	w := in.workload
 	place, _ := fleet.LocalityOf(w.Labels) // what is no place, configuration has refused
-	spec := agentSpec{
+	a := &config.Agent{
 		Service:     in.service,
 		Name:        in.name,
+		Namespace:   w.Namespace,
 		Incarnation: in.now.incarnation,
 		Address:     in.home.public,
+		Ports:       w.Ports,
 		Labels:      w.Labels,
-		Locality:    place.String(),
+		Weight:      1,
+		Locality:    place,
 		Workload:    w.Name,
 		Revision:    w.Revision,
-		Grace:       max(w.Grace, time.Millisecond).String(), // one without a grace period is killed at once, or nearly
-		Readiness:   netip.AddrPortFrom(in.home.public, readinessPort),
-		Offline:     netip.AddrPortFrom(in.home.public, offlinePort),
+		Probe:       in.probe(values),
+		PreStop:     in.preStop(values),
+		Grace:       max(w.Grace, time.Millisecond), // one without a grace period is killed at once, or nearly
+		Readiness:   in.door(readinessPort),
+		Offline:     in.door(offlinePort),
 		Registry:    in.agents.Registry,
 		Feed:        in.agents.Feed,
 	}
-	for _, p := range w.Ports {
-		spec.Ports = append(spec.Ports, agentPort{p.Name, p.Number})
-	}
 	for _, port := range inbound(w) {
-		spec.Inbound = append(spec.Inbound, in.pass(port, port))
+		a.Inbound = append(a.Inbound, in.pass(port, port))
 	}
-	if len(spec.Inbound) > 0 {
-		spec.Admin = netip.AddrPortFrom(in.home.public, adminPort).String()
+	if len(a.Inbound) > 0 {
+		a.Admin = in.door(adminPort)
 	}
-	spec.Probe, spec.PreStop = in.probe(values), in.preStop(values)
-	if p := spec.Probe; p != nil && p.HTTP != nil {
-		spec.Inbound = append(spec.Inbound, in.pass(healthPort, in.port(p.HTTP.Port)))
-	} else if p != nil && p.GRPC != nil {
-		spec.Inbound = append(spec.Inbound, in.pass(healthPort, in.port(p.GRPC.Port)))
+	if p := a.Probe; p != nil && (p.Path != "" || p.GRPC) {
+		a.Inbound = append(a.Inbound, in.pass(healthPort, uint16(p.Port))) //nolint:gosec // a port
 	}
-	return json.Marshal(agentObject{"crossfade.dev/v1alpha1", "Agent", agentName{in.name, w.Namespace}, spec})
+	return a
+}
+
+// door is a port of the public address.
+func (in *instance) door(port uint16) string {
+	return netip.AddrPortFrom(in.home.public, port).String()
 }
 
 // pass says that a port of the public address leads to one of the private address.
@@ -198,53 +134,36 @@ func (in *instance) pass(public, private uint16) string {
 }
 
 // probe is the workload's readiness probe, with Kubernetes' defaults in place of what is not set.
-func (in *instance) probe(values map[string]string) *agentProbe {
-	p := in.workload.Readiness
-	if p == nil {
+func (in *instance) probe(values map[string]string) *fleet.Probe {
+	if in.workload.Readiness == nil {
 		return nil
 	}
-	out := &agentProbe{
-		Interval: orDefault(p.Interval, 10*time.Second), Timeout: orDefault(p.Timeout, time.Second),
-		Healthy: p.Healthy, Unhealthy: p.Unhealthy,
+	p := *in.workload.Readiness
+	p.InitialDelay = max(p.InitialDelay, 0)
+	p.Interval, p.Timeout = cmp.Or(max(p.Interval, 0), 10*time.Second), cmp.Or(max(p.Timeout, 0), time.Second)
+	p.Healthy, p.Unhealthy = cmp.Or(max(p.Healthy, 0), 1), cmp.Or(max(p.Unhealthy, 0), 3)
+	p.Port = uint32(in.port(p.Port))
+	if len(p.Exec) > 0 {
+		p.Exec = in.hook(p.Exec, values)
 	}
-	if out.Healthy <= 0 {
-		out.Healthy = 1
+	if p.Path != "" {
+		p.Path = rooted(p.Path)
 	}
-	if out.Unhealthy <= 0 {
-		out.Unhealthy = 3
-	}
-	if p.InitialDelay > 0 {
-		out.InitialDelay = p.InitialDelay.String()
-	}
-	port := uint32(in.port(p.Port))
-	switch {
-	case len(p.Exec) > 0:
-		out.Exec = in.hook(p.Exec, values)
-	case p.Path != "":
-		out.HTTP = &agentGet{Path: rooted(p.Path), Port: port}
-		if p.HTTPS {
-			out.HTTP.Scheme = "HTTPS"
-		}
-	case p.GRPC:
-		out.GRPC = &agentHealth{port, p.Service}
-	default:
-		out.TCP = &agentDial{port}
-	}
-	return out
+	return &p
 }
 
-func (in *instance) preStop(values map[string]string) *agentPreStop {
-	hook := in.workload.PreStop
-	switch {
-	case hook == nil:
+func (in *instance) preStop(values map[string]string) *fleet.PreStop {
+	if in.workload.PreStop == nil {
 		return nil
-	case len(hook.Exec) > 0:
-		return &agentPreStop{Exec: in.hook(hook.Exec, values)}
-	case hook.Path != "":
-		return &agentPreStop{HTTP: &agentGet{Path: rooted(hook.Path), Port: uint32(in.port(hook.Port))}}
-	default:
-		return &agentPreStop{Sleep: hook.Sleep.String()}
 	}
+	p := *in.workload.PreStop
+	switch {
+	case len(p.Exec) > 0:
+		p.Exec = in.hook(p.Exec, values)
+	case p.Path != "":
+		p.Path, p.Port = rooted(p.Path), uint32(in.port(p.Port))
+	}
+	return &p
 }
 
 // port returns the port that a check names, the first that the application listens on for 0.
@@ -253,13 +172,6 @@ func (in *instance) port(number uint32) uint16 {
 		number = in.workload.Ports[0].Number
 	}
 	return uint16(number)
-}
-
-func orDefault(d, usual time.Duration) string {
-	if d <= 0 {
-		d = usual
-	}
-	return d.String()
 }
 
 func rooted(path string) string { return "/" + strings.TrimPrefix(path, "/") }

@@ -16,8 +16,8 @@ import (
 	"crossfade.dev/internal/process"
 )
 
-// written is what configuration reads of what an agent of the workload is told.
-func written(t *testing.T, w fleet.Workload) (*config.Agent, process.Spec) {
+// writtenFor is what configuration reads of what an agent of the workload is told.
+func writtenFor(t *testing.T, w fleet.Workload) (*config.Agent, process.Spec) {
 	t.Helper()
 	in := &instance{
 		key: "shop/web-1", name: "web-1", uid: "abc", workload: &w, service: "web", home: homeAt(5), machine: thisMachine(),
@@ -45,7 +45,7 @@ func TestWhatAnAgentIsTold(t *testing.T) {
 	w.Ports = []fleet.ContainerPort{{Name: "http", Number: 80}, {Number: 90}}
 	w.Readiness.Port, w.Readiness.InitialDelay = 90, 5*time.Second
 	w.PreStop = &fleet.PreStop{Exec: []string{"/bin/bye", "$(POD_NAME)"}}
-	got, spec := written(t, w)
+	got, spec := writtenFor(t, w)
 	want := &config.Agent{
 		Service: "web", Namespace: "shop", Name: "web-1", Incarnation: "abc-7", Address: netip.MustParseAddr("127.1.0.5"),
 		Ports: w.Ports, Labels: w.Labels, Weight: 1, Locality: fleet.Locality{Region: "eu", Zone: "a", SubZone: "1"}, Workload: "web", Revision: "1",
@@ -126,7 +126,7 @@ func TestProbesAndHooksArrive(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := web(1)
 			w.Readiness, w.PreStop = tt.probe, tt.hook
-			got, _ := written(t, w)
+			got, _ := writtenFor(t, w)
 			if diff := cmp.Diff(tt.want, got.Probe); diff != "" {
 				t.Errorf("probe (-want +got):\n%s", diff)
 			}

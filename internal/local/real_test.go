@@ -3,7 +3,6 @@ package local
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -21,6 +20,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"crossfade.dev/internal/config"
 	"crossfade.dev/internal/fleet"
 	"crossfade.dev/internal/process"
 )
@@ -66,7 +66,7 @@ func playApp(ctx context.Context) error {
 
 // playAgent runs an application, passes connections on to it, and ends with it.
 func playAgent(ctx context.Context, args []string) error {
-	object, err := read(args[slices.Index(args, "--config")+1])
+	told, err := read(args[slices.Index(args, "--config")+1])
 	if err != nil {
 		return err
 	}
@@ -75,7 +75,7 @@ func playAgent(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	for _, inbound := range object.Spec.Inbound {
+	for _, inbound := range told.Inbound {
 		public, private, _ := strings.Cut(inbound, "=")
 		l, err := net.Listen("tcp", public)
 		if err != nil {
@@ -85,7 +85,7 @@ func playAgent(ctx context.Context, args []string) error {
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("/pid", servePid)
-	go func() { _ = serveUntil(ctx, object.Spec.Admin, mux) }()
+	go func() { _ = serveUntil(ctx, told.Admin, mux) }()
 	select {
 	case <-app.Done():
 		os.Exit(app.Exit().Code)
@@ -94,12 +94,12 @@ func playAgent(ctx context.Context, args []string) error {
 	return app.Stop(10 * time.Second)
 }
 
-func read(path string) (object agentObject, err error) {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return object, err
+func read(path string) (*config.Agent, error) {
+	told, findings := config.LoadAgent(path)
+	if told == nil {
+		return &config.Agent{}, fmt.Errorf("%v", findings)
 	}
-	return object, json.Unmarshal(text, &object)
+	return told, nil
 }
 
 func pass(l net.Listener, to string) {
@@ -147,7 +147,7 @@ func ours(replicas int) fleet.Workload {
 func (s *theatre) real() *machine {
 	m := thisMachine()
 	m.start = func(spec process.Spec) (process.Process, error) {
-		object, err := read(spec.Args[slices.Index(spec.Args, "--config")+1])
+		told, err := read(spec.Args[slices.Index(spec.Args, "--config")+1])
 		if err != nil {
 			return nil, err
 		}
@@ -155,7 +155,7 @@ func (s *theatre) real() *machine {
 		if err != nil {
 			return nil, err
 		}
-		a := &actor{theatre: s, name: spec.Name, told: object.Spec, public: object.Spec.Address.String(), hurry: make(chan struct{}), done: make(chan struct{})}
+		a := &actor{theatre: s, name: spec.Name, told: told, public: told.Address.String(), hurry: make(chan struct{}), done: make(chan struct{})}
 		s.mu.Lock()
 		s.actors[a.public] = a
 		s.mu.Unlock()

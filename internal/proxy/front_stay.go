@@ -54,6 +54,9 @@ func (x *exchange) sentBy() sender {
 			return ours
 		}
 	}
+	if !x.asksOnly() {
+		return foreign
+	}
 	agent, _ := http1.Lookup(x.req.Fields, "User-Agent")
 	for _, name := range checkersTable {
 		if bytes.HasPrefix(agent, name) {
@@ -61,6 +64,18 @@ func (x *exchange) sentBy() sender {
 		}
 	}
 	return foreign
+}
+
+// healthPath is what a gRPC check calls.
+const healthPath = "/grpc.health.v1.Health/Check"
+
+// asksOnly says whether the request can be a check: anybody may write a User-Agent, and what does work is nobody's check.
+func (x *exchange) asksOnly() bool {
+	switch string(x.req.Method) {
+	case "GET", "HEAD":
+		return x.bodiless()
+	}
+	return string(x.req.Path) == healthPath
 }
 
 // enter asks the front, where there is one, whether the request may be passed on.

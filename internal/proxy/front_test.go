@@ -80,6 +80,7 @@ func TestFrontCountsCallers(t *testing.T) {
 			for _, agent := range []string{"crossfade-check", "kube-probe/1.34", "ELB-HealthChecker/2.0", "GoogleHC/1.0", "Consul Health Check"} {
 				ask(t, c, w.from("GET", "/", nil, "User-Agent: "+agent))
 			}
+			ask(t, c, w.from("POST", "/grpc.health.v1.Health/Check", strings.NewReader("x"), "User-Agent: kube-probe/1.34"))
 			wantSeen(t, f, Seen{Total: 3})
 			if got := f.Seen(); !got.LastForeign.IsZero() || got.Last.IsZero() {
 				t.Errorf("got %+v, though none but gateways came", got)
@@ -90,6 +91,10 @@ func TestFrontCountsCallers(t *testing.T) {
 			if got := f.Seen(); got.LastForeign.Before(before) || got.LastForeign.After(time.Now()) || got.Last != got.LastForeign {
 				t.Errorf("got %+v, want it seen now", got)
 			}
+			// Whoever does work is no checker, whatever it calls itself.
+			ask(t, c, w.from("POST", "/", strings.NewReader("x"), "User-Agent: kube-probe/1.34"))
+			ask(t, c, w.from("GET", "/", strings.NewReader("x"), "User-Agent: kube-probe/1.34"))
+			wantSeen(t, f, Seen{Total: 6, Foreign: 3})
 			// What comes to the port for checks is nobody's.
 			v := w.view()
 			v.Services = w.p.State().View().Services
@@ -97,7 +102,7 @@ func TestFrontCountsCallers(t *testing.T) {
 			w.apply(v)
 			ask(t, c, w.from("GET", "/", nil))
 			w.wantConserved()
-			wantSeen(t, f, Seen{Total: 4, Foreign: 1})
+			wantSeen(t, f, Seen{Total: 6, Foreign: 3})
 		})
 	}
 }

@@ -1,14 +1,6 @@
 package registry
 
-import (
-	"bytes"
-	"cmp"
-	"fmt"
-	"maps"
-	"slices"
-
-	"crossfade.dev/internal/fleet"
-)
+import "bytes"
 
 // A Reader makes lists of entries as a registry has them. It reads an entry only when it has changed. The zero value has
 // listed nothing; its method is for one goroutine.
@@ -19,35 +11,22 @@ type Reader struct {
 // known is an entry as it was read last.
 type known struct {
 	data []byte
-	in   fleet.Instance
-	err  error
+	Reading
 }
 
-// List returns what these entries, by key, say. Of two that say the same incarnation the first by key counts, and the
-// other is unread. Neither the entries nor the list may be written to afterwards.
+// List returns what these entries, by key, say: see MakeList. Neither the entries nor the list may be written to afterwards.
 func (r *Reader) List(entries map[string][]byte) List {
-	l := List{First: r.known == nil}
 	read := make(map[string]known, len(entries))
-	keys := map[string]string{} // by incarnation
-	for _, key := range slices.Sorted(maps.Keys(entries)) {
+	readings := make(map[string]Reading, len(entries))
+	for key, data := range entries {
 		k, again := r.known[key]
-		if data := entries[key]; !again || !bytes.Equal(k.data, data) {
-			k = known{data: data}
-			k.in, k.err = Decode(data)
+		if !again || !bytes.Equal(k.data, data) {
+			k.data = data
+			k.Instance, k.Err = Decode(data)
 		}
-		read[key] = k
-		other, twice := keys[k.in.Incarnation]
-		switch {
-		case k.err != nil:
-			l.Unread = append(l.Unread, Unread{Key: key, Err: k.err})
-		case twice:
-			l.Unread = append(l.Unread, Unread{Key: key, Err: fmt.Errorf("incarnation %s is that of %s already", k.in.Incarnation, other)})
-		default:
-			keys[k.in.Incarnation] = key
-			l.Instances = append(l.Instances, k.in)
-		}
+		read[key], readings[key] = k, k.Reading
 	}
-	slices.SortFunc(l.Instances, func(a, b fleet.Instance) int { return cmp.Compare(a.Incarnation, b.Incarnation) })
+	l := MakeList(readings, r.known == nil)
 	r.known = read
 	return l
 }

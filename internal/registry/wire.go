@@ -15,6 +15,9 @@ import (
 // known are passed over, so that a newer agent may publish more than an older control understands.
 const format = 1
 
+// defaultNamespace is that of who does not say its own.
+const defaultNamespace = "default"
+
 // Bounds of what an entry may say. Whoever can write to a registry is not to be trusted with more.
 const (
 	MaxEntry  = 64 << 10 // bytes
@@ -83,6 +86,22 @@ type entryCheck struct {
 // Encode returns the entry of an instance. Durations are cut to milliseconds; Origin is not part of it. One that leaves
 // is read as Ready, which it was. It fails when there is no incarnation or address, or the entry has more than MaxEntry bytes.
 func Encode(in fleet.Instance) ([]byte, error) {
+	e := entryOf(in)
+	if err := e.check(); err != nil {
+		return nil, fmt.Errorf("entry of instance %q: %w", in.Incarnation, err)
+	}
+	data, err := json.Marshal(e)
+	if err == nil && len(data) > MaxEntry {
+		err = fmt.Errorf("%d bytes, at most %d", len(data), MaxEntry)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("entry of instance %q: %w", in.Incarnation, err)
+	}
+	return data, nil
+}
+
+// entryOf is what an entry says of an instance.
+func entryOf(in fleet.Instance) entry {
 	e := entry{
 		Format: format, Incarnation: in.Incarnation, Name: in.Name, Namespace: &in.Namespace, Workload: in.Workload, Revision: in.Revision,
 		Ports: in.Ports, Labels: in.Labels, Region: in.Locality.Region, Zone: in.Locality.Zone, SubZone: in.Locality.SubZone,
@@ -103,17 +122,7 @@ func Encode(in fleet.Instance) ([]byte, error) {
 	if p := in.Published; p != nil {
 		e.Published = &entryAge{StartedMS: unixMS(p.Started), RegisteredMS: unixMS(p.Registered), AgeMS: p.Age.Milliseconds()}
 	}
-	if err := e.check(); err != nil {
-		return nil, fmt.Errorf("entry of instance %q: %w", in.Incarnation, err)
-	}
-	data, err := json.Marshal(e)
-	if err == nil && len(data) > MaxEntry {
-		err = fmt.Errorf("%d bytes, at most %d", len(data), MaxEntry)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("entry of instance %q: %w", in.Incarnation, err)
-	}
-	return data, nil
+	return e
 }
 
 // Decode reads an entry: what Encode wrote, or what people or other programs did: who does not say otherwise is Ready. An
@@ -135,14 +144,17 @@ func Decode(data []byte) (fleet.Instance, error) {
 	return e.instance()
 }
 
-// instance is what an entry that holds says.
+// instance is what an entry that holds says. Without an address it has the zero one.
 func (e *entry) instance() (fleet.Instance, error) {
-	address, err := netip.ParseAddr(e.Address)
-	if err != nil {
-		return fleet.Instance{}, fmt.Errorf("address: %w", err)
+	address := netip.Addr{}
+	if e.Address != "" {
+		var err error
+		if address, err = netip.ParseAddr(e.Address); err != nil {
+			return fleet.Instance{}, fmt.Errorf("address: %w", err)
+		}
 	}
 	in := fleet.Instance{
-		Name: e.Name, Namespace: "default", Workload: e.Workload, Revision: e.Revision, Incarnation: e.Incarnation, Address: address,
+		Name: e.Name, Namespace: defaultNamespace, Workload: e.Workload, Revision: e.Revision, Incarnation: e.Incarnation, Address: address,
 		Ports: e.Ports, Labels: e.Labels, Locality: fleet.Locality{Region: e.Region, Zone: e.Zone, SubZone: e.SubZone},
 		Weight: 1, Ready: !e.Unready, Leaving: e.Leaving, Bound: ms(e.BoundMS), Front: e.Front,
 	}
@@ -179,6 +191,11 @@ func (e *entry) check() error {
 	if e.Address == "" {
 		return errNoAddress
 	}
+	return e.bounds()
+}
+
+// bounds says which key has a value that none may have.
+func (e *entry) bounds() error {
 	if e.Weight != nil && *e.Weight > maxWeight {
 		return fmt.Errorf("weight is %d, at most %d", *e.Weight, maxWeight)
 	}

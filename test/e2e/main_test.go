@@ -19,6 +19,9 @@ func TestMain(m *testing.M) {
 	if order := os.Getenv(siegeOrder); order != "" {
 		os.Exit(besiege(order))
 	}
+	if order := os.Getenv(namedOrder); order != "" {
+		os.Exit(beNamed(order))
+	}
 	os.Exit(buildAndRun(m))
 }
 

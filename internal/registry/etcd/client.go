@@ -12,10 +12,8 @@ package etcd
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"time"
 
@@ -58,67 +56,20 @@ type Client struct {
 }
 
 // Dial returns a client of the etcd that a URL names, see parse. It reads files that the URL names, but does not
-// connect: an etcd that is away is found to be so later. A password comes from a file or [PasswordEnv], never from the
+// connect: an etcd that is away is found to be so later. A password comes from a file or [registry.PasswordEnv], never from the
 // URL itself.
 func Dial(rawURL string) (*Client, error) {
 	p, err := parse(rawURL)
 	if err != nil {
-		return nil, fmt.Errorf("registry %s: %w", shown(rawURL), err)
+		return nil, fmt.Errorf("registry %s: %w", registry.ShownURL(rawURL), err)
 	}
 	c := &Client{place: p, dialing: make(chan struct{}, 1), entries: map[string]*entry{}}
 	if p.tls {
-		if c.tls, err = p.secured(); err != nil {
-			return nil, fmt.Errorf("registry %s: %w", shown(rawURL), err)
+		if c.tls, err = secure.Dialing(p.files, p.name); err != nil {
+			return nil, fmt.Errorf("registry %s: %w", registry.ShownURL(rawURL), err)
 		}
 	}
 	return c, nil
-}
-
-// shown is a URL as an error may repeat it.
-func shown(rawURL string) string {
-	scheme, rest, _ := strings.Cut(rawURL, "://")
-	if i := strings.LastIndex(rest, "@"); i >= 0 {
-		user, _, _ := strings.Cut(rest[:i], ":")
-		rest = user + rest[i:]
-	}
-	return scheme + "://" + rest
-}
-
-// secured returns how a place is spoken to over TLS. Our own certificate is read again with every connection.
-func (p *place) secured() (*tls.Config, error) {
-	credential := secure.NewCredential(p.files, func(m secure.Material) *tls.Config {
-		config := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: m.Authorities}
-		if m.Pair != nil {
-			config.Certificates = []tls.Certificate{*m.Pair}
-		}
-		return config
-	})
-	credential.Refresh(time.Now())
-	if credential.Config() == nil {
-		return nil, credential.Err()
-	}
-	config := credential.Config().Clone()
-	config.Certificates = nil
-	config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-		credential.Refresh(time.Now())
-		if now := credential.Config().Certificates; len(now) > 0 {
-			return &now[0], nil
-		}
-		return &tls.Certificate{}, nil
-	}
-	if p.name != "" {
-		// Whoever dials sets the name to that of the address, whatever it was: it is checked here instead.
-		config.InsecureSkipVerify = true //nolint:gosec // see VerifyConnection
-		config.VerifyConnection = func(s tls.ConnectionState) error {
-			options := x509.VerifyOptions{DNSName: p.name, Roots: config.RootCAs, Intermediates: x509.NewCertPool()}
-			for _, c := range s.PeerCertificates[1:] {
-				options.Intermediates.AddCert(c)
-			}
-			_, err := s.PeerCertificates[0].Verify(options)
-			return err
-		}
-	}
-	return config, nil
 }
 
 // Close ends the connection. What was put stays until its lease ends.
@@ -162,25 +113,9 @@ func (c *Client) connected(ctx context.Context) (*clientv3.Client, error) {
 	return etcd, nil
 }
 
-// persist does something until it succeeds, fails for a reason that time does not mend, or has taken too long: then the
-// error wraps registry.ErrAway. The error says what was done.
+// persist is registry.Persist, with etcd in what its error says.
 func (c *Client) persist(ctx context.Context, what string, do func(context.Context, *clientv3.Client) error) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	for wait := pause / 16; ; wait = min(2*wait, pause) {
-		err := c.once(ctx, do)
-		if err == nil {
-			return nil
-		}
-		if !passing(err) {
-			return fmt.Errorf("etcd: %s: %w", what, err)
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("etcd: %s: %w: %w", what, registry.ErrAway, err)
-		case <-time.After(wait):
-		}
-	}
+	return registry.Persist(ctx, "etcd: "+what, func(ctx context.Context) error { return c.once(ctx, do) }, passing)
 }
 
 // once does something with a bound.

@@ -132,26 +132,7 @@ func (c *Client) withdraw(ctx context.Context, etcd *clientv3.Client, e *entry) 
 // Run keeps leases, see [registry.Registrar]: at three times in a lease's time it asks etcd whether it has everything,
 // and puts again what it has lost.
 func (c *Client) Run(ctx context.Context, told func(error)) error {
-	away := false
-	for {
-		err := c.keep(ctx)
-		wait := c.place.ttl / 3
-		switch {
-		case err != nil:
-			wait = pause
-			if !away && ctx.Err() == nil {
-				told(fmt.Errorf("etcd: keep what was published: %w: %w", registry.ErrAway, err))
-			}
-		case away:
-			told(nil)
-		}
-		away = err != nil
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(wait):
-		}
-	}
+	return registry.Keep(ctx, scheme, c.place.ttl, nil, c.keep, told)
 }
 
 // keep does for every entry what Run promises, once.

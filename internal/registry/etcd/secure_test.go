@@ -205,7 +205,7 @@ func TestUsers(t *testing.T) {
 	if err := agent.PutLifecycle(ctx, "default", "mine", "{}"); err == nil || errors.Is(err, registry.ErrAway) || !strings.Contains(err.Error(), "permission denied") {
 		t.Errorf("an agent writes a Lifecycle: %v, want permission denied", err)
 	}
-	t.Setenv(PasswordEnv, "wrong")
+	t.Setenv(registry.PasswordEnv, "wrong")
 	if err := dial(t, "etcd://agent@"+address).Put(ctx, someInstance("a-2")); err == nil || !strings.Contains(err.Error(), "authentication failed") {
 		t.Errorf("with a wrong password: %v, want that it fails", err)
 	}

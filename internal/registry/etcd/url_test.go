@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"crossfade.dev/internal/registry"
 )
 
 func TestURLs(t *testing.T) {
@@ -31,14 +33,14 @@ func TestURLs(t *testing.T) {
 			t.Errorf("%s: %+v, want %+v", raw, got, want)
 		}
 	}
-	t.Setenv(PasswordEnv, "from the environment")
+	t.Setenv(registry.PasswordEnv, "from the environment")
 	if p, err := parse("etcd://agent@a:1"); err != nil || p.password != "from the environment" {
 		t.Errorf("password %q, %v; want that of the environment", p.password, err)
 	}
 }
 
 func TestURLsThatSayNothingUseful(t *testing.T) {
-	t.Setenv(PasswordEnv, "")
+	t.Setenv(registry.PasswordEnv, "")
 	for raw, want := range map[string]string{
 		"":                           "scheme",
 		"http://a:1":                 `scheme "http" is not one of etcd, etcds, etcd+unix`,

@@ -26,8 +26,6 @@ const (
 	suffix     = ".json"
 	defaultTTL = 10 * time.Second
 	minTTL     = 100 * time.Millisecond
-	maxTTL     = time.Hour
-	pause      = 200 * time.Millisecond
 )
 
 var errStale = errors.New("what is read back is not what was put")
@@ -58,10 +56,7 @@ func Open(rawURL string) (*Dir, error) {
 	case !strings.HasPrefix(rawURL, Scheme+"://") || path == "":
 		err = errors.New("want file://DIR")
 	case err == nil && values.Has("ttl"):
-		d.ttl, err = time.ParseDuration(values.Get("ttl"))
-		if err == nil && (d.ttl < minTTL || d.ttl > maxTTL) {
-			err = fmt.Errorf("ttl is %v, want %v to %v", d.ttl, minTTL, maxTTL)
-		}
+		d.ttl, err = registry.ParseTTL(values.Get("ttl"), minTTL)
 	}
 	for name := range values {
 		if err == nil && name != "ttl" {
@@ -169,26 +164,7 @@ func (d *Dir) there() bool {
 
 // Run touches what was put three times in its time, see [registry.Registrar].
 func (d *Dir) Run(ctx context.Context, told func(error)) error {
-	away := false
-	for {
-		err := d.keep()
-		wait := d.ttl / 3
-		switch {
-		case err != nil:
-			wait = min(wait, pause)
-			if !away {
-				told(fmt.Errorf("keep what was published: %w: %w", registry.ErrAway, err))
-			}
-		case away:
-			told(nil)
-		}
-		away = err != nil
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(wait):
-		}
-	}
+	return registry.Keep(ctx, d.path, d.ttl, nil, func(context.Context) error { return d.keep() }, told)
 }
 
 // keep touches everything that is to be published, and writes again what is not there as it should be.

@@ -53,7 +53,7 @@ func TestURLs(t *testing.T) {
 	for raw, want := range map[string]string{
 		"file://":               "want file://DIR",
 		"etcd:///x":             "want file://DIR",
-		"file:///x?ttl=1ns":     "ttl is 1ns",
+		"file:///x?ttl=1ns":     `ttl "1ns"`,
 		"file:///x?ttl=soon":    "soon",
 		"file:///x?prefix=none": `no "prefix"`,
 	} {

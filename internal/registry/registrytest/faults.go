@@ -12,7 +12,11 @@ import (
 // A dead instance that is listed is a clock: when it is gone, whatever nobody keeps has had its time.
 func (w World) dead(t *testing.T, name string) {
 	t.Helper()
-	put(t, w.Dial(), instance(name))
+	c := w.Dial()
+	put(t, c, instance(name))
+	if w.End != nil {
+		w.End(c)
+	}
 }
 
 func deadAreTakenAway(c scene) {

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"net/netip"
 	"slices"
 	"sync"
@@ -33,13 +34,18 @@ type World struct {
 	Key   func(incarnation string) string // of an entry, as registry.Unread has it
 	Lose  func(key string)                // somebody else takes an entry away
 	Write func(key, data string)          // or writes one
+	End   func(c Client)                  // a process dies, as it would without a word; nil where it is enough that nobody runs its Run
+
+	// Impostor is the data of an entry, at Key("z"), that says that it is a-1, at 127.6.6.6. "" is one as registry.Encode
+	// writes it.
+	Impostor string
 }
 
 // Run runs the suite. Each test has a world of its own, whose entries last for some seconds without their agent: longer
 // than a noisy machine pauses.
 func Run(t *testing.T, open func(t *testing.T) World) {
 	t.Helper()
-	for name, test := range map[string]func(scene){
+	run(t, open, map[string]func(scene){
 		"what is put is listed":                         putIsListed,
 		"a fresh list says what was done":               freshListsAgree,
 		"everybody sees the same in the end":            everybodyAgrees,
@@ -48,11 +54,24 @@ func Run(t *testing.T, open func(t *testing.T) World) {
 		"what is lost is put again":                     lostIsPutAgain,
 		"what is removed stays away":                    removedStaysAway,
 		"what was put stays when its keeper ends":       putOutlivesRun,
-		"while it is away the last list holds":          awayHolds,
-		"what was removed while it was away goes":       removedWhileAway,
-		"what was put while it was away comes":          putWhileAway,
 		"what is no instance is told, and harms nobody": rubbishIsTold,
-	} {
+	})
+	RunAway(t, open)
+}
+
+// RunAway runs that part of the suite in which the registry is away for a while: for other ways of being so.
+func RunAway(t *testing.T, open func(t *testing.T) World) {
+	t.Helper()
+	run(t, open, map[string]func(scene){
+		"while it is away the last list holds":    awayHolds,
+		"what was removed while it was away goes": removedWhileAway,
+		"what was put while it was away comes":    putWhileAway,
+	})
+}
+
+func run(t *testing.T, open func(t *testing.T) World, tests map[string]func(scene)) {
+	t.Helper()
+	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel() // they wait, most of the time
 			test(scene{t, open(t)})
@@ -69,10 +88,19 @@ type scene struct {
 // patience is longer than anything here takes on a machine that does other things too.
 const patience = time.Minute
 
-// instance returns one that says as much as an entry can.
+// Address is where the suite has an incarnation be, with port 9080, in the service reviews.
+func Address(incarnation string) netip.Addr {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(incarnation)) // it does not fail
+	sum := h.Sum32()
+	return netip.AddrFrom4([4]byte{127, 1, byte(sum >> 8), byte(sum)})
+}
+
+// instance returns one that says as much as an entry can, at an address of its own: there are registries that know only
+// one at each.
 func instance(incarnation string) fleet.Instance {
 	return fleet.Instance{
-		Name: "reviews", Namespace: "default", Incarnation: incarnation, Address: netip.MustParseAddr("127.1.0.1"),
+		Name: "reviews", Namespace: "default", Incarnation: incarnation, Address: Address(incarnation),
 		Ports: map[string]uint32{"http": 9080}, Labels: map[string]string{"app": "reviews"}, Weight: 1, Ready: true,
 		Warmup:    &fleet.Warmup{Window: time.Minute, Minimum: 0.1, Aggression: 0.5},
 		Published: &fleet.Published{Started: time.UnixMilli(1_790_000_000_000).UTC(), Registered: time.UnixMilli(1_790_000_001_000).UTC(), Age: time.Second},

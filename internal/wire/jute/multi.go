@@ -1,0 +1,181 @@
+package jute
+
+import "fmt"
+
+// head reads the head of a part of a multi, or of what it is answered with.
+// The code in it is said again by the part itself.
+func (r *Reader) head() (op Op, done bool) {
+	op, done = Op(r.Int()), r.Bool()
+	r.Int()
+	return op, done
+}
+
+func (w *Writer) head(op Op, done bool, err Code) {
+	w.Int(int32(op))
+	w.Bool(done)
+	w.Int(int32(err))
+}
+
+// ReadMulti reads what follows the head of OpMulti.
+func ReadMulti(record []byte) ([]Change, error) {
+	r := NewReader(record)
+	var parts []Change
+	for {
+		op, done := r.head()
+		if done || r.Err() != nil {
+			return parts, r.End()
+		}
+		parts = append(parts, r.change(op))
+	}
+}
+
+// Multi writes parts as a request.
+func Multi(xid int32, parts []Change) []byte {
+	w := Request{Xid: xid, Op: OpMulti}.Write()
+	for i := range parts {
+		w.head(parts[i].Op, false, -1)
+		w.Change(&parts[i])
+	}
+	w.head(OpError, true, -1)
+	return w.Frame()
+}
+
+// A Result is what came of one change.
+type Result struct {
+	Op   Op   // that of the change, but for OpCreate2, which servers answer in a multi as OpCreate, and for containers and TTLs, which they answer as OpCreate2; of a multi that failed OpError
+	Err  Code // not OK only with OpError
+	Path string
+	Stat Stat // of OpSetData, and of what creates, but for OpCreate
+}
+
+// ReadResult reads what follows the head of an answer that is OK to a change on its own.
+func ReadResult(op Op, record []byte) (Result, error) {
+	r := NewReader(record)
+	s := r.result(op)
+	return s, r.End()
+}
+
+func (r *Reader) result(op Op) Result {
+	s := Result{Op: op}
+	switch op {
+	case OpCreate:
+		s.Path = r.Text()
+	case OpCreate2, OpCreateContainer, OpCreateTTL:
+		s.Path, s.Stat = r.Text(), r.Stat()
+	case OpSetData:
+		s.Stat = r.Stat()
+	case OpDelete, OpCheck:
+	case OpError:
+		s.Err = Code(r.Int())
+	default:
+		if r.err == nil {
+			r.err = fmt.Errorf("%w: %d as the result of a change", ErrRecord, op)
+		}
+	}
+	return s
+}
+
+// Result writes what came of a change.
+func (w *Writer) Result(s *Result) {
+	switch s.Op {
+	case OpCreate:
+		w.Text(s.Path)
+	case OpCreate2, OpCreateContainer, OpCreateTTL:
+		w.Text(s.Path)
+		w.Stat(s.Stat)
+	case OpSetData:
+		w.Stat(s.Stat)
+	case OpError:
+		w.Int(int32(s.Err))
+	default:
+	}
+}
+
+// ReadResults reads what follows the head of an answer to OpMulti.
+func ReadResults(record []byte) ([]Result, error) {
+	r := NewReader(record)
+	var results []Result
+	for {
+		op, done := r.head()
+		if done || r.Err() != nil {
+			return results, r.End()
+		}
+		results = append(results, r.result(op))
+	}
+}
+
+// Results writes what follows the head of an answer to OpMulti.
+func (w *Writer) Results(results []Result) {
+	for i := range results {
+		s := &results[i]
+		w.head(s.Op, false, s.Err)
+		w.Result(s)
+	}
+	w.head(OpError, true, -1)
+}
+
+// ReadMultiRead reads what follows the head of OpMultiRead. What each part is answered with does not hang on the others.
+func ReadMultiRead(record []byte) ([]Look, error) {
+	r := NewReader(record)
+	var parts []Look
+	for {
+		op, done := r.head()
+		if done || r.Err() != nil {
+			return parts, r.End()
+		}
+		if op != OpGetData && op != OpGetChildren {
+			return nil, fmt.Errorf("%w: %d in a multi of reads", ErrRecord, op)
+		}
+		parts = append(parts, Look{Op: op, Path: r.Text(), Watch: r.Bool()})
+	}
+}
+
+// A Seen is what one part of OpMultiRead is answered with.
+type Seen struct {
+	Op       Op
+	Err      Code
+	Data     []byte
+	Stat     Stat
+	Children []string
+}
+
+// ReadSeen reads what follows the head of an answer to OpMultiRead.
+func ReadSeen(record []byte) ([]Seen, error) {
+	r := NewReader(record)
+	var all []Seen
+	for {
+		op, done := r.head()
+		if done || r.Err() != nil {
+			return all, r.End()
+		}
+		s := Seen{Op: op}
+		switch op {
+		case OpGetData:
+			s.Data, s.Stat = r.Bytes(), r.Stat()
+		case OpGetChildren:
+			s.Children = r.Texts()
+		case OpError:
+			s.Err = Code(r.Int())
+		default:
+			return nil, fmt.Errorf("%w: %d as the result of a read", ErrRecord, op)
+		}
+		all = append(all, s)
+	}
+}
+
+// Seen writes what follows the head of an answer to OpMultiRead.
+func (w *Writer) Seen(all []Seen) {
+	for _, s := range all {
+		w.head(s.Op, false, s.Err)
+		switch s.Op {
+		case OpGetData:
+			w.Bytes(s.Data)
+			w.Stat(s.Stat)
+		case OpGetChildren:
+			w.Texts(s.Children)
+		default:
+			w.Int(int32(s.Err))
+		}
+	}
+	w.head(OpError, true, -1)
+}
