@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"os"
 	"slices"
 	"strings"
 	"syscall"
@@ -82,12 +83,15 @@ func openHolds(ctx context.Context, a *agent.Agent, urls []string) (closeAll fun
 // refusedHold is why a URL has no proxy: what it says is wrong, or it cannot listen there.
 func refusedHold(raw string, err error) error {
 	code := 2
-	if errors.As(err, new(*net.OpError)) {
+	if errors.As(err, new(*net.OpError)) || errors.As(err, new(*os.SyscallError)) {
 		code = 1
 	}
 	err = fmt.Errorf("--hold %s: %w", registry.ShownURL(raw), err)
-	if errors.Is(err, syscall.EADDRINUSE) {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
 		err = fmt.Errorf("%w; it is another program's, perhaps the registry's, or another agent's: say another listen=, and give the application that one", err)
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		err = fmt.Errorf("%w; it is no address of this machine: say another listen=", err)
 	}
 	return exitError{code, err}
 }
@@ -100,7 +104,8 @@ func openHold(ctx context.Context, raw string) (hold.URL, registrationProxy, err
 	openers := proxyOpeners()
 	open := openers[u.Scheme]
 	if open == nil {
-		return u, nil, fmt.Errorf("there is no registration proxy for %s: there are %s", u.Scheme, strings.Join(slices.Sorted(maps.Keys(openers)), ", "))
+		return u, nil, fmt.Errorf("there is no registration proxy for %s: there are %s; TLS towards ZooKeeper is zookeeper://…&tls=true, and there is none towards Nacos",
+			u.Scheme, strings.Join(slices.Sorted(maps.Keys(openers)), ", "))
 	}
 	p, err := open(ctx, u)
 	return u, p, err

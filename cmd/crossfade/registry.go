@@ -69,7 +69,7 @@ func openRegistry(rawURL string) (openedRegistry, error) {
 		}
 		opened.name, opened.registrar, opened.source, opened.close, opened.foreign = "nacos", client, client, client.Close, true
 	default:
-		return openedRegistry{}, fmt.Errorf("registry %q: want %s", rawURL, registryHelp)
+		return openedRegistry{}, fmt.Errorf("registry %q: want %s", registry.ShownURL(rawURL), registryHelp)
 	}
 	return opened, nil
 }

@@ -71,6 +71,16 @@ func TestRegistriesByTheirURLs(t *testing.T) {
 	}
 }
 
+// A password in a URL is wrong wherever it stands, and no error repeats it.
+func TestNoErrorRepeatsAPassword(t *testing.T) {
+	for _, scheme := range []string{"etcd", "zookeeper", "nacos", "consul"} {
+		_, err := openRegistry(scheme + "://user:hunter2@127.0.0.1:1")
+		if err == nil || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%s: %v", scheme, err)
+		}
+	}
+}
+
 func TestSeveralRegistries(t *testing.T) {
 	urls := []string{"nacos://127.0.0.1:1/a", "etcd://127.0.0.1:1", "nacos://127.0.0.1:1/b", "etcd://127.0.0.1:2", "nacos://127.0.0.1:1/c"}
 	all, err := openRegistries(urls)

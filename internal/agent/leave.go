@@ -47,12 +47,14 @@ func (l *Life) withdraw(s *Sight, do *Do, now time.Time) bool {
 	return false
 }
 
-// deregistered says whether the registry has the instance no more, or may be left to forget it.
+// deregistered says whether the registry has the instance no more, or may be left to forget it. One that did not take the mark
+// has been away for as long already.
 func (l *Life) deregistered(s *Sight, do *Do, now time.Time) bool {
 	switch {
 	case s.Listing == Absent:
 		do.tell("deregistered", "")
-	case now.Sub(l.since) >= forget, s.Listing == Asked && now.Sub(l.left) >= forget:
+	case now.Sub(l.since) >= forget, s.Listing == Asked && now.Sub(l.left) >= forget,
+		l.marked.IsZero() && now.Sub(l.since) >= again && now.Sub(l.left) >= forget:
 		do.tell("registration.failed", fmt.Sprintf("the registry was away for %v; it forgets the instance by itself", forget))
 	default:
 		return false
@@ -88,15 +90,12 @@ func (l *Life) withdrawn(s *Sight, now time.Time) bool {
 	case !l.Followed:
 		return true
 	}
-	return l.heeded(s, now)
+	return l.heeded(now)
 }
 
 // heeded says whether those who follow the registry have had time to read there that the instance leaves: an entry that
 // goes without a mark looks like a lease that ran out, and its instance is offered on.
-func (l *Life) heeded(s *Sight, now time.Time) bool {
-	if l.marked.IsZero() && s.Listing == Leaving {
-		l.marked = now
-	}
+func (l *Life) heeded(now time.Time) bool {
 	if l.marked.IsZero() {
 		return now.Sub(l.left) >= forget
 	}

@@ -204,6 +204,8 @@ func TestTheMarkIsReadBeforeTheEntryGoes(t *testing.T) {
 	away.want(t, Withdrawing)
 	away.pass(100 * time.Millisecond)
 	away.want(t, Deregistering)
+	away.pass(again) // it is tried once, and not waited for as long again
+	away.want(t, Lingering)
 }
 
 // Others than control must see the registration go: it does when they have had time to read that the instance leaves,

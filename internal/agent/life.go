@@ -86,6 +86,7 @@ const (
 	lull    = 100 * time.Millisecond // without a request, before what is open counts as none
 	recount = time.Second            // between looks at the share of an instance that warms up
 	forget  = 10 * time.Second       // that the registry has to take it out; then its lease does
+	again   = time.Second            // likewise, one that did not take the mark
 	heeded  = time.Second            // after which everybody who follows the registry has read a mark in it
 	bury    = 3 * time.Second        // likewise, of one that died
 )
@@ -115,6 +116,9 @@ func (l *Life) Failure() string { return l.failed }
 func (l *Life) Step(s Sight, now time.Time) Do {
 	if l.began.IsZero() {
 		l.began, l.since, l.cycle = now, now, fleet.PlainLifecycle()
+	}
+	if l.marked.IsZero() && s.Listing == Leaving {
+		l.marked = now
 	}
 	var do Do
 	for l.advance(&s, &do, now) {
@@ -221,7 +225,7 @@ func (l *Life) demand(s *Sight, do *Do, now time.Time) {
 		do.Listing, l.listed = Listed, true
 	case l.stage == Withdrawing && l.listed:
 		do.Listing = Leaving
-		do.Gone = l.Foreign && l.heeded(s, now)
+		do.Gone = l.Foreign && l.heeded(now)
 	}
 	do.Ramp, l.rung = l.ramp(s, now)
 	do.Serves = s.Passing && s.Exit == ""

@@ -18,9 +18,14 @@ type loss struct {
 }
 
 // vanish takes that a registry has these no more, nor any other. Whoever has an agent says that it leaves before it goes:
-// it is lost, and so is it if it is not known whether the registry forgot it. A stranger that its registry forgets while all
-// is well was taken out, or its process or its session is over: nothing is sent to it any more.
+// it is lost, unless somebody else has its port, and so is it if it is not known whether the registry forgot it. A stranger
+// that its registry forgets while all is well was taken out, or its process or its session is over: nothing is sent to it
+// any more.
 func (w *world) vanish(gone []*fleet.Instance, c *catalogue, name string, now time.Time) {
+	if len(gone) == 0 {
+		return
+	}
+	successors := taken(c)
 	var bereft map[string]bool
 	if slices.ContainsFunc(gone, func(in *fleet.Instance) bool { return in.Foreign }) {
 		bereft = w.bereft(incarnations(gone))
@@ -28,6 +33,8 @@ func (w *world) vanish(gone []*fleet.Instance, c *catalogue, name string, now ti
 	for _, in := range gone {
 		switch {
 		case !w.offers(in):
+		case !in.Foreign && slices.ContainsFunc(seats(in), func(at seat) bool { return successors[at] }):
+			w.ends[in.Incarnation] = "another process is registered at its address"
 		case !in.Foreign:
 			w.lose(in, name, "it did not say that it leaves", now)
 		case c.away || !c.back.IsZero() && now.Sub(c.back) < settling:
@@ -41,6 +48,17 @@ func (w *world) vanish(gone []*fleet.Instance, c *catalogue, name string, now ti
 			w.ends[in.Incarnation] = name + " has it no more"
 		}
 	}
+}
+
+// taken are the ports that those have whom a registry lists: of those only one process listens at each.
+func taken(c *catalogue) map[seat]bool {
+	all := map[seat]bool{}
+	for i := range c.list {
+		for _, at := range seats(&c.list[i]) {
+			all[at] = true
+		}
+	}
+	return all
 }
 
 func incarnations(list []*fleet.Instance) map[string]bool {

@@ -165,6 +165,34 @@ func TestALostRegistration(t *testing.T) {
 	})
 }
 
+// Where one process listens no other does: who vanishes and whose port another has is not kept beside it, and with the same
+// port at another address, or another port at the same, it is.
+func TestALossWithASuccessor(t *testing.T) {
+	at := func(incarnation, address string, port uint32) fleet.Instance {
+		in := registrant(incarnation)
+		in.Address, in.Ports = netip.MustParseAddr(address), map[string]uint32{"http": port}
+		return in
+	}
+	for name, c := range map[string]struct {
+		next fleet.Instance
+		want fleet.Stage
+	}{
+		"the same":        {at("y", "127.1.0.9", 9080), fleet.Gone},
+		"another port":    {at("y", "127.1.0.9", 9081), fleet.Serving},
+		"another address": {at("y", "127.1.0.8", 9080), fleet.Serving},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newStage(t)
+			s.configure(reviews(linear))
+			s.register(at("x", "127.1.0.9", 9080))
+			s.pass("x")
+			s.after(3 * time.Minute)
+			s.register(c.next)
+			s.wantStage("x", c.want)
+		})
+	}
+}
+
 // A control for the test above: whoever was not offered, or said that it leaves, is not kept.
 func TestWhatIsNoLoss(t *testing.T) {
 	s := newStage(t)

@@ -10,8 +10,8 @@ import (
 	"crossfade.dev/internal/registry"
 )
 
-// ErrNothing says that the application has registered nothing yet.
-var ErrNothing = errors.New("the application has registered nothing through its registry proxy yet")
+// ErrNothing says that the application has registered nothing yet, and what people may look at.
+var ErrNothing = errors.New("the application has registered nothing through its registry proxy yet: is --hold's listen= its registry's address, and does it register where --hold looks (paths=, prefix=)?")
 
 // Kinds of the events that a gate tells.
 const (

@@ -268,6 +268,7 @@ func TestWhyNothingIsRegistered(t *testing.T) {
 		s := d.registers("a", Pass)
 		d.Settle(key("a"), s, errRefused)
 		d.puts(0, errRefused)
+		d.puts(0, ErrNothing)
 		if want := "hold.refused: a in desk; the book says no"; !slices.Contains(d.told, want) {
 			d.Errorf("told %q, want %q", d.told, want)
 		}
@@ -430,6 +431,22 @@ func TestRunTellsWhatIsAway(t *testing.T) {
 		if err := <-ended; !errors.Is(err, errRefused) || !strings.Contains(err.Error(), "two") {
 			d.Errorf("Run = %v", err)
 		}
+	})
+}
+
+// The application may have registered nothing where the registry is away, because it is: that is not all of it.
+func TestOneOfTwoIsAway(t *testing.T) {
+	at(t, func(d *desk) {
+		other := &stub{name: "other"}
+		d.Proxies = []Proxy{other}
+		d.registers("a", Answer)
+		d.Away(other, errRefused)
+		d.puts(0, registry.ErrAway)
+		d.wants("release a 1")
+		d.Away(other, nil)
+		d.puts(0, nil)
+		d.Away(other, errRefused)
+		d.puts(0, nil) // it is registered: what comes later is passed on
 	})
 }
 

@@ -27,6 +27,15 @@ var (
 	errOnTheWay = errors.New("what the application registers is not answered")
 )
 
+// A refusedError is an ErrNothing of which the registry has said why.
+type refusedError struct{ error }
+
+func (e refusedError) Error() string {
+	return "the registry refused what the application registers: " + e.error.Error()
+}
+
+func (e refusedError) Unwrap() []error { return []error{e.error, ErrNothing} }
+
 // Put releases what is held, or changes the mark of what was released, and has what comes later passed on with it. It
 // returns nil when every registry has all of it; ErrNothing when there has been nothing for some seconds. An instance
 // that is not ready releases nothing. One that leaves does not either, and from then on what its registries do not have
@@ -84,8 +93,8 @@ func (g *Gate) complete(ctx context.Context, excused bool) (bool, error) {
 	g.mu.Lock()
 	news, away := g.news(), g.anyAway()
 	done := g.listed || g.leaving || excused || g.FailOpen && away != nil
-	for _, e := range g.entries {
-		done = done || e.mark != nil
+	for _, e := range g.entries { // what a registry that is away would have had may still come
+		done = done || e.mark != nil && away == nil
 	}
 	refusal := g.refusal
 	if g.state == Drained {
@@ -106,7 +115,7 @@ func (g *Gate) complete(ctx context.Context, excused bool) (bool, error) {
 	case <-ctx.Done():
 	}
 	if refusal != nil {
-		return false, fmt.Errorf("%w: the registry refused it: %w", ErrNothing, refusal)
+		return false, refusedError{refusal}
 	}
 	return false, ErrNothing
 }

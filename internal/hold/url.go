@@ -120,16 +120,34 @@ func (u URL) Only(known ...string) error {
 	return nil
 }
 
-// At returns the registry's addresses, with this port where none is written.
-func (u URL) At(port string) []string {
+// At returns the registry's addresses, with this port where none is written. One where the proxy itself listens would have
+// it call itself for ever.
+func (u URL) At(port string) ([]string, error) {
 	list := make([]string, len(u.Addresses))
 	for i, address := range u.Addresses {
 		list[i] = address
 		if _, _, err := net.SplitHostPort(address); err != nil {
 			list[i] = net.JoinHostPort(bare(address), port)
 		}
+		if u.listensAt(list[i]) {
+			return nil, fmt.Errorf("address %s of the registry is where the proxy is to listen; say another listen=, as in 127.0.0.2:%d, and give the application that one", list[i], u.Listen.Port())
+		}
 	}
-	return list
+	return list, nil
+}
+
+// listensAt says whether who calls this address comes to the proxy, as far as names say that.
+func (u URL) listensAt(address string) bool {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil || port != strconv.Itoa(int(u.Listen.Port())) {
+		return false
+	}
+	at := u.Listen.Addr().Unmap()
+	if host == "localhost" {
+		return at == netip.AddrFrom4([4]byte{127, 0, 0, 1}) || at == netip.IPv6Loopback() || at.IsUnspecified()
+	}
+	called, err := netip.ParseAddr(host)
+	return err == nil && (called.Unmap() == at || at.IsUnspecified() && called.Unmap().IsLoopback())
 }
 
 // String returns which registry it is, for people, without parameters.

@@ -76,11 +76,38 @@ func TestParametersOfOneKind(t *testing.T) {
 	if err := u.Only("prefix"); err == nil || err.Error() != `there is no "paths": there are annotate, away, expose, listen, prefix` {
 		t.Errorf("got %v", err)
 	}
-	if diff := cmp.Diff([]string{"a:2379", "[::1]:2379", "b:1"}, u.At("2379")); diff != "" {
-		t.Errorf("addresses (-want +got):\n%s", diff)
+	got, err := u.At("2379")
+	if diff := cmp.Diff([]string{"a:2379", "[::1]:2379", "b:1"}, got); diff != "" || err != nil {
+		t.Errorf("addresses: %v (-want +got):\n%s", err, diff)
 	}
 	if got := u.String(); got != "etcd://a,[::1],b:1" {
 		t.Errorf("got %s", got)
+	}
+}
+
+// A proxy whose registry is itself would call itself for ever.
+func TestAProxyDoesNotCallItself(t *testing.T) {
+	for raw, itself := range map[string]bool{
+		"zookeeper://127.0.0.1:2181?listen=127.0.0.1:2181":                     true,
+		"zookeeper://zk1,127.0.0.1?listen=127.0.0.1:2181":                      true,
+		"zookeeper://localhost?listen=127.0.0.1:2181":                          true,
+		"zookeeper://localhost:2181?listen=[::1]:2181":                         true,
+		"zookeeper://[::1]?listen=[::1]:2181":                                  true,
+		"zookeeper://[::ffff:127.0.0.1]:2181?listen=127.0.0.1:2181":            true,
+		"zookeeper://127.0.0.1:2181?listen=0.0.0.0:2181&expose=true":           true,
+		"zookeeper://127.0.0.1:2181?listen=127.0.0.2:2181":                     false,
+		"zookeeper://localhost?listen=127.0.0.2:2181":                          false,
+		"zookeeper://127.0.0.1:2181?listen=127.0.0.1:2182":                     false,
+		"zookeeper://127.0.0.1:2182,zk1?listen=127.0.0.1:2181":                 false,
+		"zookeeper://192.0.2.1:2181,192.0.2.2?listen=0.0.0.0:2181&expose=true": false,
+	} {
+		u, err := ParseURL(raw)
+		if err != nil {
+			t.Fatalf("%s: %v", raw, err)
+		}
+		if _, err := u.At("2181"); (err != nil) != itself {
+			t.Errorf("%s: got %v", raw, err)
+		}
 	}
 }
 
@@ -99,7 +126,11 @@ func FuzzURL(f *testing.F) {
 		if !u.Listen.IsValid() || u.Scheme == "" || len(u.Addresses) == 0 {
 			t.Errorf("%q: got %+v", raw, u)
 		}
-		for _, server := range u.At("2181") {
+		servers, err := u.At("2181")
+		if err != nil {
+			return
+		}
+		for _, server := range servers {
 			if host, port, err := net.SplitHostPort(server); err != nil || host == "" || port == "" {
 				t.Errorf("%q: got the server %q", raw, server)
 			}

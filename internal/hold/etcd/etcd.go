@@ -90,16 +90,10 @@ func Open(ctx context.Context, u hold.URL) (*Proxy, error) {
 	if err != nil {
 		return nil, err
 	}
-	addresses := manual.NewBuilderWithScheme("etcd")
-	var state resolver.State
-	for _, address := range u.At("2379") {
-		host, _, err := net.SplitHostPort(address)
-		if err != nil {
-			return nil, err
-		}
-		state.Endpoints = append(state.Endpoints, resolver.Endpoint{Addresses: []resolver.Address{{Addr: address, ServerName: host}}})
+	addresses, err := resolved(u)
+	if err != nil {
+		return nil, err
 	}
-	addresses.InitialState(state)
 	etcd, err := grpc.NewClient("etcd:///", grpc.WithResolvers(addresses), grpc.WithTransportCredentials(creds),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: pingEvery, Timeout: pingWait, PermitWithoutStream: true}),
 		grpc.WithConnectParams(grpc.ConnectParams{
@@ -119,6 +113,25 @@ func Open(ctx context.Context, u hold.URL) (*Proxy, error) {
 		name: "etcd " + u.Addresses[0], prefix: u.Rest["prefix"], listener: listener, etcd: etcd,
 		turn: make(chan struct{}, 1), mine: map[string]*registration{},
 	}, nil
+}
+
+// resolved has gRPC know the members' addresses, which the URL says.
+func resolved(u hold.URL) (*manual.Resolver, error) {
+	members, err := u.At("2379")
+	if err != nil {
+		return nil, err
+	}
+	var state resolver.State
+	for _, address := range members {
+		host, _, err := net.SplitHostPort(address)
+		if err != nil {
+			return nil, err
+		}
+		state.Endpoints = append(state.Endpoints, resolver.Endpoint{Addresses: []resolver.Address{{Addr: address, ServerName: host}}})
+	}
+	addresses := manual.NewBuilderWithScheme("etcd")
+	addresses.InitialState(state)
+	return addresses, nil
 }
 
 // credentialsOf is how etcd is spoken to.
@@ -174,10 +187,10 @@ func (p *Proxy) Run(ctx context.Context, g *hold.Gate) error {
 	}
 	server.Stop()
 	err = errors.Join(err, p.Close())
+	looking.Wait()
 	if ctx.Err() == nil {
 		return err
 	}
-	looking.Wait()
 	return nil
 }
 

@@ -276,6 +276,11 @@ func TestTransactions(t *testing.T) {
 	r.ok(r.gate.Remove(t.Context(), "a-1"))
 	r.wants(r.etcd, "/services/", all())
 	r.wants(r.app, "/services/", all(), "/services/b=1")
+	out, err = r.app.Txn(t.Context()).If(clientv3.Compare(clientv3.CreateRevision("/services/b"), ">", 0)).Commit()
+	r.ok(err)
+	if !out.Succeeded {
+		t.Error("what was passed on at once, and withdrawn, was never made to the application")
+	}
 	if out := create("4"); !out.Succeeded {
 		t.Errorf("the fourth is %v", out)
 	}

@@ -105,7 +105,7 @@ func (m *move) do(ctx context.Context, in *pb.TxnRequest) (*reply, *pb.TxnRespon
 		}
 	}
 	if err := m.leases(ctx); err != nil {
-		m.settle(nil, err)
+		m.settle(nil, 0, err)
 		return nil, nil, err
 	}
 	sent := &pb.TxnRequest{Compare: m.only, Success: m.strip(in.Success), Failure: m.strip(in.Failure)}
@@ -119,7 +119,7 @@ func (m *move) do(ctx context.Context, in *pb.TxnRequest) (*reply, *pb.TxnRespon
 	var out pb.TxnResponse
 	r, err := m.proxy.answer(ctx, pb.KV_Txn_FullMethodName, question, &out)
 	if err != nil {
-		m.settle(nil, err)
+		m.settle(nil, 0, err)
 		return r, nil, err
 	}
 	out.Succeeded = out.Succeeded && m.holds
@@ -127,7 +127,7 @@ func (m *move) do(ctx context.Context, in *pb.TxnRequest) (*reply, *pb.TxnRespon
 	if out.Succeeded {
 		taken = in.Success
 	}
-	m.settle(taken, nil)
+	m.settle(taken, out.Header.GetRevision(), nil)
 	err = m.merge(ctx, taken, &out)
 	return r, &out, err
 }
@@ -189,8 +189,8 @@ func (m *move) strip(ops []*pb.RequestOp) []*pb.RequestOp {
 	return list
 }
 
-// settle tells the gate what became of what etcd got: of the branch that was taken, or that nothing was.
-func (m *move) settle(taken []*pb.RequestOp, err error) {
+// settle tells the gate what became of what etcd got: of the branch that was taken, at a revision, or that nothing was.
+func (m *move) settle(taken []*pb.RequestOp, revision int64, err error) {
 	for put, r := range m.puts {
 		done := slices.ContainsFunc(taken, func(op *pb.RequestOp) bool { return op.GetRequestPut() == put })
 		switch {
@@ -203,7 +203,7 @@ func (m *move) settle(taken []*pb.RequestOp, err error) {
 		case !done:
 			m.proxy.gate.Settle(r.of(), r, errNotTaken)
 		default:
-			m.keep(r, true, 0)
+			m.keep(r, true, revision)
 			m.proxy.gate.Settle(r.of(), r, nil)
 		}
 	}

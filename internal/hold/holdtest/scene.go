@@ -152,14 +152,27 @@ func (s *scene) believes(app App, service string) {
 // find is what others find of the application now; nil is nothing.
 func (s *scene) find(service string) *Seen {
 	s.Helper()
-	list, err := s.Peer(s.Context(), service)
-	s.must("a peer looks into "+service, err)
-	for _, seen := range list {
+	for _, seen := range s.look(service) {
 		if seen.Port == port {
 			return &seen
 		}
 	}
 	return nil
+}
+
+// look is what a peer finds in a service. One whose connection was lost, as on a machine with too much to do, has found
+// out nothing, and looks again.
+func (s *scene) look(service string) []Seen {
+	s.Helper()
+	for late := time.Now().Add(patience); ; s.pause() {
+		list, err := s.Peer(s.Context(), service)
+		if err == nil {
+			return list
+		}
+		if time.Now().After(late) {
+			s.Fatalf("a peer looks into %s: %v", service, err)
+		}
+	}
 }
 
 // seen and unseen are what others find at this moment.
@@ -188,9 +201,7 @@ func (s *scene) staysUnseen(service string) {
 	s.registers(other, service)
 	s.until("others find whoever has no proxy", func() bool {
 		s.unseen(service)
-		list, err := s.Peer(s.Context(), service)
-		s.must("a peer looks into "+service, err)
-		return slices.ContainsFunc(list, func(seen Seen) bool { return seen.Port == port+1 })
+		return slices.ContainsFunc(s.look(service), func(seen Seen) bool { return seen.Port == port+1 })
 	})
 	s.unseen(service)
 	s.deregisters(other, service)

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"crossfade.dev/internal/hold"
@@ -32,6 +33,9 @@ func (b *beating) Withdraw(ctx context.Context) error {
 		return err
 	}
 	defer done()
+	if !b.there { // the registry has refused it, whenever it was asked
+		return nil
+	}
 	return removed(ctx, []wire.Instance{b.made.call.Instance}, func(ctx context.Context) error {
 		o := b.plain(wire.Deregister, b.identity())
 		answer, err := b.serving.send(ctx, o)
@@ -62,7 +66,7 @@ func (b *beating) plain(op wire.Op, values url.Values) *visit {
 	o := *b.made
 	o.query, o.form, o.body = values, nil, nil
 	o.method, _ = wire.HTTPPath(o.call.API, op)
-	o.url.Path, o.url.RawPath, o.url.RawQuery = cleaned(o.url.Path), "", values.Encode()
+	o.url.Path, o.url.RawPath, o.url.RawQuery = strings.TrimSuffix(cleaned(o.url.Path), "/partial"), "", values.Encode()
 	if op == wire.List {
 		o.url.Path += "/list"
 	}

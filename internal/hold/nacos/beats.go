@@ -26,6 +26,7 @@ type beating struct {
 	key     hold.Key
 	service wire.Service
 	made    *visit // what registers it: the newest
+	cramped sync.Once
 
 	mu   sync.Mutex // for who looks at it without its turn
 	in   wire.Instance
@@ -144,6 +145,7 @@ func (s *serving) enter(ctx context.Context, key hold.Key, v *visit) (said, erro
 
 // put sends what registers an instance, with a mark. Beside an answer that says no there is an error that says what.
 func (b *beating) put(ctx context.Context, v *visit, m hold.Mark, nudged bool) (said, error) {
+	b.serving.tellCramped(&b.cramped, b.key, m, []wire.Instance{v.call.Instance})
 	c := change(m, v.call.Instance)
 	if nudged {
 		c = nudge(c, v.call.Instance)
@@ -272,6 +274,13 @@ func (b *beating) update(ctx context.Context, v *visit) (said, error) {
 		if merged.Has(name) {
 			values[name] = merged[name]
 		}
+	}
+	if v.call.Op == wire.Patch && merged.Has("metadata") { // what it does not say stays
+		edited, err := b.made.call.Edit(wire.Change{Metadata: v.call.Instance.Metadata})
+		if err != nil {
+			return unreadable(v.call, err), nil
+		}
+		values["metadata"] = edited["metadata"]
 	}
 	made := b.made.with(values)
 	call, err := wire.ParseHTTP(made.method, cleaned(made.url.Path), values)

@@ -15,6 +15,7 @@ import (
 
 	"crossfade.dev/internal/hold"
 	"crossfade.dev/internal/registry"
+	wire "crossfade.dev/internal/wire/nacos"
 )
 
 // A link is a connection of the application's together with the one to the registry that was made for it: what is
@@ -92,6 +93,7 @@ func (s *serving) connect(ctx context.Context, app net.Conn) (*link, error) {
 	once <- watched{raw, l.close}
 	l.conn, err = grpc.NewClient("passthrough:///"+address,
 		grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithIdleTimeout(0), grpc.WithDisableRetry(), grpc.WithNoProxy(),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(wire.MaxFrame)), // a service with ten thousand instances is more than gRPC takes by itself
 		grpc.WithContextDialer(func(context.Context, string) (net.Conn, error) {
 			select {
 			case conn := <-once:

@@ -22,14 +22,15 @@ func change(m hold.Mark, in wire.Instance) wire.Change {
 	return c
 }
 
-// says is the metadata of a mark. Of an instance whose application says a weight that is its weight, not what its agent knows.
+// says is the metadata of a mark, as far as there is room. Of an instance whose application says a weight that is its weight,
+// not what its agent knows.
 func says(m hold.Mark, in wire.Instance) map[string]string {
 	if _, is := m.Metadata[weightKey]; !is || in.Weight == 1 {
-		return m.Metadata
+		return fitting(m.Metadata, in)
 	}
 	own := maps.Clone(m.Metadata) // a mark's is shared
 	own[weightKey] = strconv.FormatFloat(in.Weight, 'g', -1, 64)
-	return own
+	return fitting(own, in)
 }
 
 // weighed is a weight with a mark. One that leaves has none: whoever is not enabled would be in no list any more, and nobody
@@ -100,7 +101,7 @@ func look(list []wire.Instance, want wire.Instance) sight {
 	return seen
 }
 
-// nudge is a weight that is as good as 1. Registries are seen (r-nacos 0.8) that take a weight of 1 for one that was not
+// nudge makes of a weight of 1 one that is as good. Registries are seen (r-nacos 0.8) that take a weight of 1 for one that was not
 // said when an instance registers again, and keep the one it had: the last step of a ramp would be lost. This is the
 // smallest number above 1 that they can tell from it.
 func nudge(c wire.Change, in wire.Instance) wire.Change {

@@ -4,7 +4,7 @@
 // The proxy listens where Nacos would, on a port P for HTTP and on P+1000 for gRPC. Over gRPC a registration lives by its
 // connection, so every connection of the application has one to the registry of its own, and they end together. Over HTTP
 // it lives by its beats, which register what is not there: they are held, passed on or swallowed as registrations are.
-// Lists and pushes are passed on as they are: an application that is held does not see itself, as nobody does.
+// Lists and pushes are passed on with what the application believes to be there, which nobody else sees.
 package nacos
 
 import (
@@ -69,7 +69,10 @@ func Open(ctx context.Context, u hold.URL) (*Proxy, error) {
 	if u.User != "" || u.Path != "" {
 		return nil, errors.New("want nacos://HOST:PORT[,HOST:PORT…]?listen=127.0.0.1:8848; user, namespace and group are the application's own")
 	}
-	servers := u.At(defaultPort)
+	servers, err := u.At(defaultPort)
+	if err != nil {
+		return nil, err
+	}
 	for _, server := range servers {
 		if _, err := beside(server); err != nil {
 			return nil, err
@@ -158,7 +161,7 @@ func (p *Proxy) Run(ctx context.Context, g *hold.Gate) error {
 	rpc := grpc.NewServer(
 		grpc.Creds(door{func(app net.Conn) (*link, error) { return s.connect(ctx, app) }}),
 		grpc.ForceServerCodec(wire.Codec{}), grpc.UnknownServiceHandler(s.other),
-		grpc.MaxRecvMsgSize(wire.MaxFrame),
+		grpc.MaxRecvMsgSize(wire.MaxFrame), grpc.WaitForHandlers(true), grpc.ConnectionTimeout(headTime), // each has one to the registry
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second, PermitWithoutStream: true}),
 	)
 	wire.RegisterServer(rpc, s)

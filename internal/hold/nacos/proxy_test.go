@@ -236,7 +236,7 @@ func TestSettled(t *testing.T) {
 			}
 			return []wire.Instance{in(0.5)}
 		}, 2, ""},
-		"never": {func(int, bool) []wire.Instance { return nil }, 8, "the registry is away"},
+		"never": {func(int, bool) []wire.Instance { return nil }, 4, "the registry is away"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -2,9 +2,11 @@ package nacos
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"net/http"
 	"net/url"
+	"sync"
 
 	"crossfade.dev/internal/hold"
 	wire "crossfade.dev/internal/wire/nacos"
@@ -22,7 +24,9 @@ type registration struct {
 	payload wire.Payload
 	request wire.Request
 	before  []wire.Instance // that earlier batches had and this one has not
+	there   bool            // the registry has taken it, or nobody knows; guarded by its turn
 	back    bool            // the application has taken it back; guarded by its link
+	cramped sync.Once       // there is no room for all of its mark: that was told
 }
 
 var _ hold.Registration = (*registration)(nil)
@@ -32,7 +36,7 @@ func (s *serving) overGRPC(l *link, f wire.Frame, p wire.Payload, request wire.R
 	r := &registration{serving: s, link: l, frame: f, payload: p, request: request}
 	name := request.Of().String() + "/batch"
 	if p.Type != wire.TypeBatchInstance {
-		name = request.Of().Key(*request.Instance).String()
+		name = named(request.Of(), *request.Instance)
 	}
 	if !r.persistent() {
 		name += " (connection " + l.name + ")"
@@ -115,6 +119,9 @@ func (r *registration) Withdraw(ctx context.Context) error {
 		return err
 	}
 	defer done()
+	if !r.there { // the registry has refused it, whenever it was asked
+		return nil
+	}
 	all := append(r.request.All(), r.before...)
 	return removed(ctx, all, func(ctx context.Context) error {
 		for _, in := range all {
@@ -144,6 +151,7 @@ func (r *registration) take(ctx context.Context, in wire.Instance) error {
 
 // send registers it with a mark, and returns the answer.
 func (r *registration) send(ctx context.Context, m hold.Mark, nudged bool) (wire.Frame, error) {
+	r.serving.tellCramped(&r.cramped, r.key, m, r.request.All())
 	body, err := wire.EditInstances(r.payload.Body, func(_ int, in wire.Instance) wire.Change {
 		c := change(m, in)
 		if nudged {
@@ -164,7 +172,13 @@ func (r *registration) send(ctx context.Context, m hold.Mark, nudged bool) (wire
 			return nil, err
 		}
 	}
-	return r.over().call(ctx, f)
+	before := r.there
+	r.there = true // or may be
+	answer, err := r.over().call(ctx, f)
+	if no := (*wire.Error)(nil); errors.As(err, &no) && answer != nil {
+		r.there = before
+	}
+	return answer, err
 }
 
 // list asks for the service as consumers do.

@@ -28,6 +28,7 @@ type script struct {
 	frames  []string            // over gRPC: TYPE BODY
 	links   map[string]bool     // addresses that gRPC came from
 	headers func(http.Header)   // hears those of HTTP; nil is nobody
+	hears   func(*http.Request) // likewise
 	say     func(string) string // the answer to what was asked over HTTP; "" is 404
 	hosts   []wire.Instance     // of every service, over gRPC
 	refuses int                 // code over gRPC of what registers, or 0
@@ -65,6 +66,9 @@ func (s *script) web(w http.ResponseWriter, r *http.Request) {
 	say := s.say
 	if s.headers != nil {
 		s.headers(r.Header)
+	}
+	if s.hears != nil {
+		s.hears(r)
 	}
 	s.mu.Unlock()
 	answer := say(text)

@@ -12,7 +12,7 @@ import (
 // How a registration is read back.
 const (
 	lookAgain = 10 * time.Millisecond // at first, then twice as long each time
-	looks     = 6                     // then it is sent again: after 0.6 s
+	looks     = 7                     // then it is sent again: after 1.3 s. Nacos shows a change when it has told subscribers, half a second later
 	overruled = 2                     // times that it is sent again when the registry shows it otherwise than it was registered
 )
 

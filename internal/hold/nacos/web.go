@@ -12,6 +12,7 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"path"
+	"strconv"
 	"strings"
 	"time"
 
@@ -40,7 +41,7 @@ func (p *Proxy) newClient() *http.Client {
 	}
 }
 
-// web answers what the application asks over HTTP, or passes it on.
+// visited answers what the application asks over HTTP, or passes it on.
 func (s *serving) visited(w http.ResponseWriter, r *http.Request) {
 	clean := cleaned(r.URL.Path)
 	_, op := wire.Classify(r.Method, clean)
@@ -97,10 +98,10 @@ func (s *serving) gone(r *http.Request, err error) {
 
 // pass passes a call on as it is.
 func (s *serving) pass(w http.ResponseWriter, r *http.Request) {
-	p := httputil.ReverseProxy{
+	proxy := httputil.ReverseProxy{
 		Rewrite: func(pr *httputil.ProxyRequest) {
 			pr.Out.URL.Scheme, pr.Out.URL.Host, pr.Out.URL.RawQuery = "http", "nacos", pr.In.URL.RawQuery
-			pr.Out.Host = pr.In.Host
+			pr.Out.Host = s.order()[0] // as the application would say it: somebody between may go by it
 			for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"} {
 				if values, is := pr.In.Header[name]; is {
 					pr.Out.Header[name] = values
@@ -111,7 +112,7 @@ func (s *serving) pass(w http.ResponseWriter, r *http.Request) {
 		ErrorHandler: func(_ http.ResponseWriter, r *http.Request, err error) { s.gone(r, err) },
 		ErrorLog:     slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
-	p.ServeHTTP(w, r)
+	proxy.ServeHTTP(w, r)
 }
 
 // servers says that the proxy is the only server there is, at the address at which it was asked.
@@ -243,9 +244,9 @@ func (s *serving) send(ctx context.Context, v *visit) (said, error) {
 	if err != nil {
 		return said{}, err
 	}
-	request.Host = v.header.Get("Host")
+	request.Host = s.order()[0]
 	for name, values := range v.header {
-		if !hop(name) {
+		if !hop(name) && name != "Accept-Encoding" { // the answer is read here, too
 			request.Header[name] = values
 		}
 	}
@@ -255,7 +256,10 @@ func (s *serving) send(ctx context.Context, v *visit) (said, error) {
 		return said{}, wrapAway(err)
 	}
 	defer func() { _ = response.Body.Close() }()
-	body, err := io.ReadAll(io.LimitReader(response.Body, wire.MaxFrame))
+	body, err := io.ReadAll(io.LimitReader(response.Body, wire.MaxFrame+1))
+	if err == nil && len(body) > wire.MaxFrame {
+		err = fmt.Errorf("an answer of more than %d bytes", wire.MaxFrame)
+	}
 	if err != nil {
 		s.suspect()
 		return said{}, wrapAway(err)
@@ -265,7 +269,13 @@ func (s *serving) send(ctx context.Context, v *visit) (said, error) {
 
 // webKey is the key of what came over HTTP: it lives by its beats, over whatever connection.
 func (s *serving) webKey(c wire.HTTPCall) hold.Key {
-	return hold.Key{Registry: s.Registry(), Name: c.Key().String()}
+	return hold.Key{Registry: s.Registry(), Name: named(c.Service, c.Instance)}
+}
+
+// named names an instance in a service. Its cluster is not part of that: Nacos knows an instance by its address, and clients
+// leave the cluster out of beats and deregistrations.
+func named(service wire.Service, in wire.Instance) string {
+	return service.String() + "/" + net.JoinHostPort(in.IP, strconv.Itoa(in.Port))
 }
 
 // heard notes the newest token of the application's. It shows it among the values, or in a header.

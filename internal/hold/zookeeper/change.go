@@ -1,7 +1,6 @@
 package zookeeper
 
 import (
-	"fmt"
 	"math"
 	"math/rand/v2"
 	"strconv"
@@ -181,7 +180,7 @@ func (l *link) pass(n *node, c *jute.Change, mark hold.Mark) *step {
 		default:
 			n.at = ""
 			l.drop(n)
-			s.p.gate.Settle(n.key, n, fmt.Errorf("create %s: %v", n.path, code))
+			s.p.gate.Settle(n.key, n, notCreated(n.path, code))
 		}
 		return code
 	}}

@@ -39,6 +39,7 @@ type call struct {
 var (
 	errOrder = errors.New("the server answered what was not asked next")
 	errStale = errors.New("the connection has ended")
+	errXid   = errors.New("the application asked something under a number that is not for questions")
 )
 
 // run passes on what both sides say until one of them ends.
@@ -83,9 +84,12 @@ func (l *link) request(frame []byte) error {
 		s.mu.Unlock()
 		return errStale
 	}
-	if q.Xid == jute.XidPing || q.Xid == jute.XidAuth {
+	switch {
+	case q.Xid == jute.XidPing && q.Op == jute.OpPing, q.Xid == jute.XidAuth && q.Op == jute.OpAuth:
 		err = l.write(frame)
-	} else {
+	case q.Xid == jute.XidPing, q.Xid == jute.XidAuth, q.Xid == jute.XidEvent:
+		err = errXid
+	default:
 		out, c := l.plan(q, record, frame)
 		c.xid = q.Xid
 		err = l.send(out, c)

@@ -161,6 +161,14 @@ func refused(what, at string, code jute.Code) error {
 	}
 }
 
+// notCreated is what the server said to the application of what it has made itself.
+func notCreated(at string, code jute.Code) error {
+	if code == jute.NoNode {
+		return fmt.Errorf("create %s: %v: its parent is not there yet; most clients make that now, and try again", at, code)
+	}
+	return fmt.Errorf("create %s: %v", at, code)
+}
+
 // created takes in the answer to a creation.
 func (n *node) created(a answered, t *turn) {
 	switch a.code {

@@ -482,6 +482,26 @@ func TestWhatCannotBeReadIsRefused(t *testing.T) {
 	}
 }
 
+// Pings and logins have numbers of their own, and pass unseen: nothing else comes in by them.
+func TestNumbersThatAreNotForQuestions(t *testing.T) {
+	t.Parallel()
+	s := shared(t)
+	p := open(t, s.address(), "")
+	run(t, p, &hold.Gate{})
+	peer := speak(t, s.address())
+	peer.mkdir("/services/numbers")
+	for _, xid := range []int32{jute.XidEvent, jute.XidPing, jute.XidAuth} {
+		app, c := speak(t, p.Addr()), create(fmt.Sprintf("/services/numbers/%d", xid), "")
+		_, _ = app.conn.Write(c.Frame(xid))
+		if _, err := io.Copy(io.Discard, app.in); err != nil { // until the proxy hangs up
+			t.Errorf("%d: %v", xid, err)
+		}
+		if peer.exists(c.Path) {
+			t.Errorf("%d: a registration came past the gate", xid)
+		}
+	}
+}
+
 // Nobody can make the proxy fall over, or wait for more than it was promised.
 func FuzzConnections(f *testing.F) {
 	c := jute.Connect{TimeoutMS: 4000, Password: make([]byte, 16)}

@@ -104,12 +104,17 @@ func (s *session) attach(l *link) bool {
 	if old := s.link; old != nil {
 		s.lose(old)
 	}
+	s.begin(l)
+	return true
+}
+
+// begin has a session that has no connection go on over one. It is locked.
+func (s *session) begin(l *link) {
 	if s.absent != nil {
 		s.absent.Stop()
 	}
 	s.link = l
 	s.news()
-	return true
 }
 
 // detach takes a connection that has ended from its session.
@@ -151,28 +156,30 @@ func (s *session) lose(l *link) {
 func (s *session) overdue() {
 	away := s.p.isAway() != nil
 	s.mu.Lock()
-	if s.link != nil || s.ended {
-		s.mu.Unlock()
-		return
-	}
-	if away {
+	switch {
+	case s.link != nil, s.ended:
+	case away:
 		s.absent.Reset(2 * s.timeout)
-		s.mu.Unlock()
-		return
+	default:
+		s.finish()
 	}
+	ended := s.ended
 	s.mu.Unlock()
-	s.end()
+	if ended {
+		s.p.drop(s)
+	}
 }
 
-// end ends a session, and forgets what was registered in it: its ephemeral nodes end with it.
+// end ends a session.
 func (s *session) end() {
-	s.p.mu.Lock()
-	if s.p.sessions[s.id] == s {
-		delete(s.p.sessions, s.id)
-	}
-	s.p.mu.Unlock()
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.finish()
+	s.mu.Unlock()
+	s.p.drop(s)
+}
+
+// finish ends a session, and forgets what was registered in it: its ephemeral nodes end with it. The session is locked.
+func (s *session) finish() {
 	if s.ended {
 		return
 	}
@@ -188,6 +195,15 @@ func (s *session) end() {
 	}
 	s.nodes = nil
 	s.news()
+}
+
+// drop takes a session that has ended from the list.
+func (p *Proxy) drop(s *session) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.sessions[s.id] == s {
+		delete(p.sessions, s.id)
+	}
 }
 
 func (p *Proxy) endAll() {
@@ -261,14 +277,8 @@ func (s *session) ask(ctx context.Context, ask func(xid int32) ([]byte, error), 
 // borrow has a session that has no connection go on over one of our own, until back is called or the application is there
 // again: what an application has left behind that died can be taken out before its session has run out.
 func (s *session) borrow(ctx context.Context) (back func(), err error) {
-	s.mu.Lock()
-	ended, busy := s.ended, s.link != nil
-	s.mu.Unlock()
-	switch {
-	case ended:
-		return nil, errEnded
-	case busy:
-		return func() {}, nil
+	if busy, err := s.lend(nil); busy || err != nil {
+		return func() {}, err
 	}
 	asked := jute.Connect{TimeoutMS: int32(s.timeout.Milliseconds()), Session: s.id, Password: s.password, HasReadOnly: true} //nolint:gosec // it came as one
 	up, answer, err := s.p.connect(ctx, asked.Frame(), asked)
@@ -283,9 +293,9 @@ func (s *session) borrow(ctx context.Context) (back func(), err error) {
 	nobody, far := net.Pipe()
 	end(far)
 	l := &link{s: s, up: up, down: nobody}
-	if !s.attach(l) {
+	if busy, err := s.lend(l); busy || err != nil { // the application has come back meanwhile
 		end(up)
-		return nil, errEnded
+		return func() {}, err
 	}
 	done := make(chan struct{})
 	go func() {
@@ -297,6 +307,22 @@ func (s *session) borrow(ctx context.Context) (back func(), err error) {
 		end(up)
 		<-done
 	}, nil
+}
+
+// lend has a session that has no connection go on over one of our own, unless that is nil, and says whether it has one of
+// the application's.
+func (s *session) lend(l *link) (busy bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.ended:
+		return false, errEnded
+	case s.link != nil:
+		return true, nil
+	case l != nil:
+		s.begin(l)
+	}
+	return false, nil
 }
 
 // await returns a session's connection, with the session locked, when it has one.

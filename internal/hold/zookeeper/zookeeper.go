@@ -76,7 +76,10 @@ func Open(ctx context.Context, u hold.URL) (*Proxy, error) {
 	if err != nil {
 		return nil, err
 	}
-	servers := u.At("2181")
+	servers, err := u.At("2181")
+	if err != nil {
+		return nil, err
+	}
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", u.Listen.String())
 	if err != nil {
 		return nil, err

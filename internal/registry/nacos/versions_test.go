@@ -170,6 +170,18 @@ func lives(t *testing.T, s *nacosServer, at string) {
 	}
 }
 
+// TestAnAPIThatIsNotThere: a server that does not know it, as r-nacos does not know v3's, says 404 without a word.
+func TestAnAPIThatIsNotThere(t *testing.T) {
+	t.Parallel()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound) }))
+	defer s.Close()
+	c := dial(t, "nacos://"+s.Listener.Addr().String()+"?api=v3")
+	err := c.Put(t.Context(), someInstance("a-1", 1))
+	if err == nil || !strings.Contains(err.Error(), "Nacos says 404: it has no /nacos/v3/client/ns/instance: another api= or path= may be right") {
+		t.Errorf("got %v", err)
+	}
+}
+
 // TestABadRegistration is told by its address, and harms nobody, whether it is pushed or asked for.
 func TestABadRegistration(t *testing.T) {
 	t.Parallel()

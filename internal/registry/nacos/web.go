@@ -163,7 +163,14 @@ func (w *web) one(ctx context.Context, address, method, path string, values url.
 		return nil, err
 	}
 	if response.StatusCode != http.StatusOK {
-		return nil, &wire.Error{Code: response.StatusCode, Message: brief(body)}
+		said := brief(body)
+		switch {
+		case said == "" && response.StatusCode == http.StatusNotFound:
+			said = "it has no " + request.URL.Path + ": another api= or path= may be right"
+		case said == "":
+			said = "nothing more"
+		}
+		return nil, &wire.Error{Code: response.StatusCode, Message: said}
 	}
 	return body, nil
 }
@@ -171,11 +178,7 @@ func (w *web) one(ctx context.Context, address, method, path string, values url.
 // brief is the beginning of an answer, for an error.
 func brief(body []byte) string {
 	const most = 200
-	s := strings.Join(strings.Fields(string(body[:min(len(body), most)])), " ")
-	if s == "" {
-		return "nothing more"
-	}
-	return s
+	return strings.Join(strings.Fields(string(body[:min(len(body), most)])), " ")
 }
 
 // bearer returns a token that holds; "" is none, where the URL names no user.

@@ -50,7 +50,7 @@ func (p *place) directory(service string) string {
 
 var (
 	errNoService = errors.New("it has no label app that would be its service: give it one, or the registry ?service=")
-	errNoPort    = errors.New("it has no port")
+	errNoPort    = errors.New("it has no port: give it one")
 	errNoSlash   = errors.New("the name of a service has no slash")
 )
 
@@ -74,6 +74,8 @@ func (p *place) node(in fleet.Instance) (*node, error) {
 		return nil, errNoService
 	case strings.Contains(service, "/"):
 		return nil, fmt.Errorf("service %q: %w", service, errNoSlash)
+	case port == 0 && p.port != "" && len(in.Ports) > 0:
+		return nil, fmt.Errorf("it has no port %q, as port= says; it has %s", p.port, strings.Join(slices.Sorted(maps.Keys(in.Ports)), ", "))
 	case port == 0:
 		return nil, errNoPort
 	}

@@ -1,6 +1,7 @@
 package zookeeper
 
 import (
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -8,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"crossfade.dev/internal/fleet"
 	"crossfade.dev/internal/registry"
 )
 
@@ -86,6 +88,26 @@ func TestURLsThatSayNothingUseful(t *testing.T) {
 		}
 		if err != nil && strings.Contains(err.Error(), "secret") {
 			t.Errorf("%s: the error repeats the password: %v", raw, err)
+		}
+	}
+}
+
+// What cannot be registered says what to do about it.
+func TestPortsThatAreNotThere(t *testing.T) {
+	for raw, want := range map[string]string{
+		"zookeeper://a":           "it has no port: give it one",
+		"zookeeper://a?port=grpc": `it has no port "grpc", as port= says; it has admin, http`,
+	} {
+		p, err := parse(raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		in := fleet.Instance{Incarnation: "a", Address: netip.MustParseAddr("127.0.0.1"), Weight: 1, Labels: map[string]string{"app": "web"}}
+		if p.port != "" {
+			in.Ports = map[string]uint32{"http": 80, "admin": 81}
+		}
+		if _, err := p.node(in); err == nil || err.Error() != want {
+			t.Errorf("%s: got %v, want %s", raw, err, want)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 
@@ -211,6 +212,36 @@ func TestCountsAreBounded(t *testing.T) {
 		if got := r.Texts(); len(got) != 0 || !errors.Is(r.Err(), ErrRecord) {
 			t.Errorf("%s: %q, %v; want %v", record, got, r.Err(), ErrRecord)
 		}
+	}
+}
+
+// A part that takes nine bytes on the wire takes a hundred once it is read.
+func TestPartsAreBounded(t *testing.T) {
+	record := func(n int) []byte {
+		w := NewWriter()
+		for range n {
+			w.head(OpError, false, OK)
+			w.Int(0)
+		}
+		w.head(OpError, true, -1)
+		return Body(w.Frame())
+	}
+	if got, err := ReadResults(record(MaxParts)); len(got) != MaxParts || err != nil {
+		t.Errorf("the most that there may be: %d, %v", len(got), err)
+	}
+	if got, err := ReadResults(record(MaxParts + 1)); got != nil || !errors.Is(err, ErrParts) {
+		t.Errorf("results: %d, %v; want %v", len(got), err, ErrParts)
+	}
+	if got, err := ReadSeen(record(MaxParts + 1)); got != nil || !errors.Is(err, ErrParts) {
+		t.Errorf("what was seen: %d, %v; want %v", len(got), err, ErrParts)
+	}
+	const head = 8
+	changes := slices.Repeat([]Change{{Op: OpCheck, Path: "/"}}, MaxParts+1)
+	if got, err := ReadMulti(Body(Multi(1, changes))[head:]); got != nil || !errors.Is(err, ErrParts) {
+		t.Errorf("changes: %d, %v; want %v", len(got), err, ErrParts)
+	}
+	if got, err := ReadMulti(Body(Multi(1, changes[1:]))[head:]); len(got) != MaxParts || err != nil {
+		t.Errorf("the most changes that there may be: %d, %v", len(got), err)
 	}
 }
 

@@ -1,6 +1,16 @@
 package jute
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
+
+// MaxParts bounds the parts of a multi: each takes far more room once it is read than on the wire. More than in a frame of
+// 1 MiB, ZooKeeper's own bound, can be.
+const MaxParts = 1 << 16
+
+// ErrParts says that a multi has more than MaxParts.
+var ErrParts = errors.New("jute: a multi of impossibly many parts")
 
 // head reads the head of a part of a multi, or of what it is answered with.
 // The code in it is said again by the part itself.
@@ -24,6 +34,9 @@ func ReadMulti(record []byte) ([]Change, error) {
 		op, done := r.head()
 		if done || r.Err() != nil {
 			return parts, r.End()
+		}
+		if len(parts) == MaxParts {
+			return nil, ErrParts
 		}
 		parts = append(parts, r.change(op))
 	}
@@ -100,6 +113,9 @@ func ReadResults(record []byte) ([]Result, error) {
 		if done || r.Err() != nil {
 			return results, r.End()
 		}
+		if len(results) == MaxParts {
+			return nil, ErrParts
+		}
 		results = append(results, r.result(op))
 	}
 }
@@ -122,6 +138,9 @@ func ReadMultiRead(record []byte) ([]Look, error) {
 		op, done := r.head()
 		if done || r.Err() != nil {
 			return parts, r.End()
+		}
+		if len(parts) == MaxParts {
+			return nil, ErrParts
 		}
 		if op != OpGetData && op != OpGetChildren {
 			return nil, fmt.Errorf("%w: %d in a multi of reads", ErrRecord, op)
@@ -147,6 +166,9 @@ func ReadSeen(record []byte) ([]Seen, error) {
 		op, done := r.head()
 		if done || r.Err() != nil {
 			return all, r.End()
+		}
+		if len(all) == MaxParts {
+			return nil, ErrParts
 		}
 		s := Seen{Op: op}
 		switch op {

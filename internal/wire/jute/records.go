@@ -197,9 +197,6 @@ func (p Reply) Write() *Writer {
 	return w
 }
 
-// StatSize is how many bytes a Stat takes.
-const StatSize = 68
-
 // A Stat is what a server says of a node.
 type Stat struct {
 	Czxid, Mzxid                int64

@@ -66,27 +66,6 @@ func EditInstances(body []byte, change func(i int, in Instance) Change) ([]byte,
 	return o.bytes(), nil
 }
 
-// KeepInstances returns the body of a batch with those of its instances that keep says, by their place.
-func KeepInstances(body []byte, keep func(i int) bool) ([]byte, error) {
-	o, err := parseObject(body)
-	if err != nil {
-		return nil, err
-	}
-	var list, kept []json.RawMessage
-	if raw := o.get("instances"); raw != nil {
-		if err := json.Unmarshal(raw, &list); err != nil {
-			return nil, fmt.Errorf("instances: %w", err)
-		}
-	}
-	for i, raw := range list {
-		if keep(i) {
-			kept = append(kept, raw)
-		}
-	}
-	o = o.with("instances", join('[', ']', kept))
-	return o.bytes(), nil
-}
-
 // edit changes one instance.
 func edit(raw json.RawMessage, c Change) (json.RawMessage, error) {
 	o, err := parseObject(raw)

@@ -198,15 +198,15 @@ func (in *Instance) form(v url.Values) error {
 	}
 	if s := v.Get("metadata"); s != "" {
 		var err error
-		if in.Metadata, err = ParseMetadata(s); err != nil {
+		if in.Metadata, err = parseMetadata(s); err != nil {
 			return fmt.Errorf("metadata: %w", err)
 		}
 	}
 	return nil
 }
 
-// ParseMetadata reads metadata as a form has it: an object of JSON, or "a=1,b=2".
-func ParseMetadata(s string) (map[string]string, error) {
+// parseMetadata reads metadata as a form has it: an object of JSON, or "a=1,b=2".
+func parseMetadata(s string) (map[string]string, error) {
 	if strings.TrimSpace(s) == "" {
 		return nil, nil
 	}
@@ -289,7 +289,7 @@ func metadataObject(s string) (object, error) {
 	if strings.HasPrefix(strings.TrimSpace(s), "{") {
 		return parseObject([]byte(s))
 	}
-	plain, err := ParseMetadata(s)
+	plain, err := parseMetadata(s)
 	return object{}.and(plain), err
 }
 

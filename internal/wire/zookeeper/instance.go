@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // Classes of what stands in the payload. Java readers make their objects by them.
@@ -36,11 +37,14 @@ type Instance struct {
 	data                        []byte            // as it was read
 }
 
-// ParseInstance reads a registration. It fails when that is no JSON object, or has a port that is none; it need not have
+// ParseInstance reads a registration. It fails when that is no JSON object in UTF-8, or has a port that is none; it need not have
 // any of the others.
 func ParseInstance(data []byte) (*Instance, error) {
 	if err := checkSize(len(data)); err != nil {
 		return nil, err
+	}
+	if !utf8.Valid(data) { // the same name would be read in two ways
+		return nil, errNoObject
 	}
 	document, err := parseObject(data)
 	if err != nil {

@@ -16,7 +16,7 @@ type member struct {
 	value json.RawMessage
 }
 
-var errNoObject = errors.New("want a JSON object")
+var errNoObject = errors.New("want a JSON object in UTF-8")
 
 // parseObject reads an object, and nothing behind it.
 func parseObject(data []byte) (object, error) {

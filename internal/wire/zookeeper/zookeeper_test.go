@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"pgregory.net/rapid"
 )
@@ -201,6 +202,7 @@ func TestWhatIsWrittenIsRead(t *testing.T) {
 func FuzzInstance(f *testing.F) {
 	f.Add([]byte(spring), "crossfade.a", "b")
 	f.Add([]byte(`{"payload":{"metadata":{"a":{},"a":null}}}`), "a", "")
+	f.Add([]byte("{\"payload\":{\"metadata\":{\"\x90\":null}}}"), "\ufffd", "0")
 	f.Fuzz(func(t *testing.T, data []byte, key, value string) {
 		i, err := ParseInstance(data)
 		if err != nil {
@@ -210,7 +212,7 @@ func FuzzInstance(f *testing.F) {
 		if err != nil || string(same) != string(data) {
 			t.Fatalf("%v: %q became %q", err, data, same)
 		}
-		if !i.Mark(map[string]string{key: value}, 0.5, true) {
+		if !utf8.ValidString(key) || !i.Mark(map[string]string{key: value}, 0.5, true) {
 			return
 		}
 		marked, err := i.Bytes()
