@@ -74,7 +74,7 @@ func seats(in *fleet.Instance) []seat {
 }
 
 // identify finds out who strangers are: the instance of ours in their seat, or the stranger that another registry has
-// there. Who was found to be somebody stays that for as long as it is registered.
+// there. Who was found to be somebody stays that for as long as it is registered, and nobody else is in its seat.
 func (w *world) identify(now time.Time) {
 	strangers := w.strangers()
 	if len(strangers) == 0 {
@@ -104,8 +104,8 @@ func (w *world) identify(now time.Time) {
 		}
 		meant[a.id] = true
 		for _, at := range s.seats {
-			if _, sits := taken[at]; !sits {
-				taken[at] = sitter{a.id, s.registry}
+			if by, sits := taken[at]; !sits || !by.has { // nobody now, whoever was a moment ago
+				taken[at] = sitter{a.id, s.registry, true}
 			}
 		}
 	}
@@ -134,8 +134,11 @@ func (w *world) strangers() []stranger {
 	return list
 }
 
-// A sitter is the stranger in a seat, and the registry that has it there.
-type sitter struct{ id, registry string }
+// A sitter is the stranger in a seat, and the registry that has it there, or had it a moment ago.
+type sitter struct {
+	id, registry string
+	has          bool
+}
 
 // seated is who listens where and is no stranger in a registry: ours, in the order in which they count, and strangers of a
 // moment ago.
@@ -150,7 +153,7 @@ func (w *world) seated() (ours map[netip.AddrPort][]*fleet.Instance, taken map[s
 			}
 		case c.rank != byRegistry:
 			for _, at := range seats(c.Instance) {
-				taken[at] = sitter{c.Incarnation, c.registry()}
+				taken[at] = sitter{id: c.Incarnation, registry: c.registry()}
 			}
 		}
 	}
@@ -235,15 +238,21 @@ func (s *stranger) identity(before alias, was bool, ours map[netip.AddrPort][]*f
 		}
 		return alias{id: service(s, list), ours: true}
 	}
+	elsewhere := alias{id: s.Incarnation}
+	for _, at := range s.seats {
+		by, sits := taken[at]
+		switch {
+		case !sits || by.registry == s.registry: // in one registry it would have its incarnation
+		case by.has:
+			return alias{id: by.id}
+		default:
+			elsewhere.id = by.id
+		}
+	}
 	if was {
 		return before
 	}
-	for _, at := range s.seats {
-		if by, sits := taken[at]; sits && by.registry != s.registry { // in one registry it would have its incarnation
-			return alias{id: by.id}
-		}
-	}
-	return alias{id: s.Incarnation}
+	return elsewhere
 }
 
 // service is the incarnation of those that listen at a stranger's address which is of its service; there may be none yet.

@@ -3,6 +3,7 @@ package control
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -483,9 +484,10 @@ func TestStrangersAreEachOneEndpoint(t *testing.T) {
 		s := newStage(t)
 		s.configure(reviews(linear))
 		addresses := []string{"10.0.0.1", "10.0.0.2", "10.0.0.3"}
+		names := []string{"nacos", "zookeeper"}
 		listed := map[string]map[string]fleet.Instance{"nacos": {}, "zookeeper": {}}
 		for i := range rapid.IntRange(1, 20).Draw(rt, "steps") {
-			name := rapid.SampledFrom([]string{"nacos", "zookeeper"}).Draw(rt, "registry")
+			name := rapid.SampledFrom(names).Draw(rt, "registry")
 			address := rapid.SampledFrom(addresses).Draw(rt, "address")
 			switch rapid.SampledFrom([]string{"come", "go", "restart", "pass", "wait"}).Draw(rt, "step") {
 			case "come":
@@ -495,7 +497,7 @@ func TestStrangersAreEachOneEndpoint(t *testing.T) {
 			case "go":
 				delete(listed[name], address)
 			case "restart":
-				for of := range listed {
+				for _, of := range names {
 					if _, there := listed[of][address]; there {
 						listed[of][address] = started(foreigner(fmt.Sprint(of, "/", address, "/", i), address, 80), s.now)
 					}
@@ -507,10 +509,10 @@ func TestStrangersAreEachOneEndpoint(t *testing.T) {
 			case "wait":
 				s.after(time.Duration(rapid.IntRange(1, 40).Draw(rt, "seconds")) * time.Second)
 			}
-			for of, entries := range listed {
+			for _, of := range rapid.Permutation(names).Draw(rt, "which is heard first") {
 				var list []fleet.Instance
-				for _, in := range entries {
-					list = append(list, in)
+				for _, at := range slices.Sorted(maps.Keys(listed[of])) {
+					list = append(list, listed[of][at])
 				}
 				s.lists(of, list...)
 			}
@@ -526,8 +528,8 @@ func TestStrangersAreEachOneEndpoint(t *testing.T) {
 				}
 				offered[at] = e.Incarnation
 			}
-			for of, entries := range listed {
-				for address := range entries {
+			for _, of := range names {
+				for address := range listed[of] {
 					if seen[address+":80"] == "" {
 						rt.Fatalf("%s lists %s, which is no endpoint: %v", of, address, strings.Join(s.offered(), ", "))
 					}
