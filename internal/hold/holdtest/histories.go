@@ -14,6 +14,7 @@ type record struct {
 	leaving bool
 	wanted  map[string]bool // by service: the application is registered there
 	there   map[string]bool // others find it
+	thinned bool            // but need not any more: what a registry forgets of an instance that leaves is not made again
 }
 
 // histories: whatever an application and its agent do, and in whichever order, others find it where it is registered
@@ -36,8 +37,11 @@ func histories(s *scene) {
 			done = append(done, step+" "+service)
 			s.step(r, app, step, service)
 			for _, service := range services {
+				if r.there[service] && r.thinned {
+					continue
+				}
 				if r.there[service] {
-					s.comes(service)
+					s.until(fmt.Sprintf("others find it in %s after %q", service, done), func() bool { return s.has(service) })
 				} else if s.has(service) {
 					rt.Fatalf("others find it in %s after %q", service, done)
 				}
@@ -63,6 +67,7 @@ func (s *scene) step(r *record, app App, step, service string) {
 		delete(r.there, service)
 	case "reconnect":
 		s.reconnects(app)
+		r.thinned = r.leaving // where a registration lives by its connection, it ended with that
 	case "put":
 		if r.state == hold.Drained || r.leaving || len(r.wanted) == 0 {
 			return
