@@ -26,20 +26,29 @@ func (w *Writer) head(op Op, done bool, err Code) {
 	w.Int(int32(err))
 }
 
-// ReadMulti reads what follows the head of OpMulti.
-func ReadMulti(record []byte) ([]Change, error) {
+// readParts reads parts, each behind a head of its own, until the head that ends them.
+func readParts[T any](record []byte, part func(*Reader, Op) (T, error)) ([]T, error) {
 	r := NewReader(record)
-	var parts []Change
+	var all []T
 	for {
 		op, done := r.head()
 		if done || r.Err() != nil {
-			return parts, r.End()
+			return all, r.End()
 		}
-		if len(parts) == MaxParts {
+		if len(all) == MaxParts {
 			return nil, ErrParts
 		}
-		parts = append(parts, r.change(op))
+		one, err := part(r, op)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, one)
 	}
+}
+
+// ReadMulti reads what follows the head of OpMulti.
+func ReadMulti(record []byte) ([]Change, error) {
+	return readParts(record, func(r *Reader, op Op) (Change, error) { return r.change(op), nil })
 }
 
 // Multi writes parts as a request.
@@ -106,18 +115,7 @@ func (w *Writer) Result(s *Result) {
 
 // ReadResults reads what follows the head of an answer to OpMulti.
 func ReadResults(record []byte) ([]Result, error) {
-	r := NewReader(record)
-	var results []Result
-	for {
-		op, done := r.head()
-		if done || r.Err() != nil {
-			return results, r.End()
-		}
-		if len(results) == MaxParts {
-			return nil, ErrParts
-		}
-		results = append(results, r.result(op))
-	}
+	return readParts(record, func(r *Reader, op Op) (Result, error) { return r.result(op), nil })
 }
 
 // Results writes what follows the head of an answer to OpMulti.
@@ -132,21 +130,12 @@ func (w *Writer) Results(results []Result) {
 
 // ReadMultiRead reads what follows the head of OpMultiRead. What each part is answered with does not hang on the others.
 func ReadMultiRead(record []byte) ([]Look, error) {
-	r := NewReader(record)
-	var parts []Look
-	for {
-		op, done := r.head()
-		if done || r.Err() != nil {
-			return parts, r.End()
-		}
-		if len(parts) == MaxParts {
-			return nil, ErrParts
-		}
+	return readParts(record, func(r *Reader, op Op) (Look, error) {
 		if op != OpGetData && op != OpGetChildren {
-			return nil, fmt.Errorf("%w: %d in a multi of reads", ErrRecord, op)
+			return Look{}, fmt.Errorf("%w: %d in a multi of reads", ErrRecord, op)
 		}
-		parts = append(parts, Look{Op: op, Path: r.Text(), Watch: r.Bool()})
-	}
+		return Look{Op: op, Path: r.Text(), Watch: r.Bool()}, nil
+	})
 }
 
 // A Seen is what one part of OpMultiRead is answered with.
@@ -160,16 +149,7 @@ type Seen struct {
 
 // ReadSeen reads what follows the head of an answer to OpMultiRead.
 func ReadSeen(record []byte) ([]Seen, error) {
-	r := NewReader(record)
-	var all []Seen
-	for {
-		op, done := r.head()
-		if done || r.Err() != nil {
-			return all, r.End()
-		}
-		if len(all) == MaxParts {
-			return nil, ErrParts
-		}
+	return readParts(record, func(r *Reader, op Op) (Seen, error) {
 		s := Seen{Op: op}
 		switch op {
 		case OpGetData:
@@ -179,10 +159,10 @@ func ReadSeen(record []byte) ([]Seen, error) {
 		case OpError:
 			s.Err = Code(r.Int())
 		default:
-			return nil, fmt.Errorf("%w: %d as the result of a read", ErrRecord, op)
+			return Seen{}, fmt.Errorf("%w: %d as the result of a read", ErrRecord, op)
 		}
-		all = append(all, s)
-	}
+		return s, nil
+	})
 }
 
 // Seen writes what follows the head of an answer to OpMultiRead.
