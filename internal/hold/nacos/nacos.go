@@ -143,11 +143,15 @@ func (p *Proxy) Registry() string { return Scheme + " " + strings.Join(p.servers
 
 // Close closes the ports of a proxy that was never run; after Run it does nothing.
 func (p *Proxy) Close() error {
-	err := errors.Join(p.web.Close(), p.rpc.Close())
-	if errors.Is(err, net.ErrClosed) {
-		return nil
+	return errors.Join(shut(p.web), shut(p.rpc))
+}
+
+// shut closes a listener that may be closed already.
+func shut(l net.Listener) error {
+	if err := l.Close(); !errors.Is(err, net.ErrClosed) {
+		return err
 	}
-	return err
+	return nil
 }
 
 // Run serves the application until ctx ends. It blocks, and closes the ports.
