@@ -7,13 +7,20 @@ LINT    := .cache/bin/golangci-lint
 # Where the hot path is.
 BENCHED := ./internal/balancer ./internal/http1 ./internal/meter ./internal/proxy ./internal/route ./internal/upstream
 
+# Rooms that start no goroutine, and tests that are about amounts: see race.
+UNRACED_ROOMS := archtest|balancer|curve|drain|ending|fleet|history/prometheus|http1|lab|lifecycle|pace|release|route|series|store|store/file|warmup|wire/jute|wire/zookeeper
+UNRACED_TESTS := ^(TestTenThousand|TestLargeService|TestCostOfGRPC|TestUsers|TestNoFileKeepsTheLoaderBusy|TestCircleIsTheSameEverywhere)$$
+
+# Rooms that are tested at a time: many of their tests wait for others' programs.
+ABREAST := 3
+
 # Ages are counted on the monotonic clock and tests have their own bounds: these only end what hangs.
 UNIT_TIMEOUT := 5m
 E2E_TIMEOUT  := 20m
 SOAK_TIMEOUT := 120m
 
 .DEFAULT_GOAL := help
-.PHONY: help run build check test bench bench-smoke microbench soak mutants fmt fmt-check vet lint unit race e2e clean
+.PHONY: help run build check test bench bench-smoke microbench soak mutants fmt fmt-check vet lint unit race e2e web web-check clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,7 +39,10 @@ build: ## Build bin/crossfade, and the examples' programs beside it.
 	  javac -d bin/coldjvm examples/coldjvm/app/Main.java; else echo 'no javac: examples/coldjvm stays unbuilt; scripts/setup installs a JDK'; fi
 	examples/registries/build
 
-check: fmt-check vet lint unit ## Format, vet, lint, unit tests: fast; no network once the lint tool is built.
+web: ## Build the console's page from web/ into internal/console/dist, which is committed: go build needs no Node.
+	scripts/web build
+
+check: fmt-check vet lint web-check unit ## Format, vet, lint, unit tests: fast; no network once the tools are there.
 
 test: ## Everything, from a clean clone: set up, check, race detector, end-to-end tests.
 	scripts/setup
@@ -69,13 +79,17 @@ vet:
 lint: $(LINT)
 	$(LINT) run --allow-parallel-runners ./...
 
-unit: # seeds of the fuzz targets included
-	go test -timeout $(UNIT_TIMEOUT) ./...
+web-check: # of the committed page: is it what its source says?
+	scripts/web check
 
-# The balancer's statistics are one goroutine on virtual time: there is nothing for the race detector to find in
-# them, and they would take it minutes. Its concurrent picks, and its conformance suite, run under it too.
+unit: # seeds of the fuzz targets included
+	go test -p $(ABREAST) -timeout $(UNIT_TIMEOUT) ./...
+
+# Of one goroutine the race detector finds nothing, and takes its time. So it looks at no room that starts none, and at no
+# test that is about how many, how large or how costly something is: those have run without it. Likewise the balancer's
+# statistics, which are one goroutine on virtual time; its concurrent picks and its conformance suite run under it.
 race:
-	go test -race -timeout $(UNIT_TIMEOUT) $$(go list ./... | grep -v '/internal/balancer$$')
+	go test -race -p $(ABREAST) -timeout $(UNIT_TIMEOUT) -skip '$(UNRACED_TESTS)' $$(go list ./... | grep -v -E '/internal/($(UNRACED_ROOMS))$$')
 	go test -race -timeout $(UNIT_TIMEOUT) -run 'Pick|Suite|Conform|Story' ./internal/balancer
 
 e2e: build

@@ -39,6 +39,9 @@ func announce(ctx context.Context, f upFlags, link *feed.Client, stdout io.Write
 func banner(f upFlags, view fleet.View) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "\ncrossfade %s is up with %s\n\n", version, f.dir)
+	if f.console.listen != "" {
+		fmt.Fprintf(&b, "  console           %s\n", f.console.shown())
+	}
 	first := ""
 	for _, l := range view.Listeners {
 		if l.Mesh {

@@ -39,6 +39,8 @@ type controlFlags struct {
 	alone      bool // there is one gateway, and place is where it is
 	registries []string
 	remote     remoteFeedFlags
+	console    consoleFlags
+	prometheus string
 	logs       logFlags
 }
 
@@ -53,7 +55,7 @@ It keeps the last snapshot on disk and goes on from it after a restart. Broken c
 good configuration.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			f.alone = cmd.Flags().Changed("locality")
+			f.alone, f.console.asked = cmd.Flags().Changed("locality"), cmd.Flags().Changed("console")
 			return runControl(cmd.Context(), f, f.logs.logger(cmd.ErrOrStderr()))
 		},
 	}
@@ -68,6 +70,8 @@ good configuration.`,
 	flags.BoolVar(&f.strict, "strict", true, "refuse configuration whose policies are not enforced yet; false warns of them")
 	flags.StringArrayVar(&f.registries, "registry", nil, "where instances register, given again for each: "+registryHelp+"; the first etcd also keeps what control must not forget")
 	f.remote.add(cmd)
+	f.console.add(cmd)
+	flags.StringVar(&f.prometheus, "prometheus", "", prometheusHelp)
 	f.place.add(flags)
 	flags.Lookup("locality").Usage = "where the gateway stands if there is only one, so that control warns of what that makes useless: REGION[/ZONE[/SUBZONE]]"
 	f.labels.add(flags)
@@ -114,23 +118,27 @@ func runControl(ctx context.Context, f controlFlags, log *slog.Logger) error {
 	watcher := config.Watcher{Dir: f.dir, Options: f.options(), Log: log}
 	reader := reader{control: c, log: log, told: f.told}
 	names := dns.Watcher{Known: known(last.Snapshot)}
-	server := feed.Server{Control: c, Path: f.socket, Log: log}
 	listener, err := admin.Listen(ctx, f.admin)
 	if err != nil {
 		return err
 	}
-	console := newConsole(c, listener, log)
+	looker, err := newOnlooker(ctx, &f, c, registered, log)
+	if err != nil {
+		return err
+	}
+	server := feed.Server{Control: looker, Path: f.socket, Log: log}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return c.Run(ctx) })
 	group.Go(func() error { return checker.Run(ctx) })
 	group.Go(func() error { return server.Run(ctx) })
 	if f.remote.listen != "" {
-		group.Go(func() error { return f.remote.server(c, log).Run(ctx) })
+		group.Go(func() error { return f.remote.server(looker, log).Run(ctx) })
 	}
 	group.Go(func() error {
 		return names.Run(ctx, func(results []dns.Result) { resolve(ctx, c, results, log) })
 	})
-	group.Go(func() error { return console.Run(ctx) })
+	group.Go(func() error { return newAdmin(c, listener, log).Run(ctx) })
+	group.Go(func() error { return looker.run(ctx) })
 	group.Go(func() error {
 		return watcher.Run(ctx, func(d *fleet.Desired, findings []config.Finding) {
 			reader.read(ctx, d, findings)
@@ -147,8 +155,8 @@ func runControl(ctx context.Context, f controlFlags, log *slog.Logger) error {
 	return group.Wait()
 }
 
-// newConsole is control's admin API.
-func newConsole(c *control.Control, listener net.Listener, log *slog.Logger) *admin.Server {
+// newAdmin is control's admin API.
+func newAdmin(c *control.Control, listener net.Listener, log *slog.Logger) *admin.Server {
 	return &admin.Server{Listener: listener, Log: log, Handler: admin.Handler(admin.Config{
 		Program: "control", ID: "control", Version: version, Started: time.Now(), Log: log,
 		World: func() admin.World {

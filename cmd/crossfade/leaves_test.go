@@ -82,7 +82,7 @@ func TestWaitingSaysWhatLeavesCost(t *testing.T) {
 // TestStatusSpeaksOfWhatItSaw: it begins in the middle, and counts what is not over; what is, it leaves to get drains.
 func TestStatusSpeaksOfWhatItSaw(t *testing.T) {
 	c, api := startControl(t)
-	if err := c.ScaleGateway(t.Context(), "istio-system", "ingressgateway", 2); err != nil {
+	if err := c.ScaleGateway(t.Context(), control.Target{Namespace: "istio-system", Name: "ingressgateway"}, 2); err != nil {
 		t.Fatal(err)
 	}
 	supervised(t, c, 2)

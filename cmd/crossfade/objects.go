@@ -56,7 +56,7 @@ func (c *controlClient) addObjects(flags *pflag.FlagSet) {
 
 // tell gives control a command about an object.
 func (c *controlClient) tell(ctx context.Context, path string, o object, more map[string]any) error {
-	body := map[string]any{"kind": o.kind, "name": o.name}
+	body := map[string]any{"kind": o.kind, "name": o.name, "by": whoami()}
 	maps.Copy(body, more)
 	return c.command(ctx, path, body)
 }

@@ -6,7 +6,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"crossfade.dev/internal/control"
 	"crossfade.dev/internal/feed"
 	"crossfade.dev/internal/secure"
 )
@@ -26,7 +25,7 @@ func (f *remoteFeedFlags) add(cmd *cobra.Command) {
 	cmd.MarkFlagsRequiredTogether("feed-listen", "feed-cert", "feed-key", "feed-ca")
 }
 
-func (f *remoteFeedFlags) server(c *control.Control, log *slog.Logger) *feed.TLSServer {
+func (f *remoteFeedFlags) server(c feed.Control, log *slog.Logger) *feed.TLSServer {
 	return &feed.TLSServer{Control: c, Address: f.listen, Files: f.files, Log: log}
 }
 

@@ -78,6 +78,8 @@ func newRoot() *cobra.Command {
 		newWeightCommand(),
 		newApplyCommand(),
 		newDeleteCommand(),
+		newReleasesCommand(),
+		newReleaseCommand(),
 		newGetCommand(),
 		newExplainCommand(),
 		newLoadCommand(),

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -63,6 +64,7 @@ end; the last line says how much.`,
 		Example: "  crossfade up -f examples/bookinfo",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			f.console.asked = cmd.Flags().Changed("console")
 			return runUp(cmd.Context(), f, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
@@ -76,6 +78,8 @@ end; the last line says how much.`,
 	flags.BoolVar(&f.privileged, "privileged-ports", false, "serve gateway ports below 1024 as they are, not at +8000")
 	flags.BoolVar(&f.strict, "strict", true, "refuse configuration whose policies are not enforced yet; false warns of them")
 	flags.StringArrayVar(&f.registries, "registry", nil, "where replicas register: "+registryHelp+`, or "control" for none (default: an etcd of its own); given again, where others do`)
+	f.console.add(cmd)
+	flags.StringVar(&f.prometheus, "prometheus", "", prometheusHelp)
 	f.place.add(flags)
 	f.labels.add(flags)
 	f.logs.add(flags)
@@ -95,9 +99,7 @@ func runUp(ctx context.Context, f upFlags, stdout, stderr io.Writer) error {
 	if err := free(ctx, f, desired.Listeners); err != nil {
 		return err
 	}
-	if f.state == "" {
-		f.state = stateOf(f.dir)
-	}
+	f.state = cmp.Or(f.state, stateOf(f.dir))
 	lock, err := lockState(f.state)
 	switch {
 	case errors.Is(err, errStateTaken):
@@ -107,6 +109,9 @@ func runUp(ctx context.Context, f upFlags, stdout, stderr io.Writer) error {
 		f.stateless = true
 	default:
 		defer lock.Close() //nolint:errcheck // nothing was written
+	}
+	if err := f.console.check(ctx, f.state, f.logs.logger(stderr)); err != nil {
+		return err
 	}
 	ctx, stop := untilHangup(ctx)
 	defer stop()
@@ -163,7 +168,9 @@ func supervise(ctx context.Context, f upFlags, self, run string, link *feed.Clie
 	control := process.Spec{Name: "control", Path: self, Stdout: stderr, Stderr: stderr, Args: []string{
 		"control", "--file", f.dir, "--socket", f.socket, "--state", f.state, "--admin", f.admin, "--mesh", f.mesh, "--gateway-address", f.address,
 		fmt.Sprintf("--privileged-ports=%t", f.privileged), fmt.Sprintf("--strict=%t", f.strict), "--told", place, level,
+		"--prometheus=" + f.prometheus,
 	}}
+	control.Args = append(control.Args, f.console.args()...)
 	for _, label := range f.labels.list() {
 		control.Args = append(control.Args, "--label", label)
 	}

@@ -121,6 +121,9 @@ func (a *api) resetCounters(w http.ResponseWriter, r *http.Request) {
 		if p.Traffic != nil {
 			p.Traffic.Reset()
 		}
+		if p.Requests != nil {
+			p.Requests.Reset()
+		}
 		for _, t := range p.Endpoints {
 			t.Reset()
 		}

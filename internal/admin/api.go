@@ -35,7 +35,7 @@ func refuse(w http.ResponseWriter, status int, err error, suggestions ...string)
 
 // unknown answers that there is no thing of that name, with those that were perhaps meant, else with those there are.
 func unknown(w http.ResponseWriter, thing, name string, names []string) {
-	near := suggest(name, names)
+	near := Suggest(name, names)
 	err := fmt.Errorf("no %s %q", thing, name)
 	if len(near) == 0 {
 		err = fmt.Errorf("%w; %s", err, thereAre(names))

@@ -1,6 +1,8 @@
 package admin
 
 import (
+	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
@@ -18,14 +20,10 @@ import (
 //
 // Both are refused with 403 and a sentence. Answers are marked never to be cached or guessed at.
 func Guard(next http.Handler, hosts ...string) http.Handler {
-	origins := http.NewCrossOriginProtection()
+	refused := Refuses(hosts...)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !meantForUs(r, hosts) {
-			http.Error(w, "refused: the Host field names neither this machine's loopback nor an address of this program", http.StatusForbidden)
-			return
-		}
-		if err := origins.Check(r); err != nil {
-			http.Error(w, "refused: "+err.Error(), http.StatusForbidden)
+		if err := refused(r); err != nil {
+			http.Error(w, err.Error(), http.StatusForbidden)
 			return
 		}
 		w.Header().Set("Cache-Control", "no-store")
@@ -33,6 +31,20 @@ func Guard(next http.Handler, hosts ...string) http.Handler {
 		w.Header().Set("Content-Security-Policy", "default-src 'none'")
 		next.ServeHTTP(w, r)
 	})
+}
+
+// Refuses returns the two checks of [Guard]: an error says why a request is refused, in a sentence for its sender.
+func Refuses(hosts ...string) func(*http.Request) error {
+	origins := http.NewCrossOriginProtection()
+	return func(r *http.Request) error {
+		if !meantForUs(r, hosts) {
+			return errors.New("refused: the Host field names neither this machine's loopback nor an address of this program")
+		}
+		if err := origins.Check(r); err != nil {
+			return fmt.Errorf("refused: %w", err)
+		}
+		return nil
+	}
 }
 
 // meantForUs says whether the request's Host is a name of this program.

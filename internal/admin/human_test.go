@@ -64,8 +64,8 @@ func TestSuggest(t *testing.T) {
 		"product": {"productpage"},
 		"xyz":     nil,
 	} {
-		if got := suggest(name, names); !slices.Equal(got, want) {
-			t.Errorf("suggest(%q) = %q, want %q", name, got, want)
+		if got := Suggest(name, names); !slices.Equal(got, want) {
+			t.Errorf("Suggest(%q) = %q, want %q", name, got, want)
 		}
 	}
 }

@@ -15,6 +15,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"crossfade.dev/internal/balancer"
+	"crossfade.dev/internal/ending"
 	"crossfade.dev/internal/evidence"
 	"crossfade.dev/internal/meter"
 )
@@ -48,6 +49,7 @@ type collector struct {
 	ready, snapshot, viewAge             *prometheus.Desc
 	config, build                        *prometheus.Desc
 	agentEvents                          *prometheus.Desc
+	ended                                *prometheus.Desc
 	leave                                leaveMetrics
 	registries                           []*prometheus.Desc // in the order of registryTable
 }
@@ -96,6 +98,9 @@ func newCollector(a *api) *collector {
 		viewAge:  desc("view_age_seconds", "Time since the snapshot in force was taken."),
 		config:   desc("config_info", "Digest of the configuration in force, as a label; always 1.", "digest"),
 		leave:    newLeaveMetrics(desc),
+
+		ended: desc("requests_ended_total", "Requests by how they ended and on which side they were lost: at the listener that each came in at, and at the pool that it was routed to and that pool's whole service.",
+			"listener", "service", "port", "subset", "kind", "side"),
 
 		agentEvents: desc("agent_events_total", "Events that agents told control, by kind: instance.died, registration.completed, …", "kind"),
 
@@ -162,6 +167,7 @@ func (c *collector) Collect(metrics chan<- prometheus.Metric) {
 		send(out, c.listener, listenerTable, d, name)
 		counts := d.Requests.Counts()
 		out.answers(c.listener, &counts, true, name)
+		out.ends(c.ended, &counts, name, "", "", "")
 	}
 }
 
@@ -177,6 +183,10 @@ func (c *collector) pool(out exposition, world World, p Pool, now time.Time) {
 		counts := p.counts()
 		send(out, c.service, trafficTable, &counts, labels...)
 		out.answers(c.service, &counts, true, labels...)
+	}
+	if p.Requests != nil {
+		counts := p.Requests.Counts()
+		out.ends(c.ended, &counts, append([]string{""}, labels...)...)
 	}
 	for _, g := range p.groups() {
 		out.gauge(c.group, g.Part, append(slices.Clone(labels), g.Level)...)
@@ -233,6 +243,15 @@ func (x exposition) answers(p places, c *evidence.Counts, classic bool, labels .
 		x.number(p.calls, prometheus.CounterValue, float64(code.N), append(slices.Clone(labels), evidence.CallName(code.Status))...)
 	}
 	x.latency(p.took, &c.Latency, classic, labels...)
+}
+
+// ends sends how a place's requests have ended: those that were served, and every way in which any was lost.
+func (x exposition) ends(d *prometheus.Desc, c *evidence.Counts, labels ...string) {
+	for i, n := range c.Ends {
+		if kind := ending.Kind(i); n > 0 || kind == ending.Served { //nolint:gosec // there are twelve
+			x.number(d, prometheus.CounterValue, float64(n), append(slices.Clone(labels), kind.String(), string(kind.Side()))...)
+		}
+	}
 }
 
 func (x exposition) gauge(d *prometheus.Desc, value float64, labels ...string) {

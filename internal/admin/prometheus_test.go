@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/common/expfmt"
 	"pgregory.net/rapid"
 
+	"crossfade.dev/internal/ending"
 	"crossfade.dev/internal/evidence"
 	"crossfade.dev/internal/fleet"
 )
@@ -109,6 +110,31 @@ func TestPrometheusText(t *testing.T) {
 		}
 		if families["go_goroutines"] == nil {
 			t.Error("the Go runtime's own metrics are missing")
+		}
+	})
+}
+
+// How requests ended comes for each listener and each pool: what was served always, losses once there are any.
+func TestEndsAreExposed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := busy(t)
+		w.Listeners["http-8080"].Requests.Ended(ending.NoEndpoint)
+		h := serve(w)
+		for labels, want := range map[string]float64{
+			"kind=no-endpoint,listener=http-8080,port=,service=,side=gateway,subset=": 1,
+			"kind=served,listener=http-8080,port=,service=,side=,subset=":             0,
+			"kind=served,listener=,port=9080,service=reviews,side=,subset=":           1,
+			"kind=cut,listener=,port=9080,service=reviews,side=endpoint,subset=":      1,
+			"kind=cut,listener=,port=9080,service=reviews,side=endpoint,subset=v2":    1,
+		} {
+			if got := find(t, scrape(t, h, expfmt.NewFormat(expfmt.TypeTextPlain)), "crossfade_requests_ended_total", labels).GetCounter().GetValue(); got != want {
+				t.Errorf("%s: got %v, want %v", labels, got, want)
+			}
+		}
+		ask(h, http.MethodPost, "/reset_counters")
+		if got := find(t, scrape(t, h, expfmt.NewFormat(expfmt.TypeTextPlain)), "crossfade_requests_ended_total",
+			"kind=served,listener=,port=9080,service=reviews,side=,subset=").GetCounter().GetValue(); got != 0 {
+			t.Errorf("got %v served after a reset, want 0", got)
 		}
 	})
 }

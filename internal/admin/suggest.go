@@ -9,9 +9,9 @@ import (
 
 const maxSuggestions = 3
 
-// suggest returns the few of names that name was perhaps meant to be, the nearest first: those with at most a
+// Suggest returns the few of names that name was perhaps meant to be, the nearest first: those with at most a
 // third of its letters wrong, and those that one of the two begins.
-func suggest(name string, names []string) []string {
+func Suggest(name string, names []string) []string {
 	type candidate struct {
 		name string
 		far  int

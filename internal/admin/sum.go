@@ -42,10 +42,11 @@ type EndpointSums map[string]*evidence.Counts
 
 // A PoolSum is one pool of a service.
 type PoolSum struct {
-	Service string               `json:"service"`
-	Traffic evidence.Counts      `json:"traffic"`
-	Shares  map[string]*ShareSum `json:"shares,omitempty"` // by incarnation
-	Groups  []warmup.Group       `json:"groups,omitempty"`
+	Service  string               `json:"service"`
+	Traffic  evidence.Counts      `json:"traffic"`
+	Requests evidence.Counts      `json:"requests"`
+	Shares   map[string]*ShareSum `json:"shares,omitempty"` // by incarnation
+	Groups   []warmup.Group       `json:"groups,omitempty"`
 }
 
 func poolKey(service, subset string) string { return service + "|" + subset }
@@ -71,7 +72,7 @@ func SumOf(w World) *Sum {
 		}
 	}
 	for _, p := range w.Pools {
-		sum := &PoolSum{Service: p.Service.Name, Traffic: p.Traffic.Counts(), Groups: p.Groups, Shares: map[string]*ShareSum{}}
+		sum := &PoolSum{Service: p.Service.Name, Traffic: p.Traffic.Counts(), Requests: p.Requests.Counts(), Groups: p.Groups, Shares: map[string]*ShareSum{}}
 		for _, share := range p.Shares {
 			if share.Endpoint != nil {
 				incarnation := share.Endpoint.Incarnation
@@ -170,6 +171,7 @@ func (s *Sum) addOverlay(other *Sum) {
 
 func (p *PoolSum) add(from *PoolSum) {
 	p.Traffic.Merge(&from.Traffic)
+	p.Requests.Merge(&from.Requests)
 	if len(p.Groups) == 0 {
 		p.Groups = from.Groups
 	}
@@ -229,6 +231,7 @@ func closed(c *evidence.Counts) { c.Active, c.ActiveConnects = 0, 0 }
 func (s *Sum) Reset() {
 	for _, p := range s.Pools {
 		zero(&p.Traffic)
+		zero(&p.Requests)
 	}
 	for _, sums := range s.Endpoints {
 		for _, counts := range sums {
@@ -286,9 +289,10 @@ func (s *Sum) World(v fleet.View) World {
 		if books[p.Service] == nil {
 			books[p.Service] = s.book(p.Service)
 		}
-		p.Endpoints, p.Traffic = books[p.Service], new(evidence.Traffic)
+		p.Endpoints, p.Traffic, p.Requests = books[p.Service], new(evidence.Traffic), new(evidence.Traffic)
 		if sum := s.Pools[poolKey(p.Service.Name, p.Pool.Subset)]; sum != nil {
 			p.Traffic.Add(&sum.Traffic)
+			p.Requests.Add(&sum.Requests)
 			p.Groups, p.Shares = sum.Groups, sum.shares(p.Service)
 		}
 	}

@@ -15,6 +15,7 @@ import (
 
 	"crossfade.dev/internal/balancer"
 	"crossfade.dev/internal/drain"
+	"crossfade.dev/internal/ending"
 	"crossfade.dev/internal/evidence"
 	"crossfade.dev/internal/fleet"
 	"crossfade.dev/internal/http2"
@@ -45,7 +46,12 @@ func busy(t *testing.T) World {
 		Stage: drain.Draining, Accepted: 4, Seconds: map[drain.Stage]float64{drain.LameDuck: 2},
 		Protocols: map[drain.Protocol]drain.Requests{drain.GRPC: {Before: 1, Leave: drain.Count{Open: 1}, Ever: drain.Count{Open: 1, Opened: 3, Completed: 2}}},
 	}, 2
-	for _, p := range w.Pools { // as a gateway has it: everybody was counted, if only to 0
+	for i := range w.Pools { // as a gateway has it: everybody was counted, if only to 0
+		p := &w.Pools[i]
+		p.Requests = new(evidence.Traffic)
+		p.Requests.Total.Add(3)
+		p.Requests.Ended(ending.Served)
+		p.Requests.Ended(ending.Cut)
 		for i := range p.Service.Endpoints {
 			if incarnation := p.Service.Endpoints[i].Incarnation; p.Endpoints[incarnation] == nil {
 				p.Endpoints[incarnation] = new(evidence.Traffic)

@@ -38,7 +38,8 @@ type World struct {
 type Pool struct {
 	Service   *fleet.Service
 	Pool      *fleet.Pool       // one of Service.Pools
-	Traffic   *evidence.Traffic // may be nil
+	Traffic   *evidence.Traffic // what was sent; may be nil
+	Requests  *evidence.Traffic // what was routed here, each once; may be nil
 	Endpoints evidence.Book     // of the service's endpoints, by incarnation; may be shared between its pools
 	Shares    []balancer.Share  // of the pool's endpoints; nil where the program does not balance
 	Groups    []warmup.Group    // likewise

@@ -19,6 +19,7 @@ type loader struct {
 	options Options
 	reader  *reader
 	known   map[string]*parsedFile // by name, from earlier looks
+	over    map[string][]byte      // by clean name: what is read instead of a file; nil is none, see [LoadOver]
 
 	files    []*parsedFile    // of the latest look, in order
 	findings []Finding        // that came up when the files were read
@@ -43,7 +44,7 @@ func newLoader(o Options) *loader {
 
 // look reads the files of a directory, or the one file that dir names.
 func (l *loader) look(dir string) {
-	names, findings := listDir(dir)
+	names, findings := l.list(dir)
 	l.files, l.findings = nil, findings
 	for _, name := range names {
 		f, err := l.file(name)
@@ -89,6 +90,9 @@ func (l *loader) add(f *parsedFile) { l.files = append(l.files, f) }
 
 // file returns a file as it is now.
 func (l *loader) file(name string) (*parsedFile, error) {
+	if f, laid, err := l.laid(name); laid {
+		return f, err
+	}
 	old := l.known[name]
 	info, err := os.Stat(name)
 	if err != nil {

@@ -46,11 +46,13 @@ func listDir(path string) ([]string, []Finding) {
 		findings = append(findings, unreadable(path, err))
 	}
 	if len(names) == 0 && len(findings) == 0 {
-		findings = append(findings, Finding{
-			File: path, Rule: Missing, Message: "there is no " + strings.Join(extensionTable, ", ") + " file here",
-		})
+		findings = append(findings, nothingIn(path))
 	}
 	return names, findings
+}
+
+func nothingIn(dir string) Finding {
+	return Finding{File: dir, Rule: Missing, Message: "there is no " + strings.Join(extensionTable, ", ") + " file here"}
 }
 
 func isDir(name string) bool {

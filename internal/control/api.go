@@ -36,16 +36,16 @@ type WorkloadStatus struct {
 }
 
 // Scale asks for a number of replicas. It holds until configuration says something new.
-func (c *Control) Scale(ctx context.Context, namespace, name string, replicas int) error {
+func (c *Control) Scale(ctx context.Context, t Target, replicas int) error {
 	if replicas < 0 {
-		return fmt.Errorf("scale %s/%s: replicas is %d, it must be 0 or more", namespace, name, replicas)
+		return fmt.Errorf("scale %s/%s: replicas is %d, it must be 0 or more", t.Namespace, t.Name, replicas)
 	}
 	if replicas > fleet.MaxReplicas {
-		return fmt.Errorf("scale %s/%s: replicas is %d, it must be %d or less", namespace, name, replicas, fleet.MaxReplicas)
+		return fmt.Errorf("scale %s/%s: replicas is %d, it must be %d or less", t.Namespace, t.Name, replicas, fleet.MaxReplicas)
 	}
-	return c.commandWorkload(ctx, namespace, name, func(w *world, now time.Time) {
-		w.scaled[key(namespace, name)] = replicas
-		w.tell(fleet.Event{Kind: "workload.scaled", Endpoint: name, Reason: replicasText(replicas)}, now)
+	return c.commandWorkload(ctx, t, func(w *world, now time.Time) {
+		w.scaled[key(t.Namespace, t.Name)] = replicas
+		w.tell(fleet.Event{Kind: "workload.scaled", Endpoint: t.Name, Reason: replicasText(replicas), By: t.who()}, now)
 	})
 }
 
@@ -57,25 +57,25 @@ func replicasText(n int) string {
 }
 
 // Restart asks for every instance of a workload to be replaced.
-func (c *Control) Restart(ctx context.Context, namespace, name string) error {
-	return c.commandWorkload(ctx, namespace, name, func(w *world, now time.Time) {
-		w.restarted[key(namespace, name)] = stamp(now)
-		w.tell(fleet.Event{Kind: "workload.restarted", Endpoint: name}, now)
+func (c *Control) Restart(ctx context.Context, t Target) error {
+	return c.commandWorkload(ctx, t, func(w *world, now time.Time) {
+		w.restarted[key(t.Namespace, t.Name)] = stamp(now)
+		w.tell(fleet.Event{Kind: "workload.restarted", Endpoint: t.Name, By: t.who()}, now)
 	})
 }
 
-func (c *Control) commandWorkload(ctx context.Context, namespace, name string, f func(w *world, now time.Time)) error {
+func (c *Control) commandWorkload(ctx context.Context, t Target, f func(w *world, now time.Time)) error {
 	var err error
 	ran := c.command(ctx, func(w *world, now time.Time) {
 		var names []string
 		for _, l := range w.desired.Workloads {
-			if l.Namespace == namespace && l.Name == name {
+			if l.Namespace == t.Namespace && l.Name == t.Name {
 				f(w, now)
 				return
 			}
 			names = append(names, key(l.Namespace, l.Name))
 		}
-		err = fmt.Errorf("%s/%s: %w; there are: %s", namespace, name, ErrUnknown, strings.Join(names, ", "))
+		err = fmt.Errorf("%s/%s: %w; there are: %s", t.Namespace, t.Name, ErrUnknown, strings.Join(names, ", "))
 	})
 	return errors.Join(ran, err)
 }
@@ -145,7 +145,10 @@ func (c *Control) Handler() http.Handler {
 type ref struct {
 	Namespace string `json:"namespace"`
 	Name      string `json:"name"`
+	By        string `json:"by"` // who asks; "" is somebody
 }
+
+func (r *ref) target() Target { return Target{Namespace: r.Namespace, Name: r.Name, By: r.By} }
 
 // complete fills in what need not be said, and fails when something is missing.
 func (r *ref) complete() error {
@@ -187,9 +190,9 @@ func (c *Control) serveScale(rw http.ResponseWriter, r *http.Request) {
 	case t.Replicas == nil:
 		http.Error(rw, "replicas is missing", http.StatusBadRequest)
 	case t.gateway():
-		done(rw, c.ScaleGateway(r.Context(), t.Namespace, t.Name, *t.Replicas))
+		done(rw, c.ScaleGateway(r.Context(), t.target(), *t.Replicas))
 	default:
-		done(rw, c.Scale(r.Context(), t.Namespace, t.Name, *t.Replicas))
+		done(rw, c.Scale(r.Context(), t.target(), *t.Replicas))
 	}
 }
 
@@ -198,9 +201,9 @@ func (c *Control) serveRestart(rw http.ResponseWriter, r *http.Request) {
 	switch {
 	case !read(rw, r, &t):
 	case t.gateway():
-		done(rw, c.RestartGateway(r.Context(), t.Namespace, t.Name))
+		done(rw, c.RestartGateway(r.Context(), t.target()))
 	default:
-		done(rw, c.Restart(r.Context(), t.Namespace, t.Name))
+		done(rw, c.Restart(r.Context(), t.target()))
 	}
 }
 
@@ -216,7 +219,7 @@ func (c *Control) serveUpgrade(rw http.ResponseWriter, r *http.Request) {
 	case !t.gateway():
 		http.Error(rw, "only gateways can be upgraded; what a deployment runs stands in its configuration", http.StatusBadRequest)
 	default:
-		done(rw, c.UpgradeGateway(r.Context(), t.Namespace, t.Name, t.Binary))
+		done(rw, c.UpgradeGateway(r.Context(), t.target(), t.Binary))
 	}
 }
 
@@ -225,14 +228,13 @@ func (c *Control) serveWarmup(rw http.ResponseWriter, r *http.Request) {
 		ref
 
 		Action *warmup.Move `json:"action"`
-		By     string       `json:"by"`
 	}
 	switch {
 	case !read(rw, r, &t):
 	case t.Action == nil:
 		http.Error(rw, "action is missing", http.StatusBadRequest)
 	default:
-		done(rw, c.Move(r.Context(), Target{t.Namespace, t.Name, t.By}, *t.Action))
+		done(rw, c.Move(r.Context(), t.target(), *t.Action))
 	}
 }
 
@@ -241,14 +243,13 @@ func (c *Control) serveWeight(rw http.ResponseWriter, r *http.Request) {
 		ref
 
 		Factor *float64 `json:"factor"`
-		By     string   `json:"by"`
 	}
 	switch {
 	case !read(rw, r, &t):
 	case t.Factor == nil:
 		http.Error(rw, "factor is missing", http.StatusBadRequest)
 	default:
-		done(rw, c.Weigh(r.Context(), Target{t.Namespace, t.Name, t.By}, *t.Factor))
+		done(rw, c.Weigh(r.Context(), t.target(), *t.Factor))
 	}
 }
 

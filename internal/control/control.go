@@ -241,6 +241,12 @@ func (c *Control) Warn(ctx context.Context, reason string) error {
 	return c.do(ctx, func(w *world, now time.Time) { w.tell(fleet.Event{Kind: "config.warning", Reason: reason}, now) })
 }
 
+// Tell writes down what somebody did that control does not do itself: a setting was changed, a gateway told to leave.
+func (c *Control) Tell(ctx context.Context, e fleet.Event) error {
+	e.By = printable(e.By)
+	return c.command(ctx, func(w *world, now time.Time) { w.tell(e, now) })
+}
+
 // Verdict takes the outcome of an active check of one incarnation.
 func (c *Control) Verdict(ctx context.Context, incarnation string, healthy bool, reason string) error {
 	return c.do(ctx, func(w *world, now time.Time) { w.verdict(incarnation, healthy, reason, now) })

@@ -30,8 +30,9 @@ func (w *world) fold(now time.Time) []fleet.Event {
 
 		Lifecycles: w.lifecycles(now),
 	}
+	listed := newRoster(w.desired.Services, instances)
 	for i := range w.desired.Services {
-		next.Services = append(next.Services, w.service(&w.desired.Services[i], instances, now))
+		next.Services = append(next.Services, w.service(&w.desired.Services[i], &listed, now))
 	}
 	slices.SortFunc(next.Services, func(a, b fleet.Service) int { return strings.Compare(a.Name, b.Name) })
 	w.rest(next, now)
@@ -137,14 +138,14 @@ func (w *world) advance(l *life, incarnation string, e lifecycle.Event, reason s
 }
 
 // service is a configured service with the endpoints that it has now; its pools are empty.
-func (w *world) service(want *fleet.Service, instances []fleet.Instance, now time.Time) fleet.Service {
+func (w *world) service(want *fleet.Service, r *roster, now time.Time) fleet.Service {
 	s := *want
 	s.Endpoints = nil
 	for _, e := range w.listed(want) {
 		s.Endpoints = w.endpoint(s.Endpoints, e, now)
 	}
-	for i := range instances {
-		if e, ok := member(want, &instances[i]); ok {
+	for _, i := range r.of(want) {
+		if e, ok := member(want, &r.instances[i]); ok {
 			s.Endpoints = w.endpoint(s.Endpoints, e, now)
 		}
 	}

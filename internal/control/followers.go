@@ -81,7 +81,7 @@ func (w *world) forget(now time.Time) {
 
 func (w *world) report(r fleet.Report, now time.Time) {
 	w.hear(&r, now)
-	r.Events, r.Drain, r.Dead, r.Recorded = nil, nil, nil, nil
+	r.Events, r.Drain, r.Dead, r.Recorded, r.Traffic = nil, nil, nil, nil, nil
 	f := w.followers[r.From]
 	if r.Leaving { // it need not be waited for
 		if f != nil {

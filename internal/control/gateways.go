@@ -178,52 +178,52 @@ func passed(r *drain.Report) (seconds float64) {
 }
 
 // ScaleGateway asks for a number of replicas of a gateway. It holds until configuration says something new.
-func (c *Control) ScaleGateway(ctx context.Context, namespace, name string, replicas int) error {
+func (c *Control) ScaleGateway(ctx context.Context, t Target, replicas int) error {
 	switch {
 	case replicas < 1:
 		return fmt.Errorf("scale gateway %s/%s: replicas is %d, it must be 1 or more: without a replica nobody would serve; stop its supervisor instead",
-			namespace, name, replicas)
+			t.Namespace, t.Name, replicas)
 	case replicas > fleet.MaxGatewayReplicas:
-		return fmt.Errorf("scale gateway %s/%s: replicas is %d, it must be %d or less", namespace, name, replicas, fleet.MaxGatewayReplicas)
+		return fmt.Errorf("scale gateway %s/%s: replicas is %d, it must be %d or less", t.Namespace, t.Name, replicas, fleet.MaxGatewayReplicas)
 	}
-	return c.commandGateway(ctx, namespace, name, func(w *world, o *order, now time.Time) {
+	return c.commandGateway(ctx, t, func(w *world, o *order, now time.Time) {
 		o.replicas = &replicas
-		w.tell(fleet.Event{Kind: "gateway.scaled", Endpoint: name, Reason: replicasText(replicas)}, now)
+		w.tell(fleet.Event{Kind: "gateway.scaled", Endpoint: t.Name, Reason: replicasText(replicas), By: t.who()}, now)
 	})
 }
 
 // RestartGateway asks for every replica of a gateway to be replaced.
-func (c *Control) RestartGateway(ctx context.Context, namespace, name string) error {
-	return c.commandGateway(ctx, namespace, name, func(w *world, o *order, now time.Time) {
+func (c *Control) RestartGateway(ctx context.Context, t Target) error {
+	return c.commandGateway(ctx, t, func(w *world, o *order, now time.Time) {
 		o.restarted = stamp(now)
-		w.tell(fleet.Event{Kind: "gateway.restarted", Endpoint: name}, now)
+		w.tell(fleet.Event{Kind: "gateway.restarted", Endpoint: t.Name, By: t.who()}, now)
 	})
 }
 
 // UpgradeGateway asks for every replica of a gateway to be replaced by one that runs another program, or, where binary
 // is "", what its program is now: it may have been replaced on disk.
-func (c *Control) UpgradeGateway(ctx context.Context, namespace, name, binary string) error {
+func (c *Control) UpgradeGateway(ctx context.Context, t Target, binary string) error {
 	if binary != "" {
 		path, err := program(binary)
 		if err != nil {
-			return fmt.Errorf("upgrade gateway %s/%s: %w", namespace, name, err)
+			return fmt.Errorf("upgrade gateway %s/%s: %w", t.Namespace, t.Name, err)
 		}
 		binary = path
 	}
-	return c.commandGateway(ctx, namespace, name, func(w *world, o *order, now time.Time) {
+	return c.commandGateway(ctx, t, func(w *world, o *order, now time.Time) {
 		o.restarted = stamp(now)
 		o.binary = cmp.Or(binary, o.binary)
-		w.tell(fleet.Event{Kind: "gateway.upgraded", Endpoint: name, Reason: cmp.Or(o.binary, "the supervisor's own program")}, now)
+		w.tell(fleet.Event{Kind: "gateway.upgraded", Endpoint: t.Name, Reason: cmp.Or(o.binary, "the supervisor's own program"), By: t.who()}, now)
 	})
 }
 
 func stamp(now time.Time) string { return now.UTC().Format("20060102T150405.000Z") }
 
-func (c *Control) commandGateway(ctx context.Context, namespace, name string, f func(w *world, o *order, now time.Time)) error {
+func (c *Control) commandGateway(ctx context.Context, t Target, f func(w *world, o *order, now time.Time)) error {
 	var err error
 	ran := c.command(ctx, func(w *world, now time.Time) {
 		var names []string
-		k := key(namespace, name)
+		k := key(t.Namespace, t.Name)
 		for _, g := range fleet.OrDefault(w.desired.Groups) {
 			names = append(names, key(g.Namespace, g.Name))
 		}

@@ -26,10 +26,11 @@ var (
 // MaxFactor bounds what people may multiply an endpoint's weight by.
 const MaxFactor = 10
 
-// A Target is an endpoint that a command is about: all that have the name, in every service of the namespace.
+// A Target is what a command is about: a workload, a gateway, or an endpoint: then all that have the name, in every service of the
+// namespace.
 type Target struct {
 	Namespace string
-	Name      string // as in fleet.Endpoint
+	Name      string // of an endpoint, as in fleet.Endpoint
 	By        string // who asks; "" is somebody
 }
 
@@ -37,7 +38,7 @@ type Target struct {
 // ErrNoEndpoint or ErrRefused.
 func (c *Control) Move(ctx context.Context, t Target, m warmup.Move) error {
 	return c.commandEndpoint(ctx, t, m.String()+" the warm-up of", func(w *world, s *subject, now time.Time) error {
-		return w.move(s, m, t.by(), now)
+		return w.move(s, m, t, now)
 	})
 }
 
@@ -48,25 +49,32 @@ func (c *Control) Weigh(ctx context.Context, t Target, factor float64) error {
 		return fmt.Errorf("weight of %s/%s: the factor is %v, it must be 0 to %d", t.Namespace, t.Name, factor, MaxFactor)
 	}
 	return c.commandEndpoint(ctx, t, "weigh", func(w *world, s *subject, now time.Time) error {
-		return w.weigh(s, factor, t.by(), now)
+		return w.weigh(s, factor, t, now)
 	})
 }
 
-// by names who asks, in words that fit into a line.
+// by names who asks, in words that fit into a sentence.
 func (t Target) by() string {
+	if who := t.who(); who != "" {
+		return "by " + who
+	}
+	return "by hand"
+}
+
+// who names who asks, in a word that fits into a line; "" is somebody.
+func (t Target) who() string { return printable(t.By) }
+
+func printable(by string) string {
 	name := strings.Map(func(r rune) rune {
 		if unicode.IsGraphic(r) {
 			return r
 		}
 		return -1
-	}, t.By)
+	}, by)
 	if r := []rune(name); len(r) > 64 {
 		name = string(r[:64])
 	}
-	if name == "" {
-		return "by hand"
-	}
-	return "by " + name
+	return name
 }
 
 // A subject is one incarnation that a command is about.
@@ -217,7 +225,8 @@ func thereAre(names []string) string {
 }
 
 // move moves a subject on all its curves, and tells so.
-func (w *world) move(s *subject, m warmup.Move, by string, now time.Time) error {
+func (w *world) move(s *subject, m warmup.Move, t Target, now time.Time) error {
+	by := t.by()
 	if reason := s.refuses(m); reason != "" {
 		return fmt.Errorf("%w: %s", ErrRefused, reason)
 	}
@@ -239,7 +248,11 @@ func (w *world) move(s *subject, m warmup.Move, by string, now time.Time) error 
 	switch m {
 	case warmup.Restart:
 		s.skipped = ""
+		before := len(w.told)
 		w.advance(s.life, s.incarnation, lifecycle.Rewarm, reason, now)
+		for i := range w.told[before:] {
+			w.told[before+i].By = t.who()
+		}
 		return nil
 	case warmup.Skip:
 		s.skipped = "its warm-up was skipped " + by
@@ -250,7 +263,7 @@ func (w *world) move(s *subject, m warmup.Move, by string, now time.Time) error 
 	case warmup.Pause, warmup.Resume:
 	}
 	kinds := map[warmup.Move]string{warmup.Skip: "warmup.skipped", warmup.Pause: "warmup.paused", warmup.Resume: "warmup.resumed"}
-	w.tell(fleet.Event{Kind: kinds[m], Endpoint: s.name, Incarnation: s.incarnation, Reason: reason}, now)
+	w.tell(fleet.Event{Kind: kinds[m], Endpoint: s.name, Incarnation: s.incarnation, Reason: reason, By: t.who()}, now)
 	return nil
 }
 
@@ -280,7 +293,7 @@ func (s *subject) refuses(m warmup.Move) string {
 }
 
 // weigh changes what a subject's weight is multiplied by, and tells so.
-func (w *world) weigh(s *subject, factor float64, by string, now time.Time) error {
+func (w *world) weigh(s *subject, factor float64, t Target, now time.Time) error {
 	was := 1.0
 	if s.factor != nil {
 		was = *s.factor
@@ -292,7 +305,7 @@ func (w *world) weigh(s *subject, factor float64, by string, now time.Time) erro
 	if factor == 1 {
 		s.factor = nil
 	}
-	reason := fmt.Sprintf("%s: its weight × %v, until now × %v", by, factor, was)
-	w.tell(fleet.Event{Kind: "weight.changed", Endpoint: s.name, Incarnation: s.incarnation, Reason: reason}, now)
+	reason := fmt.Sprintf("%s: its weight × %v, until now × %v", t.by(), factor, was)
+	w.tell(fleet.Event{Kind: "weight.changed", Endpoint: s.name, Incarnation: s.incarnation, Reason: reason, By: t.who()}, now)
 	return nil
 }

@@ -3,6 +3,7 @@ package control
 import (
 	"cmp"
 	"slices"
+	"strings"
 
 	"crossfade.dev/internal/fleet"
 )
@@ -37,8 +38,9 @@ func (c *Control) narrow(v fleet.View, incarnation string) *fleet.Snapshot {
 	next := &fleet.Snapshot{Number: v.Number, Config: v.Config}
 	var names, keys []string
 	its := func(s *fleet.Service) {
-		if !slices.Contains(names, s.Host) {
-			names, keys = append(names, s.Host), append(keys, key(s.Namespace, s.Host))
+		if !slices.Contains(keys, key(s.Namespace, s.Host)) {
+			// A Lifecycle names its service without the namespace; a host outside default has it: "reviews.prod".
+			names, keys = append(names, strings.TrimSuffix(s.Host, "."+s.Namespace)), append(keys, key(s.Namespace, s.Host))
 		}
 	}
 	for _, at := range c.positions(v.Snapshot)[incarnation] {

@@ -117,6 +117,28 @@ func TestAnAgentSeesItsOwnInstance(t *testing.T) {
 	})
 }
 
+// A Lifecycle names its service without the namespace, in which the service's host has it behind its name.
+func TestALifecycleHoldsInEveryNamespace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, stop := running(t)
+		defer stop()
+		d := reviews(linear)
+		d.Services[0].Namespace, d.Services[0].Host = "prod", "reviews.prod"
+		d.Lifecycles = []fleet.Lifecycle{{Name: "reviews", Namespace: "prod", Service: "reviews", Delay: time.Second}}
+		if err := c.Configure(t.Context(), d); err != nil {
+			t.Fatal(err)
+		}
+		a, leave := follow(t, c, "x")
+		defer leave()
+		x := registrant("x")
+		x.Namespace = "prod"
+		say(t, c, x)
+		if v, _ := a.last(); len(v.Lifecycles) != 1 || v.Lifecycles[0].Delay != time.Second {
+			t.Errorf("got %+v, want the delay of a second", v.Lifecycles)
+		}
+	})
+}
+
 // Control says that an instance has drained when the last gateway has, though nothing else of it changes.
 func TestDrainedReachesALeavingAgent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

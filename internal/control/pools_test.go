@@ -13,7 +13,7 @@ import (
 // move does what people do to a warm-up.
 func (s *stage) move(name string, m warmup.Move) error {
 	err := s.w.command(Target{"default", name, ""}, m.String(), s.now, func(w *world, x *subject, now time.Time) error {
-		return w.move(x, m, "by hand", now)
+		return w.move(x, m, Target{}, now)
 	})
 	s.fold()
 	return err

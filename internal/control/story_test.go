@@ -124,13 +124,13 @@ func (s *story) command(line string) {
 				s.t.Fatal(err)
 			}
 			t.Name = words[1]
-			f = func(w *world, x *subject, now time.Time) error { return w.weigh(x, factor, t.by(), now) }
+			f = func(w *world, x *subject, now time.Time) error { return w.weigh(x, factor, t, now) }
 		} else {
 			if err := m.UnmarshalText([]byte(words[1])); err != nil {
 				s.t.Fatal(err)
 			}
 			t.Name = words[2]
-			f = func(w *world, x *subject, now time.Time) error { return w.move(x, m, t.by(), now) }
+			f = func(w *world, x *subject, now time.Time) error { return w.move(x, m, t, now) }
 		}
 		err = s.w.command(t, words[0], s.now, f)
 		s.fold()

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"crossfade.dev/internal/ending"
 	"crossfade.dev/internal/meter"
 )
 
@@ -37,6 +38,7 @@ func fill(t *testing.T, rng *rand.Rand, v reflect.Value) {
 			for range 20 {
 				f.Answered(100+rng.IntN(500), time.Duration(rng.Int64N(1e9)))
 				f.Called(rng.IntN(17))
+				f.Ended(ending.Kind(rng.IntN(ending.Kinds)))
 			}
 		default:
 			t.Fatalf("what is a %T?", f)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"slices"
 
+	"crossfade.dev/internal/ending"
 	"crossfade.dev/internal/meter"
 )
 
@@ -26,6 +27,7 @@ type Counts struct {
 	Latency        meter.Snapshot `json:"latency,omitzero"`
 	Reported       *Reported      `json:"reported,omitempty"` // what an endpoint last said of its load; nil if nothing
 	Unread         uint64         `json:"unread,omitempty"`   // reports of that kind that could not be read
+	Ends           ending.Sums    `json:"ends,omitzero"`      // of whole requests, how they ended; nothing at endpoints
 }
 
 // A Code is how many answers had one status.
@@ -35,13 +37,19 @@ type Code struct {
 }
 
 // Counts returns the counts of this moment. Each of them is exact; while requests pass, they are not all of
-// one instant. A nil Traffic has counted nothing.
+// one instant, but Total has all that Ends has, unless somebody resets. A nil Traffic has counted nothing.
 func (t *Traffic) Counts() Counts {
 	if t == nil {
 		return Counts{}
 	}
+	var ends ending.Sums
+	if block := t.ends.Load(); block != nil { // before Total: who has ended is in it
+		for kind := range block {
+			ends[kind] = block[kind].Load()
+		}
+	}
 	c := Counts{
-		Total: t.Total.Load(), Retry: t.Retry.Load(), Timeout: t.Timeout.Load(), Cut: t.Cut.Load(),
+		Ends: ends, Total: t.Total.Load(), Retry: t.Retry.Load(), Timeout: t.Timeout.Load(), Cut: t.Cut.Load(),
 		Overflow: t.Overflow.Load(), NoEndpoint: t.NoEndpoint.Load(), RetryOverflow: t.RetryOverflow.Load(),
 		Connects: t.Connects.Load(), ConnectFail: t.ConnectFail.Load(),
 		ActiveConnects: t.ActiveConnects.Load(), Active: t.Active.Load(),
@@ -67,6 +75,12 @@ func (t *Traffic) Add(c *Counts) {
 	t.Active.Add(c.Active)
 	t.Latency.Add(&c.Latency)
 	t.Reports.Unread.Add(c.Unread)
+	if c.Ends != (ending.Sums{}) {
+		block := made(&t.ends)
+		for kind, n := range c.Ends {
+			block[kind].Add(n)
+		}
+	}
 	if last := t.Reports.Last(); later(c.Reported, last) != last {
 		t.Reports.last.Store(c.Reported)
 	}
@@ -113,6 +127,7 @@ func (c *Counts) Merge(other *Counts) {
 	c.Active += other.Active
 	c.Latency.Merge(&other.Latency)
 	c.Reported, c.Unread = later(other.Reported, c.Reported), c.Unread+other.Unread
+	c.Ends.Add(&other.Ends)
 	c.Codes, c.Calls = merged(c.Codes, other.Codes), merged(c.Calls, other.Calls)
 }
 
@@ -136,6 +151,10 @@ func merged(into, from []Code) []Code {
 	}
 	return codes
 }
+
+// Open returns how many requests have not ended, at a place that counts whole requests: of its [Traffic.Ever], for a reset
+// forgets those that it finds open.
+func (c *Counts) Open() int64 { return int64(c.Total - c.Ends.Ended()) } //nolint:gosec // Total has all that Ends has
 
 // Class returns how many answers had a status of the class: Class(2) counts 200 to 299.
 func (c *Counts) Class(class int) uint64 {

@@ -3,13 +3,15 @@
 package evidence
 
 import (
+	"sync"
 	"sync/atomic"
 	"time"
 
+	"crossfade.dev/internal/ending"
 	"crossfade.dev/internal/meter"
 )
 
-// Traffic counts the requests that passed one place: an endpoint, or a pool. Its fields carry Envoy's names.
+// Traffic counts the requests that passed one place: an endpoint, a pool, or a listener. Its fields carry Envoy's names.
 type Traffic struct {
 	Total          meter.Counter // upstream_rq_total: requests sent, retries included
 	Retry          meter.Counter // upstream_rq_retry: requests sent again because nothing had been sent
@@ -27,7 +29,18 @@ type Traffic struct {
 	Signs          Signs   // that an endpoint goes, or is gone
 	codes          [5]atomic.Pointer[statuses]
 	calls          atomic.Pointer[statuses] // of gRPC
+	ends           atomic.Pointer[endings]  // of whole requests: nil at endpoints, which see attempts
+
+	resets sync.Mutex // guards the following
+	past   *Counts    // what was there before resets; nil before the first
 }
+
+// endings counts by kind.
+type endings [ending.Kinds]meter.Counter
+
+// Ended counts one request that has ended, whatever came of it. Each request ends once at each place that counts it as
+// Total.
+func (t *Traffic) Ended(kind ending.Kind) { made(&t.ends)[kind].Inc() }
 
 // statuses counts the answers of one class: 200 to 299, say.
 type statuses struct {
@@ -45,10 +58,10 @@ func (t *Traffic) Answered(status int, took time.Duration) {
 }
 
 // made returns the block behind p, and makes it first if it has to: once in the life of the process.
-func made(p *atomic.Pointer[statuses]) *statuses {
+func made[T any](p *atomic.Pointer[T]) *T {
 	block := p.Load()
 	for block == nil {
-		p.CompareAndSwap(nil, new(statuses))
+		p.CompareAndSwap(nil, new(T))
 		block = p.Load()
 	}
 	return block
@@ -113,34 +126,6 @@ func (s *statuses) add(i int, n uint64) {
 	s.known[i].Store(true)
 }
 
-func (s *statuses) reset() {
-	for i := range s.counts {
-		if s.counts[i].Reset() > 0 {
-			s.known[i].Store(true)
-		}
-	}
-}
-
-// Reset sets the counters and the latencies to zero; what is in flight stays counted, and Codes still names
-// every status.
-func (t *Traffic) Reset() {
-	for _, c := range []*meter.Counter{
-		&t.Total, &t.Retry, &t.RetryOverflow, &t.Timeout, &t.Cut, &t.Overflow, &t.NoEndpoint, &t.Connects, &t.ConnectFail,
-		&t.Reports.Unread,
-	} {
-		c.Reset()
-	}
-	t.Latency.Reset()
-	for class := range t.codes {
-		if block := t.codes[class].Load(); block != nil {
-			block.reset()
-		}
-	}
-	if block := t.calls.Load(); block != nil {
-		block.reset()
-	}
-}
-
 // A Book keeps one Traffic per key for as long as the key exists. The next book is made from the previous
 // one, so that counts survive every change of the world. A nil book is empty.
 type Book map[string]*Traffic
@@ -171,6 +156,9 @@ type Downstream struct {
 	Handshakes     meter.Counter // ssl.handshake: TLS connections that were made
 	TLSErrors      meter.Counter // ssl.connection_error: TLS connections that could not be made
 	Requests       Traffic       // downstream_rq_*: every request with its answer, our own errors included
+
+	resets             sync.Mutex // guards the following
+	connects, overflow uint64     // before resets
 }
 
 // counters are all of them, but for those of the requests.
@@ -178,14 +166,6 @@ func (d *Downstream) counters() []*meter.Counter {
 	return []*meter.Counter{
 		&d.Connects, &d.HTTP2, &d.Overflow, &d.Panics, &d.Malformed, &d.NoRoute, &d.Aborted, &d.Handshakes, &d.TLSErrors,
 	}
-}
-
-// Reset sets the counters to zero; what is open stays counted.
-func (d *Downstream) Reset() {
-	for _, c := range d.counters() {
-		c.Reset()
-	}
-	d.Requests.Reset()
 }
 
 // Add counts what other counted, with what is open there.

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
 
 	"crossfade.dev/internal/fleet"
@@ -59,16 +60,18 @@ func (c *Client) tell(ctx context.Context, err error) {
 // Dial returns a client of the control behind the Unix socket at path. It does not connect; Follow and Report
 // do. Close it.
 func Dial(path string) (*Client, error) {
-	return connect("unix:"+path, grpc.WithTransportCredentials(insecure.NewCredentials())) // the socket's directory and peer credentials guard it
+	return connect("unix:"+path, answerLocal, grpc.WithTransportCredentials(insecure.NewCredentials())) // the socket's directory and peer credentials guard it
 }
 
-func connect(target string, options ...grpc.DialOption) (*Client, error) {
+// connect returns a client of a control that is given up when it does not answer for so long.
+func connect(target string, answer time.Duration, options ...grpc.DialOption) (*Client, error) {
 	options = append([]grpc.DialOption{
 		grpc.WithDefaultCallOptions(
 			grpc.ForceCodec(jsonCodec{}),
 			grpc.MaxCallRecvMsgSize(maxMessage),
 			grpc.MaxCallSendMsgSize(maxMessage),
 		),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: alive, Timeout: answer}),
 		grpc.WithInitialWindowSize(window), grpc.WithInitialConnWindowSize(window),
 		grpc.WithConnectParams(grpc.ConnectParams{ // a control that comes back is found within a second
 			Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},

@@ -28,14 +28,20 @@ func (s *Server) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("feed on %s: %w", s.Path, err)
 	}
+	return s.serve(ctx, &ownersOnly{Listener: l, log: s.Log})
+}
+
+// serve serves who is accepted from l, until ctx ends.
+func (s *Server) serve(ctx context.Context, l net.Listener) error {
 	g := grpc.NewServer(
 		grpc.ForceServerCodec(jsonCodec{}),
 		grpc.MaxRecvMsgSize(maxMessage),
 		grpc.MaxSendMsgSize(maxMessage),
+		asking(answerLocal), mayAsk(),
 	)
 	g.RegisterService(description(), &served{Control: s.Control, encoder: newEncoder()})
 	defer context.AfterFunc(ctx, g.Stop)()
-	err = g.Serve(&ownersOnly{Listener: l, log: s.Log})
+	err := g.Serve(l)
 	if ctx.Err() != nil {
 		return nil
 	}

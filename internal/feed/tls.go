@@ -12,7 +12,6 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/peer"
 
 	"crossfade.dev/internal/secure"
@@ -22,12 +21,7 @@ import (
 // organizational unit (OU) is the name of a role. So an instance's certificate, of OU=agent, lets nobody be a gateway,
 // which sees all, or report for another incarnation.
 
-const (
-	maxRemote = 8 << 20 // bytes of what a client over TCP may send at a time
-	// An end that has heard nothing for alive asks, and after answer gives the other up.
-	alive  = 10 * time.Second
-	answer = 5 * time.Second
-)
+const maxRemote = 8 << 20 // bytes of what a client over TCP may send at a time
 
 // A TLSServer lets others follow Control over TCP, with TLS in both directions.
 type TLSServer struct {
@@ -59,8 +53,7 @@ func (s *TLSServer) Run(ctx context.Context) error {
 		grpc.MaxRecvMsgSize(maxRemote),
 		grpc.MaxSendMsgSize(maxMessage),
 		grpc.ConnectionTimeout(alive),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: alive, Timeout: answer}),
-		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: alive / 2}),
+		asking(answer), mayAsk(),
 	)
 	g.RegisterService(description(), &served{Control: s.Control, encoder: newEncoder(), roles: roles})
 	defer context.AfterFunc(ctx, g.Stop)()
@@ -110,8 +103,7 @@ func DialTLS(address string, files secure.Files, serverName string) (*Client, er
 	if _, err := pair.current(); err != nil {
 		return nil, fmt.Errorf("feed at %s: %w", address, err)
 	}
-	return connect("passthrough:///"+address, grpc.WithTransportCredentials(pair), grpc.WithAuthority(serverName),
-		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: alive, Timeout: answer}))
+	return connect("passthrough:///"+address, answer, grpc.WithTransportCredentials(pair), grpc.WithAuthority(serverName))
 }
 
 // A pair is credentials of gRPC that go by files as they are at each handshake.

@@ -1,6 +1,7 @@
 package feed
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -61,12 +62,28 @@ func (jsonCodec) Marshal(v any) ([]byte, error) {
 
 // Unmarshal is encoding.Codec's.
 func (jsonCodec) Unmarshal(data []byte, v any) error {
+	if r, ok := v.(*fleet.Report); ok {
+		return readReport(data, r)
+	}
 	began := time.Now()
 	err := json.Unmarshal(data, v)
 	if m, ok := v.(*viewMessage); ok {
 		m.took = time.Since(began)
 	}
 	return err
+}
+
+// readReport reads a report. What was counted is most of it, and stands at its end; it is read apart.
+func readReport(data []byte, r *fleet.Report) error {
+	const field = `,"traffic":` // in no string: there, quotes are escaped
+	head, rest, counts := bytes.Cut(data, []byte(field))
+	if counts && !bytes.HasSuffix(head, []byte("{")) {
+		if t, end, ok := fleet.ReadTraffic(rest); ok && string(end) == "}" {
+			r.Traffic = t
+			return json.Unmarshal(append(slices.Clip(head), '}'), r)
+		}
+	}
+	return json.Unmarshal(data, r)
 }
 
 // Name is encoding.Codec's.

@@ -219,6 +219,7 @@ type Event struct {
 	Incarnation string    `json:"incarnation,omitempty"`
 	From        string    `json:"from,omitempty"` // the program that saw it
 	Reason      string    `json:"reason,omitempty"`
+	By          string    `json:"by,omitempty"` // who asked for it, where somebody did
 }
 
 // A Report is what one program tells control: the whole of what it knows, each time.
@@ -236,6 +237,7 @@ type Report struct {
 	Drain    *drain.Report `json:"drain,omitempty"`    // gateway, agent: how far its leave is, or what it came to
 
 	Recorded []WarmupRequest `json:"recorded,omitempty"` // agent: live requests, for instances that start later
+	Traffic  *Traffic        `json:"traffic,omitempty"`  // gateway: what it has counted; control keeps it for those who look, and decides nothing by it
 }
 
 // An Overlay is what one data plane knows about endpoints on top of a snapshot, by incarnation.

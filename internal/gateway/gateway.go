@@ -91,6 +91,9 @@ func (l *loop) serve(ctx context.Context) error {
 		group.Go(func() error { return l.follow(behind) })
 		group.Go(func() error { return l.report(behind) })
 	}
+	if l.Control != nil && l.Loan != nil {
+		group.Go(func() error { return l.inquire(behind) })
+	}
 	if l.Control != nil && l.Gateway.State != "" {
 		group.Go(func() error { return l.keep(behind) })
 	}
@@ -133,7 +136,7 @@ func (l *loop) world() admin.World {
 		service := &w.View.Services[i] // of this snapshot: what is compiled may be as old as it is unchanged
 		for j, p := range s.Pools {
 			w.Pools = append(w.Pools, admin.Pool{
-				Service: service, Pool: &service.Pools[j], Traffic: p.Traffic, Endpoints: s.Traffic(),
+				Service: service, Pool: &service.Pools[j], Traffic: p.Traffic, Requests: p.Requests, Endpoints: s.Traffic(),
 				Shares: p.Balancer.Shares(now), Groups: p.Balancer.Groups(),
 			})
 		}

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"log/slog"
 	"sync/atomic"
@@ -32,6 +33,12 @@ type loop struct {
 	began    atomic.Int64           // when the leave that people have heard of began, in Unix nanoseconds
 	awaited  atomic.Pointer[string] // a service that has no endpoint yet
 
+	admits    atomic.Bool // connections are accepted
+	renewed   atomic.Bool // control has been found, or found again, since it was last told of everything that was counted
+	unreached atomic.Bool // control could not be reached when it was asked first
+	debut     debut       // until admits is set
+	sums      *account    // for control: report's goroutine's
+
 	// The following belong to run's goroutine.
 	view    fleet.View
 	overlay fleet.Overlay
@@ -46,6 +53,8 @@ func newLoop(g *Gateway) *loop {
 	g.Proxy.ID, g.Proxy.Log, g.Proxy.Front = g.ID, g.Log, g.Front
 	l := &loop{
 		Gateway:  g,
+		debut:    newDebut(),
+		sums:     newAccount(rand.Text(), time.Now()),
 		proxy:    proxy.New(g.Proxy),
 		views:    make(chan arrival),
 		saves:    make(chan fleet.View, 1),
@@ -59,6 +68,7 @@ func newLoop(g *Gateway) *loop {
 		marks:    marks{},
 		parting:  farewells{},
 	}
+	l.admits.Store(g.Loan == nil)
 	o := serve.Options{Timers: g.Timers, Moved: l.moved, Log: g.Log}
 	if g.Loan != nil {
 		o.Listen, o.Shared = g.Loan.Listen, g.Loan.Shared
@@ -69,29 +79,24 @@ func newLoop(g *Gateway) *loop {
 	return l
 }
 
-// askFirst is how long a replica waits for control before it goes by the snapshot that was kept: others serve meanwhile.
-const askFirst = time.Second
-
 // run applies views and verdicts as they come, and compiles anew at every tick while somebody warms up.
 func (l *loop) run(ctx context.Context) error {
 	tick := time.NewTimer(l.tick())
 	defer tick.Stop()
-	var late <-chan time.Time // nil where the kept snapshot was asked for already
-	if l.Loan != nil {
-		late = time.After(askFirst)
+	if !l.admits.Load() {
+		l.debut.begin(time.Now())
 	}
 	for {
 		var err error
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-late:
-			if l.view.Snapshot == nil {
-				err = l.boot(ctx, time.Now())
-			}
+		case <-l.debut.late:
+			err = l.overdue(ctx, time.Now())
+		case l.debut.need = <-l.debut.told:
+			err = l.admit(ctx, time.Now())
 		case a := <-l.views:
-			err = l.apply(ctx, a.view, time.Now())
-			close(a.done)
+			err = l.hear(ctx, a)
 		case v := <-l.verdicts:
 			each(v, l.verdicts, func(v health.Verdict) { l.mark(ctx, v, time.Now()) }) // what fails together is compiled once
 			err = l.recompile(ctx, time.Now())
@@ -181,6 +186,10 @@ func (l *loop) apply(ctx context.Context, v fleet.View, now time.Time) error {
 
 // bind serves the state's listeners. What cannot be served is told once, and tried again at every tick.
 func (l *loop) bind(ctx context.Context, state *proxy.State, now time.Time) {
+	if !l.admits.Load() {
+		l.proxy.Swap(state)
+		return
+	}
 	err := l.server.Apply(ctx, state)
 	if errors.Is(err, serve.ErrStopped) { // draining: what is open still goes by what is true
 		l.proxy.Swap(state)

@@ -17,7 +17,7 @@ const (
 
 // open makes the gateway ready, if it is: for good.
 func (l *loop) open(now time.Time) {
-	if isClosed(l.ready) || l.view.Snapshot == nil || l.server.Unserved() != nil {
+	if isClosed(l.ready) || l.view.Snapshot == nil || !l.admits.Load() || l.server.Unserved() != nil {
 		return
 	}
 	if l.first.IsZero() {
@@ -56,6 +56,9 @@ func (l *loop) unready() string {
 	}
 	if err := l.server.Unserved(); err != nil { // what only goes on with older files is served
 		return err.Error()
+	}
+	if !l.admits.Load() {
+		return "asking control whether anything is newer than its first snapshot"
 	}
 	if service := l.awaited.Load(); !isClosed(l.ready) && service != nil {
 		return "waiting for the first endpoints of " + *service

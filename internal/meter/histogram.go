@@ -82,44 +82,88 @@ func slotOf(ns uint64) int {
 // empty. It must not be copied; its [Histogram.Snapshot] may be.
 type Histogram struct {
 	sum    atomic.Uint64
+	held   [(slots + 63) / 64]atomic.Uint64 // a bit for each slot in which there was ever something: most are empty for ever
 	counts [slots]atomic.Uint64
 }
 
 // Observe adds one duration; a negative one counts as zero.
 func (h *Histogram) Observe(d time.Duration) {
 	ns := uint64(max(0, d))
-	h.counts[slotOf(ns)].Add(1)
+	slot := slotOf(ns)
+	h.hold(slot)
+	h.counts[slot].Add(1)
 	h.sum.Add(ns)
+}
+
+// hold notes that there is something in a slot.
+func (h *Histogram) hold(slot int) {
+	if word, bit := &h.held[slot/64], uint64(1)<<(slot%64); word.Load()&bit == 0 {
+		word.Or(bit)
+	}
+}
+
+// each calls yield with every slot in which there was ever something, in order.
+func (h *Histogram) each(yield func(slot int) bool) {
+	for i := range h.held {
+		for left := h.held[i].Load(); left != 0; left &= left - 1 {
+			if !yield(64*i + bits.TrailingZeros64(left)) {
+				return
+			}
+		}
+	}
 }
 
 // Snapshot returns what was observed until now. Its Count is the sum of its buckets; while others observe, its
 // Sum may be a few observations ahead or behind.
 func (h *Histogram) Snapshot() Snapshot {
 	s := Snapshot{Sum: time.Duration(h.sum.Load())}
-	for i := range h.counts {
-		n := h.counts[i].Load()
-		s.slots[i] = n
+	for slot := range h.each {
+		n := h.counts[slot].Load()
+		s.slots[slot] = n
 		s.Count += n
 	}
 	return s
+}
+
+// Each calls yield with the index and the count of every bucket that holds something, lowest first. Everything up to
+// [ZeroThreshold] is of MinIndex-1, what is beyond MaxIndex of MaxIndex+1.
+func (h *Histogram) Each(yield func(index int, n uint64)) {
+	for slot := range h.each {
+		if n := h.counts[slot].Load(); n > 0 {
+			yield(MinIndex-1+slot, n)
+		}
+	}
+}
+
+// Each is [Histogram.Each].
+func (s *Snapshot) Each(yield func(index int, n uint64)) {
+	for slot, n := range s.slots {
+		if n > 0 {
+			yield(MinIndex-1+slot, n)
+		}
+	}
 }
 
 // Add adds what a snapshot holds, of this histogram or another.
 func (h *Histogram) Add(s *Snapshot) {
 	for i, n := range s.slots {
 		if n > 0 {
+			h.hold(i)
 			h.counts[i].Add(n)
 		}
 	}
 	h.sum.Add(uint64(max(0, s.Sum)))
 }
 
-// Reset forgets everything observed until now.
-func (h *Histogram) Reset() {
-	h.sum.Store(0)
-	for i := range h.counts {
-		h.counts[i].Store(0)
+// Reset forgets everything observed until now, and returns it: nothing that is observed meanwhile is lost between the two.
+func (h *Histogram) Reset() Snapshot {
+	s := Snapshot{Sum: time.Duration(h.sum.Swap(0))}
+	for slot := range h.each {
+		n := h.counts[slot].Swap(0)
+		s.slots[slot] = n
+		s.Count += n
 	}
+	return s
 }
 
 // A Snapshot is a histogram at one moment, as a plain value. The zero value is empty.

@@ -1,6 +1,7 @@
 package meter
 
 import (
+	"maps"
 	"math"
 	"slices"
 	"sync"
@@ -190,6 +191,36 @@ func TestObserveAllocatesNothing(t *testing.T) {
 	if got := testing.AllocsPerRun(1000, func() { h.Observe(3 * time.Millisecond) }); got != 0 {
 		t.Errorf("Observe allocates %v times, want 0", got)
 	}
+}
+
+// What is added, reset and read slot by slot is all that was observed, wherever it falls.
+func TestEachAddAndResetMissNothing(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		h, from := new(Histogram), new(Histogram)
+		values := rapid.SliceOf(durations()).Draw(t, "values")
+		for _, d := range values {
+			from.Observe(d)
+		}
+		all := from.Snapshot()
+		h.Add(&all)
+		own, of := map[int]uint64{}, map[int]uint64{}
+		h.Each(func(index int, n uint64) { own[index] = n })
+		all.Each(func(index int, n uint64) { of[index] = n })
+		want := map[int]uint64{}
+		for _, d := range values {
+			want[bucket(d)]++
+		}
+		if diff := cmp.Diff(want, own); diff != "" || !maps.Equal(own, of) {
+			t.Fatalf("buckets (-want +got):\n%s", diff)
+		}
+		taken := h.Reset()
+		if diff := cmp.Diff(all, taken, cmp.AllowUnexported(Snapshot{})); diff != "" {
+			t.Fatalf("what a reset takes (-want +got):\n%s", diff)
+		}
+		if left := h.Snapshot(); left != (Snapshot{}) {
+			t.Fatalf("a reset leaves %+v", left)
+		}
+	})
 }
 
 func TestCounterResetReturnsAll(t *testing.T) {

@@ -3,13 +3,15 @@ package proxy
 import (
 	"time"
 
+	"crossfade.dev/internal/ending"
 	"crossfade.dev/internal/evidence"
 )
 
-// What happened to a request is counted in two places. Downstream, every request is counted once, where it
+// What happened to a request is counted in three places. Downstream, every request is counted once, where it
 // came in: Total = Active + the answers by status + Cut (the answer began and was not finished) + Aborted (the
-// client left). At endpoints, every attempt is counted: under the endpoint, its service, and the subset that it was
-// routed to.
+// client left), and Total = Active + the sum of how they ended. Where it was routed to, it is counted once, too, however
+// often it was sent: under the pool that was first chosen for it, and that pool's whole service. At endpoints, every attempt
+// is counted: under the endpoint, its service, and the subset that it was routed to.
 
 // open counts the request downstream.
 func (x *exchange) open() {
@@ -33,14 +35,24 @@ func (x *exchange) settle(o *outcome) {
 	}
 	x.counted = false
 	x.settleResent()
-	traffic := x.c.traffic
 	took := x.ended().Sub(x.start)
-	status, end := o.status, "answered"
+	status := o.status
 	if o.verdict == whole || o.verdict == cut && x.step == delivering {
 		status = x.resp.Status // which the client has seen
 	}
 	byUs := x.tallied(o)
 	x.leaveFront(o)
+	end := x.account(o, byUs, status, took)
+	x.c.traffic.Requests.Active.Add(-1)
+	if o.reason != "" || status >= 500 || byUs || x.c.p.o.AccessLog {
+		x.log(o, status, end, took, byUs)
+	}
+}
+
+// account counts the request's end where it came in, and where it was routed to. It returns the word for it.
+func (x *exchange) account(o *outcome, byUs bool, status int, took time.Duration) (end string) {
+	end = "answered"
+	traffic := x.c.traffic
 	switch {
 	case o.verdict == cut, o.verdict == gone && byUs:
 		traffic.Requests.Cut.Inc()
@@ -48,19 +60,49 @@ func (x *exchange) settle(o *outcome) {
 	case o.verdict == gone:
 		traffic.Aborted.Inc()
 		end = "aborted"
-	default:
-		traffic.Requests.Answered(status, took)
-		if x.grpc && o.verdict != whole {
-			x.called = o.call()
-		}
+	case x.grpc && o.verdict != whole:
+		x.called = o.call()
+	}
+	kind, answered := x.kindOf(o, byUs), o.verdict == whole || o.verdict == refused
+	x.endedAt(&traffic.Requests, kind, answered, status, took)
+	if x.routed == nil {
+		return end
+	}
+	for _, t := range x.routed.requests {
+		x.endedAt(t, kind, answered, status, took)
+	}
+	if x.from != nil && x.from.number > 0 {
+		x.routed.Service.callers.Ended(x.from.number)
+	}
+	return end
+}
+
+// kindOf is how the request has ended.
+func (x *exchange) kindOf(o *outcome, byUs bool) ending.Kind {
+	switch {
+	case byUs:
+		return ending.Parted
+	case o.verdict == gone:
+		return ending.Aborted
+	case o.verdict != whole || o.kind != ending.Served:
+		return o.kind
+	case x.resp.Status >= 500:
+		return ending.ServerError
+	case x.grpc && ending.FailedCall(x.called):
+		return ending.CallError
+	}
+	return ending.Served
+}
+
+// endedAt counts the end of a request at one of the places that count requests.
+func (x *exchange) endedAt(t *evidence.Traffic, kind ending.Kind, answered bool, status int, took time.Duration) {
+	if answered {
+		t.Answered(status, took)
 		if x.grpc {
-			traffic.Requests.Called(x.called)
+			t.Called(x.called)
 		}
 	}
-	traffic.Requests.Active.Add(-1)
-	if o.reason != "" || status >= 500 || byUs || x.c.p.o.AccessLog {
-		x.log(o, status, end, took, byUs)
-	}
+	t.Ended(kind)
 }
 
 // ended is when the answer was whole, or now.
@@ -83,7 +125,7 @@ func (x *exchange) abandon() {
 		x.conn = nil
 	}
 	x.release()
-	x.settle(&outcome{verdict: cut, reason: "panic"})
+	x.settle(&outcome{verdict: cut, kind: ending.Fault, reason: "panic"})
 }
 
 func (x *exchange) log(o *outcome, status int, end string, took time.Duration, byUs bool) {

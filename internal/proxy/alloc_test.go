@@ -62,7 +62,7 @@ func keyPolicies() map[string]fleet.Policy {
 
 // edited gives a view's only route conditions, a rewrite and edits.
 func edited(v *fleet.View) {
-	v.Instances = []fleet.Instance{{Name: "web-1", Namespace: "shop", Labels: map[string]string{"app": "web"}}}
+	v.Instances = []fleet.Instance{{Name: "web-1", Namespace: "shop", Workload: "web", Labels: map[string]string{"app": "web"}}}
 	v.Listeners[0].Mesh = true
 	r := toApp(func(r *fleet.Route) {
 		r.Matches = []fleet.Match{{

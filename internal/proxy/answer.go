@@ -6,6 +6,7 @@ import (
 	"os"
 	"time"
 
+	"crossfade.dev/internal/ending"
 	"crossfade.dev/internal/http1"
 	"crossfade.dev/internal/http2"
 )
@@ -68,7 +69,7 @@ func (x *exchange) passOn(ended bool) (o outcome, over bool) {
 	switch {
 	case bad != nil:
 		x.endpoint.cut()
-		return outcome{verdict: cut, reason: "the endpoint's answer broke in the middle"}, true
+		return outcome{verdict: cut, kind: ending.Cut, reason: "the endpoint's answer broke in the middle"}, true
 	case b.done:
 		x.end = time.Now()
 		x.endpoint.answered(x.resp.Status, x.end.Sub(x.sentAt))
@@ -150,7 +151,7 @@ func (x *exchange) broken(err error) outcome {
 	x.join()
 	if o := x.feeder.blame(); o.verdict != whole {
 		if o.verdict == refused {
-			o.verdict = cut // an answer has begun: there is no second one
+			o.verdict, o.kind = cut, ending.Aborted // an answer has begun: there is no second one
 		}
 		return o
 	}
@@ -159,7 +160,7 @@ func (x *exchange) broken(err error) outcome {
 			return x.parted(0)
 		}
 		x.endpoint.timedOut()
-		return outcome{verdict: cut, reason: "the endpoint stalled in the middle of its answer"}
+		return outcome{verdict: cut, kind: ending.Timeout, reason: "the endpoint stalled in the middle of its answer"}
 	}
 	x.endpoint.cut()
 	x.doubt()
@@ -167,5 +168,5 @@ func (x *exchange) broken(err error) outcome {
 	if errors.As(err, &reset) && reset.Remote && reset.Cause == nil && reset.Code != http2.NoError {
 		x.c.code = reset.Code // a client of HTTP/2 hears why
 	}
-	return outcome{verdict: cut, reason: "the endpoint cut its answer"}
+	return outcome{verdict: cut, kind: ending.Cut, reason: "the endpoint cut its answer"}
 }

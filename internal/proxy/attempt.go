@@ -7,6 +7,7 @@ import (
 	"os"
 	"time"
 
+	"crossfade.dev/internal/ending"
 	"crossfade.dev/internal/http1"
 	"crossfade.dev/internal/upstream"
 )
@@ -80,6 +81,11 @@ func (x *exchange) connect(ctx context.Context) (err error) {
 		x.feeder.body.to = plain
 	}
 	x.endpoint.sent(conn.Reused(), x.attempts > 1)
+	if x.attempts > 1 {
+		for _, t := range x.routed.requests {
+			t.Retry.Inc()
+		}
+	}
 	return nil
 }
 
@@ -98,12 +104,18 @@ func (x *exchange) choose(now time.Time) outcome {
 			return o
 		}
 		x.pool = pool
+		if x.routed == nil {
+			x.routed = pool
+			for _, t := range pool.requests {
+				t.Total.Inc()
+			}
+		}
 		i := x.pick(pool, now)
 		if i < 0 {
 			for _, t := range pool.books {
 				t.NoEndpoint.Inc()
 			}
-			return outcome{verdict: refused, status: 503, reason: "no endpoint of the service can take the request"}
+			return outcome{verdict: refused, kind: ending.NoEndpoint, status: 503, reason: "no endpoint of the service can take the request"}
 		}
 		e := pool.Endpoints[i]
 		e.begin()
@@ -157,10 +169,10 @@ func (x *exchange) send() outcome {
 		x.feeder.sent.Store(x.feeder.whole.Load())
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, upstream.ErrStalled):
 		x.endpoint.timedOut()
-		return outcome{verdict: refused, status: 504, reason: "the endpoint did not take the request in time"}
+		return outcome{verdict: refused, kind: ending.Timeout, status: 504, reason: "the endpoint did not take the request in time"}
 	case n == 0 || n <= x.headLen && x.idempotent() && x.conn.Reused():
 		x.endpoint.cut()
-		return outcome{verdict: again, status: 502, reason: "the endpoint cut the connection"}
+		return outcome{verdict: again, kind: ending.Reset, status: 502, reason: "the endpoint cut the connection"}
 	default:
 		return outcome{} // it may have answered before it stopped listening
 	}
@@ -270,16 +282,16 @@ func (x *exchange) unheard(err error) outcome {
 		return x.parted(503)
 	case errors.As(err, &bad) && speaksStreams(x.conn.Buffer.Bytes()):
 		x.endpoint.cut()
-		return outcome{verdict: refused, status: 502, reason: "the endpoint speaks HTTP/2 and was asked in HTTP/1.1: name its Service's port grpc or http2"}
+		return outcome{verdict: refused, kind: ending.Reset, status: 502, reason: "the endpoint speaks HTTP/2 and was asked in HTTP/1.1: name its Service's port grpc or http2"}
 	case errors.As(err, &bad):
 		x.endpoint.cut()
-		return outcome{verdict: refused, status: 502, reason: "the endpoint answered badly: " + bad.Reason}
+		return outcome{verdict: refused, kind: ending.Reset, status: 502, reason: "the endpoint answered badly: " + bad.Reason}
 	case errors.Is(err, upstream.ErrTooLarge):
 		x.endpoint.cut()
-		return outcome{verdict: refused, status: 502, reason: "the endpoint answered badly: its head is too large"}
+		return outcome{verdict: refused, kind: ending.Reset, status: 502, reason: "the endpoint answered badly: its head is too large"}
 	case errors.Is(err, errTimeout):
 		x.endpoint.timedOut()
-		return outcome{verdict: refused, status: 504, reason: "the endpoint did not answer in time"}
+		return outcome{verdict: refused, kind: ending.Timeout, status: 504, reason: "the endpoint did not answer in time"}
 	}
 	if o, did := x.callReset(err); did {
 		return o
@@ -287,13 +299,13 @@ func (x *exchange) unheard(err error) outcome {
 	x.endpoint.cut()
 	x.cause = err
 	if x.unprocessed(err) {
-		return outcome{verdict: again, status: 503, reason: "the endpoint takes no more streams"}
+		return outcome{verdict: again, kind: ending.Refused, status: 503, reason: "the endpoint takes no more streams"}
 	}
 	x.doubt()
 	if !x.heard && x.conn.Reused() && x.idempotent() && x.feeder.untouched(x) {
-		return outcome{verdict: again, status: 502, reason: "the endpoint cut the connection"}
+		return outcome{verdict: again, kind: ending.Reset, status: 502, reason: "the endpoint cut the connection"}
 	}
-	return outcome{verdict: refused, status: 502, reason: "the endpoint cut the connection"}
+	return outcome{verdict: refused, kind: ending.Reset, status: 502, reason: "the endpoint cut the connection"}
 }
 
 // fill reads once from the endpoint, waiting no longer than wait after it or the client last did something, and

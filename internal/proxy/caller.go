@@ -2,7 +2,9 @@ package proxy
 
 import (
 	"encoding/base64"
+	"slices"
 
+	"crossfade.dev/internal/evidence"
 	"crossfade.dev/internal/fleet"
 	"crossfade.dev/internal/http1"
 )
@@ -15,8 +17,10 @@ const callerName = "Proxy-Authorization"
 
 // A caller is what is known of an instance that calls.
 type caller struct {
-	labels  map[string]string
-	address []byte // as text; nil when it has none
+	labels   map[string]string
+	address  []byte // as text; nil when it has none
+	workload string
+	number   int // of the workload among State.names, from 1; one more where there is no room for it; 0 without a workload
 }
 
 // callers returns the instances by name and namespace ("web-1.shop"), and by name alone where only one namespace
@@ -30,7 +34,7 @@ func callers(instances []fleet.Instance) map[string]*caller {
 		if by[full] != nil && in.Leaving {
 			continue
 		}
-		c := &caller{labels: in.Labels}
+		c := &caller{labels: in.Labels, workload: in.Workload}
 		if in.Address.IsValid() {
 			c.address = in.Address.Unmap().AppendTo(nil)
 		}
@@ -44,6 +48,28 @@ func callers(instances []fleet.Instance) map[string]*caller {
 		by[in.Name] = c
 	}
 	return by
+}
+
+// number gives the callers their workloads' numbers: known ones keep theirs. It returns the names that have one.
+func number(by map[string]*caller, instances []fleet.Instance, known []string) (names []string) {
+	names = slices.Clip(known) // which others read
+	numbers := make(map[string]int, len(names))
+	for i, name := range names {
+		numbers[name] = i + 1
+	}
+	for i := range instances {
+		name := instances[i].Workload
+		if name != "" && numbers[name] == 0 && len(names) < evidence.MaxCallers {
+			names = append(names, name)
+			numbers[name] = len(names)
+		}
+	}
+	for _, c := range by {
+		if c.number = numbers[c.workload]; c.number == 0 && c.workload != "" {
+			c.number = evidence.MaxCallers + 1
+		}
+	}
+	return names
 }
 
 // callerOf appends the user that a request names in its Proxy-Authorization, nothing if it names none.

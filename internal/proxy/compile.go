@@ -50,8 +50,9 @@ func Compile(prev *State, view fleet.View, overlay fleet.Overlay, o Options, now
 	if c.o.Upstream.HTTP2.Memory == nil {
 		c.o.Upstream.HTTP2.Memory = prev.memory
 	}
-	if c.next.callers = prev.callers; !c.later {
+	if c.next.callers, c.next.names = prev.callers, prev.names; !c.later {
 		c.next.callers = callers(view.Instances)
+		c.next.names = number(c.next.callers, view.Instances, prev.names)
 	}
 	c.services()
 	for i := range view.Listeners {
@@ -140,7 +141,10 @@ func (c *compiler) service(prev *Service, s *fleet.Service) *Service {
 	for i := range s.Pools {
 		subsets[i] = s.Pools[i].Subset
 	}
-	next.pools = prev.pools.Next(subsets)
+	next.pools, next.requests = prev.pools.Next(subsets), prev.requests.Next(subsets)
+	if next.callers = prev.callers; next.callers == nil {
+		next.callers = new(evidence.Callers)
+	}
 	for i := range s.Pools {
 		c.pool(prev, next, i, ways[i])
 	}
@@ -206,7 +210,7 @@ func heirs(prev *Service, endpoints []fleet.Endpoint) func(i int) *Endpoint {
 func (c *compiler) pool(prev, next *Service, i int, w way) {
 	p := &next.Service.Pools[i]
 	pool := &Pool{
-		Pool: p, Service: next, Traffic: next.pools[p.Subset],
+		Pool: p, Service: next, Traffic: next.pools[p.Subset], Requests: next.requests[p.Subset],
 		hash: hashOf(p), named: namedIn(p, next.Service.Endpoints), way: w,
 	}
 	var before *balancer.Balancer
@@ -219,9 +223,10 @@ func (c *compiler) pool(prev, next *Service, i int, w way) {
 		Position: c.position, Seed: c.o.Seed,
 	}, c.now)
 	pool.also = slices.Index(next.ways, w)
-	pool.books = []*evidence.Traffic{next.pools[next.Service.Pools[0].Subset]}
+	whole := next.Service.Pools[0].Subset
+	pool.books, pool.requests = []*evidence.Traffic{next.pools[whole]}, []*evidence.Traffic{next.requests[whole]}
 	if i > 0 {
-		pool.books = append(pool.books, pool.Traffic)
+		pool.books, pool.requests = append(pool.books, pool.Traffic), append(pool.requests, pool.Requests)
 	}
 	pool.Endpoints = make([]*Endpoint, len(p.Members))
 	if i > 0 {

@@ -75,20 +75,20 @@ type Conn struct {
 	traffic     *evidence.Downstream
 	x           *exchange // the open request
 	rested      time.Time // when the last request ended
-	end         ending
+	end         goodbye
 	hopped      bool         // the client went on from HTTP/1.1 to HTTP/2
 	begun       bool         // a request has been served: it speaks HTTP/1.1
 	lost        atomic.Int64 // requests, by Cut and Part
 	shut        bool         // our half is closed, though nothing was asked for
 }
 
-// An ending is how a connection is closed.
-type ending uint8
+// A goodbye is how a connection is closed.
+type goodbye uint8
 
 const (
-	endPlain  ending = iota // the client has left, or nothing more can be said
-	endLinger               // after an answer that the client must be able to read
-	endReset                // in mid-answer, where a plain close would look like the answer's end
+	endPlain  goodbye = iota // the client has left, or nothing more can be said
+	endLinger                // after an answer that the client must be able to read
+	endReset                 // in mid-answer, where a plain close would look like the answer's end
 )
 
 // NewConn returns the connection accepted as nc at door. Serve must be called on it.

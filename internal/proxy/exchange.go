@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"crossfade.dev/internal/drain"
+	"crossfade.dev/internal/ending"
 	"crossfade.dev/internal/fleet"
 	"crossfade.dev/internal/http1"
 	"crossfade.dev/internal/route"
@@ -87,6 +88,7 @@ type exchange struct {
 
 	// Of the present attempt.
 	pool      *Pool
+	routed    *Pool             // the first of them, which counts the request
 	given     *fleet.HashCookie // the client gets this one with the answer; nil for none
 	endpoint  *Endpoint         // counted as open there
 	conn      *upstream.Conn
@@ -125,9 +127,10 @@ const (
 )
 
 // An outcome is a verdict with its reason; status is that of our own answer, code that in gRPC's words where it does not
-// follow from the status.
+// follow from the status. How the request ends is its kind, unless an endpoint's answer or whoever left says that: see kindOf.
 type outcome struct {
 	verdict verdict
+	kind    ending.Kind
 	status  int
 	reason  string
 	code    int
@@ -147,7 +150,7 @@ func (x *exchange) forget() {
 			*b = nil
 		}
 	}
-	x.c, x.pool, x.endpoint, x.conn = nil, nil, nil, nil
+	x.c, x.pool, x.routed, x.endpoint, x.conn = nil, nil, nil, nil, nil
 	x.course, x.match, x.lane, x.written, x.prefix = nil, nil, nil, nil, 0
 	x.query, x.fresh, x.declined, x.edits.place.Value = route.Request{}, false, false, x.edits.place.Value[:0]
 	x.end, x.deadline, x.attempts, x.waited, x.failed, x.cause = time.Time{}, time.Time{}, 0, false, "", nil
@@ -192,7 +195,7 @@ func (x *exchange) run(ctx context.Context) (another, done bool) {
 		switch {
 		case o.verdict == paused:
 			return false, false
-		case o.verdict != again || !x.resend():
+		case o.verdict != again || !x.resend(&o):
 			return x.conclude(o), true
 		}
 	}

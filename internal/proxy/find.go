@@ -3,6 +3,8 @@ package proxy
 import (
 	"net/http"
 	"time"
+
+	"crossfade.dev/internal/ending"
 )
 
 // find finds the rule that the request falls under in s, and the pool that it leads to. Without a pool, the outcome
@@ -49,7 +51,7 @@ func (x *exchange) find(s *State) (*Pool, outcome) {
 	x.lane = &c.lanes[i]
 	pool := l.pools[hit.Rule.Number][i]
 	if pool == nil {
-		return nil, outcome{verdict: refused, status: 503, reason: "the route leads to a service that does not exist"}
+		return nil, outcome{verdict: refused, kind: ending.NoEndpoint, status: 503, reason: "the route leads to a service that does not exist"}
 	}
 	return pool, outcome{}
 }

@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"time"
 
+	"crossfade.dev/internal/ending"
 	"crossfade.dev/internal/evidence"
 	"crossfade.dev/internal/http1"
 	"crossfade.dev/internal/http2"
@@ -88,7 +89,7 @@ func (x *exchange) turn() outcome {
 	if x.c.p.o.Front.orders.Load().Refusing {
 		reason = "the instance is leaving: send it elsewhere"
 	}
-	return outcome{verdict: refused, status: 503, reason: reason}
+	return outcome{verdict: refused, kind: ending.Overflow, status: 503, reason: reason}
 }
 
 // excuse adds to the fields of an answer of our own what the front says in all of them, and in those to requests that are

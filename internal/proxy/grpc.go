@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"time"
 
+	"crossfade.dev/internal/ending"
 	"crossfade.dev/internal/http1"
 	"crossfade.dev/internal/http2"
 )
@@ -143,10 +144,10 @@ func (x *exchange) callReset(err error) (o outcome, did bool) {
 	}
 	if near := x.timeout / 10; reset.Code == http2.Cancel && near > 0 && time.Since(x.start) >= x.timeout-near {
 		x.endpoint.timedOut()
-		return outcome{verdict: refused, status: http.StatusGatewayTimeout, reason: "the endpoint gave up at the call's deadline"}, true
+		return outcome{verdict: refused, kind: ending.Timeout, status: http.StatusGatewayTimeout, reason: "the endpoint gave up at the call's deadline"}, true
 	}
 	x.endpoint.cut()
-	return outcome{verdict: refused, status: http.StatusBadGateway, code: codeOfReset(reset.Code), reason: "the endpoint reset the call"}, true
+	return outcome{verdict: refused, kind: ending.Reset, status: http.StatusBadGateway, code: codeOfReset(reset.Code), reason: "the endpoint reset the call"}, true
 }
 
 // codeOfReset is the code for a reset

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"time"
 
+	"crossfade.dev/internal/ending"
 	"crossfade.dev/internal/evidence"
 	"crossfade.dev/internal/http1"
 )
@@ -77,7 +78,7 @@ func (x *exchange) refusedUnseen() outcome {
 	x.skip()
 	now := time.Now()
 	x.endpoint.answered(x.resp.Status, now.Sub(x.sentAt))
-	return outcome{verdict: again, status: http.StatusServiceUnavailable, reason: "the instance takes no more requests"}
+	return outcome{verdict: again, kind: ending.Refused, status: http.StatusServiceUnavailable, reason: "the instance takes no more requests"}
 }
 
 // othersThan says whether the request may be sent to anybody but an incarnation.

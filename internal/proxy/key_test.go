@@ -141,7 +141,7 @@ func TestTheSourceAddressIsThatOfTheConnection(t *testing.T) {
 		}
 	}
 	met := map[string]bool{}
-	const addresses = 100 // 4 · (3/4)^100 = 1e-12, and the endpoints are others each time
+	const addresses = 100      // 4 · (3/4)^100 = 1e-12, and the endpoints are others each time
 	for n := range addresses { // every address of 127/8 is this machine
 		dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 3, 0, byte(n+1))}}
 		nc, err := dialer.Dial("tcp", k.addr)

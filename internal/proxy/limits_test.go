@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"crossfade.dev/internal/ending"
 	"crossfade.dev/internal/fleet"
 	"crossfade.dev/internal/upstream"
 )
@@ -220,7 +221,7 @@ func TestRetriesAreLimited(t *testing.T) {
 	if resp, _ := first.answer("GET"); resp.StatusCode != 200 {
 		t.Errorf("got %d, want 200: it was sent another time", resp.StatusCode)
 	}
-	w.wantConserved()
+	w.wantEnds(ending.Sums{ending.Served: 4, ending.Overflow: 2})
 	if resp, _ := retried().answer("GET"); resp.StatusCode != 200 {
 		t.Errorf("got %d, want 200: nobody else is sent another time now", resp.StatusCode)
 	}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"crossfade.dev/internal/ending"
 	"crossfade.dev/internal/fleet"
 	"crossfade.dev/internal/upstream"
 )
@@ -182,24 +183,24 @@ func (x *exchange) unconnected(err error) outcome {
 		return x.turn()
 	case errors.Is(err, upstream.ErrRequests):
 		x.endpoint.overflowed()
-		return outcome{verdict: refused, status: 503, reason: "the service has as many requests as its limits allow"}
+		return outcome{verdict: refused, kind: ending.Overflow, status: 503, reason: "the service has as many requests as its limits allow"}
 	case errors.Is(err, upstream.ErrLimited):
 		x.endpoint.overflowed()
-		return outcome{verdict: refused, status: 503, reason: "as many requests wait for a connection to the service as its limits allow"}
+		return outcome{verdict: refused, kind: ending.Overflow, status: 503, reason: "as many requests wait for a connection to the service as its limits allow"}
 	case errors.Is(err, upstream.ErrOverflow):
 		x.endpoint.overflowed()
-		return outcome{verdict: again, status: 503, reason: "too many requests wait for the endpoint"}
+		return outcome{verdict: again, kind: ending.Overflow, status: 503, reason: "too many requests wait for the endpoint"}
 	case x.late(time.Now()):
 		x.endpoint.timedOut()
-		return outcome{verdict: refused, status: 504, reason: "the endpoint took no connection in time"}
+		return outcome{verdict: refused, kind: ending.Timeout, status: 504, reason: "the endpoint took no connection in time"}
 	case errors.Is(err, upstream.ErrWait):
 		x.endpoint.timedOut()
-		return outcome{verdict: refused, status: 503, reason: "no connection to the endpoint became free"}
+		return outcome{verdict: refused, kind: ending.Timeout, status: 503, reason: "no connection to the endpoint became free"}
 	default:
 		x.endpoint.unreachable()
 		x.unreached(err)
 		x.cause = err
-		return outcome{verdict: again, status: 503, reason: "the endpoint took no connection"}
+		return outcome{verdict: again, kind: ending.Refused, status: 503, reason: "the endpoint took no connection"}
 	}
 }
 
@@ -209,9 +210,9 @@ func (x *exchange) until() time.Time {
 	return x.sooner(x.sentAt.Add(max(x.c.p.o.WaitTimeout, x.pool.way.conns.ConnectTimeout)))
 }
 
-// resend says whether the request may be sent another time: it has tries and time left, and the limits of the pool that
-// it failed in let it. They count it so until settleResent.
-func (x *exchange) resend() bool {
+// resend says whether the request, of which that became, may be sent another time: it has tries and time left, and the limits
+// of the pool that it failed in let it. They count it so until settleResent.
+func (x *exchange) resend(o *outcome) bool {
 	x.settleResent()
 	limits := x.pool.way.limits
 	switch {
@@ -221,6 +222,7 @@ func (x *exchange) resend() bool {
 		for _, t := range x.pool.books {
 			t.RetryOverflow.Inc()
 		}
+		o.kind = ending.Overflow
 		return false
 	}
 	x.resent = limits

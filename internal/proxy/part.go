@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"crossfade.dev/internal/ending"
 	"crossfade.dev/internal/http2"
 )
 
@@ -183,7 +184,7 @@ func (x *exchange) spare(limit time.Time) time.Time {
 // parted is the outcome of an exchange that was parted: status is that of an answer of our own, 0 where another one has
 // begun.
 func (x *exchange) parted(status int) outcome {
-	o := outcome{verdict: cut, reason: x.partedReason()}
+	o := outcome{verdict: cut, kind: ending.Parted, reason: x.partedReason()}
 	if x.isParted = true; status != 0 {
 		o.verdict, o.status = refused, status
 		x.inform()

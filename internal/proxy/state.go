@@ -20,6 +20,7 @@ type State struct {
 	listeners []*Listener
 	pools     map[destinationKey]*Pool
 	callers   map[string]*caller // the instances that may call, by name
+	names     []string           // of workloads that call, by caller.number − 1; it only grows
 	buffers   *upstream.Buffers  // of all connections to endpoints
 	memory    *http2.Memory      // likewise
 	tls       outward            // how endpoints of TLS are spoken to
@@ -33,6 +34,8 @@ type Service struct {
 	ways      []way         // in which its endpoints are spoken to: Endpoint.conns first, then Endpoint.also
 	traffic   evidence.Book // of endpoints, by incarnation
 	pools     evidence.Book // of pools, by subset
+	requests  evidence.Book // likewise, of what was routed to them
+	callers   *evidence.Callers
 }
 
 // A Pool is a service or one of its subsets, ready to be picked from.
@@ -40,8 +43,10 @@ type Pool struct {
 	*fleet.Pool
 	Service   *Service
 	Balancer  *balancer.Balancer
-	Traffic   *evidence.Traffic
+	Traffic   *evidence.Traffic         // what was sent
+	Requests  *evidence.Traffic         // what was routed here, each once, with what clients were answered; Retry are those sent again, what is open is Total less Ends
 	Endpoints []*Endpoint               // parallel to Balancer.Endpoints()
+	requests  []*evidence.Traffic       // where a request that is routed here is counted: Requests, the whole service's first
 	books     []*evidence.Traffic       // where a request that is routed here is counted before an endpoint is picked
 	hash      *fleet.Hash               // what a request's key is made of; nil where keys make no difference
 	named     map[string]netip.AddrPort // by authority: what a request may name; nil where that makes no difference
@@ -80,6 +85,18 @@ type Listener struct {
 
 // Traffic returns what the service's endpoints counted, by incarnation. The caller must not change it.
 func (s *Service) Traffic() evidence.Book { return s.traffic }
+
+// Callers counts the requests that instances have sent to the service over the mesh port, by numbers that
+// [State.CallerName] knows.
+func (s *Service) Callers() *evidence.Callers { return s.callers }
+
+// CallerName is the workload that a number of a caller stands for; "others" are all that there was no number for.
+func (s *State) CallerName(caller int) string {
+	if caller < 1 || caller > len(s.names) {
+		return "others"
+	}
+	return s.names[caller-1]
+}
 
 // View returns what the state was compiled from.
 func (s *State) View() fleet.View { return s.view }

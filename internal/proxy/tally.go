@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 
 	"crossfade.dev/internal/drain"
+	"crossfade.dev/internal/ending"
 )
 
 // A tally counts requests by protocol, for the report of a leave.
@@ -152,6 +153,7 @@ func (x *exchange) tallied(o *outcome) (byUs bool) {
 func (c *Conn) missed() {
 	c.traffic.Requests.Total.Inc()
 	c.traffic.Requests.Cut.Inc()
+	c.traffic.Requests.Ended(ending.Parted)
 	c.p.tally.opened[drain.HTTP1].Add(1)
 	c.p.tally.cut[drain.HTTP1].Add(1)
 	c.lose()

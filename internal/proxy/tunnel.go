@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"crossfade.dev/internal/drain"
+	"crossfade.dev/internal/ending"
 	"crossfade.dev/internal/http1"
 	"crossfade.dev/internal/upstream"
 )
@@ -48,7 +49,7 @@ func (x *exchange) switchOver() outcome {
 		side{x.conn, x.conn.Buffer},
 	)
 	x.endpoint.answered(101, took)
-	o := outcome{verdict: whole}
+	o := outcome{verdict: whole, kind: t.kind()}
 	if x.isParted = x.isParted || x.torn && x.parts(); x.isParted {
 		o.reason = x.partedReason()
 	}
@@ -65,11 +66,11 @@ type side struct {
 // neither has said anything for idle; and when it is parted.
 type tunnel struct {
 	idle, stall time.Duration
-	x           *exchange    // whose tunnel it is; nil for nobody's
-	seams       seams        // of what the endpoint says
-	heard       atomic.Int64 // when either side last said something, in Unix nanoseconds
-	by          atomic.Int64 // once it is parted, when both sides must have ended, likewise; before, 0
-	torn        atomic.Bool
+	x           *exchange     // whose tunnel it is; nil for nobody's
+	seams       seams         // of what the endpoint says
+	heard       atomic.Int64  // when either side last said something, in Unix nanoseconds
+	by          atomic.Int64  // once it is parted, when both sides must have ended, likewise; before, 0
+	torn        atomic.Uint32 // how, as 1 + ending.Kind; 0 while it is whole
 }
 
 // run says whether both sides have ended as they wished.
@@ -84,17 +85,38 @@ func (t *tunnel) run(client, endpoint side) (inOrder bool) {
 	if v := <-thrown; v != nil {
 		panic(v) // of this connection, not of the process
 	}
-	return !t.torn.Load()
+	return t.torn.Load() == 0
+}
+
+// kind is how the tunnel has ended, unless we parted it. One that was silent for too long has served whom it could.
+func (t *tunnel) kind() ending.Kind {
+	if torn := t.torn.Load(); torn > 0 {
+		return ending.Kind(torn - 1) //nolint:gosec // as it was stored
+	}
+	return ending.Served
+}
+
+// tear notes that the tunnel broke while something was read from, or written to, one side. Whoever is first is right.
+func (t *tunnel) tear(client bool, err error) {
+	kind := ending.Cut
+	switch {
+	case errors.Is(err, errTimeout):
+		kind = ending.Served
+	case client:
+		kind = ending.Aborted
+	}
+	t.torn.CompareAndSwap(0, 1+uint32(kind))
 }
 
 // carry passes on what from says until it ends, then closes that half of to. When either breaks, both do, so that what
 // was cut does not look whole. out is the direction to the client, which is that of the exchange's own goroutine.
 func (t *tunnel) carry(from, to side, out bool) {
 	var read, wrote upstream.Alarm
-	ended := false
+	ended, client := false, out // whose fault it is if it has not
+	var why error
 	defer func() {
 		if !ended {
-			t.torn.Store(true)
+			t.tear(client, why)
 			breakOff(from.Conn)
 			breakOff(to.Conn)
 		}
@@ -109,7 +131,9 @@ func (t *tunnel) carry(from, to side, out bool) {
 			return
 		}
 		if err := t.listen(from, &read, out); err != nil && !errors.Is(err, errParted) {
-			ended = errors.Is(err, io.EOF) && closeHalf(to.Conn)
+			if ended = errors.Is(err, io.EOF) && closeHalf(to.Conn); !errors.Is(err, io.EOF) {
+				client, why = !out, err
+			}
 			return
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"crossfade.dev/internal/drain"
+	"crossfade.dev/internal/ending"
 	"crossfade.dev/internal/fleet"
 	"crossfade.dev/internal/http2"
 )
@@ -198,6 +199,7 @@ func TestPartOfAWebSocket(t *testing.T) {
 				n.done()
 				_ = n.client.Close()
 				n.wantTally(cutOne(drain.WebSocket, 1))
+				n.wantEnds(ended(ending.Parted))
 			})
 		})
 	}

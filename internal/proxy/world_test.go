@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"crossfade.dev/internal/ending"
 	"crossfade.dev/internal/fleet"
 )
 
@@ -157,12 +158,56 @@ func (w *world) wantConserved() {
 	var sum uint64
 	d.Requests.Codes(func(_ int, n uint64) { sum += n })
 	sum += d.Aborted.Load() + d.Requests.Cut.Load()
-	if total := d.Requests.Total.Load(); sum != total {
+	total := d.Requests.Total.Load()
+	if sum != total {
 		w.t.Errorf("got %d requests accounted for, want %d", sum, total)
 	}
 	if open := w.p.State().Open(); len(open) != 0 {
 		w.t.Errorf("got %v open at endpoints, want none", open)
 	}
+	ends := d.Requests.Counts().Ends
+	if n := ends.Ended(); n != total {
+		w.t.Errorf("got %v: %d requests ended, want %d", ends, n, total)
+	}
+	for _, s := range w.p.State().services {
+		for _, p := range s.Pools {
+			c := p.Requests.Counts()
+			if n := c.Ends.Ended(); n != c.Total {
+				w.t.Errorf("%s of %q: got %v: %d ended, want the %d that were routed there", s.Name, p.Subset, c.Ends, n, c.Total)
+			}
+			if c.Answered() > c.Total || p != s.Pools[0] && c.Total > s.Pools[0].Requests.Total.Load() {
+				w.t.Errorf("%s of %q: got %d answers of %d, want no more than the whole service has", s.Name, p.Subset, c.Answered(), c.Total)
+			}
+		}
+	}
+}
+
+// wantEnds waits until nothing is open and checks how requests have ended at the listener.
+func (w *world) wantEnds(want ending.Sums) {
+	w.t.Helper()
+	w.wantConserved()
+	if got := w.listener().Traffic.Requests.Counts().Ends; got != want {
+		w.t.Errorf("got %v, want %v", kinds(got), kinds(want))
+	}
+}
+
+// kinds are sums for people.
+func kinds(s ending.Sums) map[ending.Kind]uint64 {
+	by := map[ending.Kind]uint64{}
+	for kind, n := range s {
+		if n > 0 {
+			by[ending.Kind(kind)] = n
+		}
+	}
+	return by
+}
+
+// ended are sums of one each.
+func ended(all ...ending.Kind) (s ending.Sums) {
+	for _, kind := range all {
+		s[kind]++
+	}
+	return s
 }
 
 // eventually waits for what goes on in other goroutines.

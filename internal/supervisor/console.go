@@ -72,13 +72,17 @@ func (p *picture) at(snapshot uint64) fleet.View {
 	return p.view
 }
 
-// sum asks all replicas at once, and adds up what they have counted. One that does not answer counts as it last did.
+// sum asks all replicas at once, and adds up what they have counted. One that does not answer counts as it last did. One
+// that starts may accept from the next moment on, by what it has come to by now: that is asked anew each time.
 func (l *loop) sum(ctx context.Context, shown *picture) *admin.Sum {
 	ctx, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
 	var asked sync.WaitGroup
 	for i, r := range shown.members {
-		if (shown.replicas[i].Ready || shown.replicas[i].Leaving) && !r.mute.Load() {
+		switch status := &shown.replicas[i]; {
+		case shown.starting[i]:
+			asked.Go(func() { l.fetch(ctx, r, 0) })
+		case (status.Ready || status.Leaving) && !r.mute.Load():
 			asked.Go(func() { l.fetch(ctx, r, freshFor) })
 		}
 	}

@@ -361,6 +361,37 @@ func TestStopSaysHowManyWereCut(t *testing.T) {
 	})
 }
 
+// A replica that starts may accept from the next moment on, by what it has come to: an endpoint that it has not heard of
+// is not shown, though all others have.
+func TestShownIsWhatThoseWhoStartGoBy(t *testing.T) {
+	perform(t, func(th *theatre) {
+		for range 3 {
+			th.want(ingress(1, "a"))
+		}
+		th.after(2 * time.Second)
+		th.recast(func(a *actor) { a.ready, a.sum = time.Hour, admin.Sum{Of: 1, Snapshot: 3} })
+		th.want(ingress(2, "a"))
+		for i, applied := range []uint64{4, 3} {
+			a := th.actor(fmt.Sprintf("ingressgateway-%d", i+1))
+			a.mu.Lock()
+			a.sum = admin.Sum{Of: 1, Snapshot: applied}
+			a.mu.Unlock()
+		}
+		th.after(time.Second)
+		if _, got := th.ask(http.MethodGet, "/stats?filter=crossfade.snapshot"); got != "crossfade.snapshot: 3\n" {
+			t.Errorf("with a replica at 4 and one at 3 that starts: got %swant 3", got)
+		}
+		a := th.actor("ingressgateway-2")
+		a.mu.Lock()
+		a.sum = admin.Sum{Of: 1, Snapshot: 4}
+		a.mu.Unlock()
+		th.after(time.Millisecond) // virtual time stands still otherwise
+		if _, got := th.ask(http.MethodGet, "/stats?filter=crossfade.snapshot"); got != "crossfade.snapshot: 4\n" {
+			t.Errorf("once both are at 4: got %swant 4", got)
+		}
+	})
+}
+
 // Nobody is shown a snapshot that no replica goes by yet: its newest endpoints would have no share.
 func TestShownIsWhatReplicasGoBy(t *testing.T) {
 	perform(t, func(th *theatre) {

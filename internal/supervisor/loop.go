@@ -53,6 +53,7 @@ type picture struct {
 	replicas []fleet.Replica
 	members  []*replica // in the same order
 	reasons  []string   // likewise, why they are not ready
+	starting []bool     // likewise, who has not been ready yet
 	past     *admin.Sum // of those who are no more
 	leaving  bool       // nobody is started any more
 }
@@ -188,6 +189,7 @@ func (l *loop) show() {
 	for _, r := range next.members {
 		next.replicas = append(next.replicas, r.status())
 		next.reasons = append(next.reasons, r.reason)
+		next.starting = append(next.starting, r.phase == starting)
 	}
 	last := l.shown.Swap(next)
 	if last.view.Snapshot != next.view.Snapshot || !slices.Equal(last.replicas, next.replicas) {
