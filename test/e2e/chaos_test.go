@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"testing"
@@ -94,9 +93,7 @@ func TestChaos(t *testing.T) {
 		rounds = 6
 	}
 	m := start(t, func(m *mesh) {
-		m.setWindow(t, 2*time.Second)
-		// Requests take their time, so that some are open everywhere whenever something happens.
-		m.rewrite(t, regexp.MustCompile(`"--listen"`), `"--latency", "30ms", "--listen"`)
+		slowly(t, m)
 		m.write(t, "mixed.yaml", mixedYAML)
 	})
 	c := &chaos{t: t, m: m, rng: rand.New(rand.NewPCG(seed, seed))}
@@ -110,6 +107,10 @@ func TestChaos(t *testing.T) {
 	cli(t, "scale", edge, "--replicas="+strconv.Itoa(c.edges()))
 	c.edgeSettled()
 
+	first, err := console[overview](t, "overview")
+	if err != nil {
+		t.Fatal(err)
+	}
 	load := startLoad(t, chaosRate)
 	calls := beginLoad(t, callRate, bidi(5, "-H", "Host: echo", "http://"+meshPort)...)
 	calls.seconds(t, 1)
@@ -127,6 +128,7 @@ func TestChaos(t *testing.T) {
 	load.seconds(t, 2)
 	account, shots := load.stop(t)
 	tell(t, "the page", account, shots, onClock(load, spans), chaosRate)
+	c.told(account, first.Outside, spans)
 	account, shots = calls.stop(t)
 	tell(t, "gRPC", account, shots, onClock(calls, spans), callRate)
 }
@@ -159,6 +161,33 @@ func tell(t *testing.T, what string, a account, shots []shot, spans []span, rate
 		}
 		t.Errorf("%s: %s", what, problem)
 	}
+}
+
+// told compares what the console counted with the load, through all that has happened: nothing twice, however often control was
+// killed, and nothing forgotten but what a killed replica of the gateway had not reported yet.
+func (c *chaos) told(a account, before counted, spans []upheaved) {
+	c.t.Helper()
+	const unreported = 3 * chaosRate // a report a second, or later on a busy machine
+	kills := 0
+	for _, s := range spans {
+		if s.name == "kill -9 a replica of the gateway" {
+			kills++
+		}
+	}
+	var missing uint64
+	eventually(c.t, soon, func() string {
+		all, err := console[overview](c.t, "overview")
+		if err != nil {
+			return err.Error()
+		}
+		now := since(all.Outside, before)
+		if missing = a.Sent - now.Requests; now.Requests > a.Sent || int(missing) > kills*unreported || now.Active > 0 {
+			return fmt.Sprintf("%d requests in the console, fewer only by what %d killed replicas had not reported; got %d, %d of them open",
+				a.Sent, kills, now.Requests, now.Active)
+		}
+		return ""
+	})
+	c.t.Logf("the console counted all of %d requests but %d", a.Sent, missing)
 }
 
 func chaosSeed(t *testing.T) uint64 {

@@ -11,34 +11,12 @@ import (
 	"testing"
 )
 
-// everyReplicaSends waits until the replicas of a gateway that has just begun have all heard of the endpoint: each hears of
-// it by itself, and takes connections as they come.
-func everyReplicaSends(t *testing.T) {
-	t.Helper()
-	const inARow = 60 // of ten replicas
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	eventually(t, soon, func() string {
-		for range inARow {
-			answer, err := client.Get("http://" + ingress + "/")
-			if err != nil {
-				return err.Error()
-			}
-			_ = answer.Body.Close()
-			if answer.StatusCode != http.StatusOK {
-				return answer.Status
-			}
-		}
-		return ""
-	})
-}
-
 // TestProgramsKeepToThemselves sends what only programs of crossfade say to each other, from a client and from an
 // application, through a gateway and the agent in front of the application. Neither hears it of the other, nobody is
 // left out for it, and the gateway knows the load that the agent reports all the same.
 func TestProgramsKeepToThemselves(t *testing.T) {
 	launch(t, "httpbin", nil)
 	e := await(t, "httpbin", "Serving", "Warming")
-	everyReplicaSends(t)
 	spoken := http.Header{"X-Mine": {"1"}}
 	answer := url.Values{"X-Mine": {"1"}}
 	for _, name := range []string{"crossfade-gateway", "crossfade-drain", "crossfade-refused", "endpoint-load-metrics", "endpoint-load-metrics-bin"} {

@@ -23,8 +23,8 @@ import (
 // aloneVariable is set in a process that runs one test.
 const aloneVariable = "CROSSFADE_E2E_ALONE"
 
-// abreast is how many tests run at once: a machine of two cores has time for them.
-const abreast = 2
+// abreast is how many tests run at once: they wait more than they work, and a machine of two cores has time for three.
+const abreast = 3
 
 // patience ends what hangs. The longest test takes a quarter of it.
 const patience = 12 * time.Minute
