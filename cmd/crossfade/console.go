@@ -46,8 +46,8 @@ func (f *consoleFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&f.oidc.Issuer, "console-oidc-issuer", "", "URL of an OpenID Connect issuer that says who may log in to the console")
 	flags.StringVar(&f.oidc.ClientID, "console-oidc-client-id", "", "what the issuer knows the console by")
 	flags.StringVar(&f.oidc.SecretFile, "console-oidc-client-secret-file", "", "file, readable by its owner alone, of the secret that the issuer gave the console")
-	flags.StringSliceVar(&f.oidc.Operate, "console-oidc-operate", nil, "whom the issuer calls CLAIM=VALUE, groups=release say, may operate; given again for others")
-	flags.StringSliceVar(&f.oidc.View, "console-oidc-view", nil, "whom the issuer calls CLAIM=VALUE may look; given again for others")
+	flags.StringArrayVar(&f.oidc.Operate, "console-oidc-operate", nil, "whom the issuer calls CLAIM=VALUE, groups=release say, may operate; given again for others")
+	flags.StringArrayVar(&f.oidc.View, "console-oidc-view", nil, "whom the issuer calls CLAIM=VALUE may look; given again for others")
 	cmd.MarkFlagsRequiredTogether("console-tls-cert", "console-tls-key")
 	cmd.MarkFlagsRequiredTogether("console-oidc-issuer", "console-oidc-client-id")
 }

@@ -28,7 +28,7 @@ func TestConsoleFlagsArePassedOn(t *testing.T) {
 		{"--console-tls-cert=c", "--console-tls-key=k", "--console-tokens=t", "--console-url=https://x"},
 		{
 			"--console-oidc-issuer=https://i", "--console-oidc-client-id=c", "--console-oidc-client-secret-file=s",
-			"--console-oidc-operate=a=b", "--console-oidc-operate=c=d", "--console-oidc-view=e=f",
+			"--console-oidc-operate=groups=cn=release,ou=ops", "--console-oidc-operate=c=d", "--console-oidc-view=e=f",
 		},
 	} {
 		up, control := newUpCommand(), newControlCommand()
@@ -46,6 +46,9 @@ func TestConsoleFlagsArePassedOn(t *testing.T) {
 			t.Fatal(err)
 		}
 		second.asked = control.Flags().Changed("console")
+		if who := second.oidc.Operate; len(who) > 0 && !slices.Equal(who, []string{"groups=cn=release,ou=ops", "c=d"}) { // not whoever is of some ou
+			t.Errorf("%q: %q may operate", given, who)
+		}
 		if first.listen == "" {
 			first.asked = true // that there is none is said
 		}
@@ -106,5 +109,13 @@ func TestConsoleDrainsAReplica(t *testing.T) {
 	}
 	if want := []string{"POST /drain_listeners?graceful=", "POST /healthcheck/ok"}; !slices.Equal(got, want) {
 		t.Errorf("it was told %q, want %q", got, want)
+	}
+}
+
+// What edits the configuration shows its credentials to those who may act, and to nobody whom the console has not let through.
+func TestCredentialsAreNotForEverybody(t *testing.T) {
+	e := editor(t.Context(), &controlFlags{dir: t.TempDir()}, nil, nil, slog.New(slog.DiscardHandler))
+	if e.Trusted == nil || e.Trusted(httptest.NewRequest(http.MethodGet, "/", http.NoBody)) {
+		t.Error("somebody unknown would see them")
 	}
 }

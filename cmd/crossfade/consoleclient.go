@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"os"
 	"strings"
@@ -69,13 +70,9 @@ func (c *consoleClient) open() error {
 
 // get asks for a path of the API, in parts, and returns the body of a good answer. An error is errAway where asking again may help.
 func (c *consoleClient) get(ctx context.Context, path ...string) ([]byte, error) {
-	base := c.address
-	if !strings.Contains(base, "://") {
-		base = "http://" + base
-	}
-	at, err := url.Parse(base)
-	if err != nil || at.Host == "" || at.Scheme != "http" && at.Scheme != "https" {
-		return nil, exitError{2, fmt.Errorf("--console %s: want http://HOST:PORT or https://HOST:PORT", c.address)}
+	base, at, err := c.base()
+	if err != nil {
+		return nil, err
 	}
 	for i := range path {
 		path[i] = url.PathEscape(path[i])
@@ -105,6 +102,28 @@ func (c *consoleClient) get(ctx context.Context, path ...string) ([]byte, error)
 		return nil, c.problem(base, resp, body)
 	}
 	return body, nil
+}
+
+// base is where the console is, as people say it and as an URL.
+func (c *consoleClient) base() (string, *url.URL, error) {
+	base := c.address
+	if !strings.Contains(base, "://") {
+		base = "http://" + base
+	}
+	at, err := url.Parse(base)
+	if err != nil || at.Host == "" || at.Scheme != "http" && at.Scheme != "https" {
+		return base, nil, exitError{2, fmt.Errorf("--console %s: want http://HOST:PORT or https://HOST:PORT", c.address)}
+	}
+	if c.bearer != "" && at.Scheme == "http" && !onThisMachine(at.Hostname()) {
+		return base, nil, exitError{2, fmt.Errorf("--console %s: the token would go there for all to read: want https://", c.address)}
+	}
+	return base, at, nil
+}
+
+// onThisMachine says whether what is sent to a host stays here.
+func onThisMachine(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && addr.Unmap().IsLoopback()
 }
 
 // innermost is what happened, without what was asked and of whom: the error around it says that.

@@ -40,6 +40,7 @@ func newOnlooker(ctx context.Context, f *controlFlags, c *control.Control, regis
 			return nil, err
 		}
 	}
+	c.Tells(h.Told)
 	o := &onlooker{Control: c, history: h, log: log}
 	access, err := f.console.access(f.state, log)
 	if err != nil {

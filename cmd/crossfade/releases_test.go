@@ -213,3 +213,37 @@ func TestReleasesOfAConsoleWherePeopleLogIn(t *testing.T) {
 		}
 	}
 }
+
+// A token is not sent where others can read it on its way.
+func TestTokensGoOverTLSOrNowhere(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(file, []byte("s3cret"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for at, refused := range map[string]bool{
+		"http://192.0.2.1:1": true, "console.invalid:1": true, "http://localhost.invalid:1": true, "http://127.0.0.1.invalid:1": true,
+		"http://127.0.0.1:1": false, "http://localhost:1": false, "http://[::1]:1": false, "https://127.0.0.1:1": false,
+	} {
+		_, _, errs := crossfade(t.Context(), "releases", "--console", at, "--console-token", file)
+		if got := strings.Contains(errs, "for all to read"); got != refused {
+			t.Errorf("%s: refused is %t, want %t: %s", at, got, refused, errs)
+		}
+	}
+}
+
+// What others are called does nothing to a terminal, and makes no rows of its own.
+func TestNamesDoNothingToATerminal(t *testing.T) {
+	const evil = "a\x1b]0;owned\a\nlossless\u202eb\u009b2J"
+	d := three()
+	d.releases[0].Name, d.releases[0].What, d.releases[0].Why = evil, evil, evil
+	code, table, _ := d.ask(t, "releases", "-o", "wide")
+	if want := len(d.releases) + 1; code != 0 || strings.Count(table, "\n") != want {
+		t.Errorf("%d: got %d lines, want %d:\n%q", code, strings.Count(table, "\n"), want, table)
+	}
+	_, one, _ := d.ask(t, "release", "show", d.releases[0].ID)
+	for _, text := range []string{table, one} {
+		if !strings.Contains(text, "owned") || strings.ContainsAny(text, "\x1b\a\u202e\u009b") {
+			t.Errorf("got %q", text)
+		}
+	}
+}

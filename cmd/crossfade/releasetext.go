@@ -29,7 +29,7 @@ func (s *showing) write(ctx context.Context, w io.Writer, r *release.Release) er
 	}
 	var b bytes.Buffer
 	writeRelease(&b, r)
-	_, err := b.WriteTo(w)
+	_, err := io.WriteString(w, legible(b.String()))
 	return err
 }
 

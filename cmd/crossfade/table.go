@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -18,10 +19,11 @@ type table struct {
 func (t *table) write(rows ...[]string) error {
 	for _, row := range rows {
 		for i, cell := range row {
+			row[i] = strings.ReplaceAll(legible(cell), "\n", string(unicode.ReplacementChar))
 			if i == len(t.widths) {
 				t.widths = append(t.widths, 1)
 			}
-			t.widths[i] = max(t.widths[i], utf8.RuneCountInString(cell))
+			t.widths[i] = max(t.widths[i], utf8.RuneCountInString(row[i]))
 		}
 	}
 	var text strings.Builder
@@ -39,4 +41,14 @@ func (t *table) write(rows ...[]string) error {
 		return fmt.Errorf("write table: %w", err)
 	}
 	return nil
+}
+
+// legible is text of others for a terminal, which would do as told by what cannot be seen in it. Lines stay lines.
+func legible(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '\n' || unicode.IsGraphic(r) {
+			return r
+		}
+		return unicode.ReplacementChar
+	}, text)
 }

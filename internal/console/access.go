@@ -60,6 +60,8 @@ type doors struct {
 	tokens *tokens // nil is none
 	issuer *issuer // nil is none
 	out    *expiring
+
+	refused refusals
 }
 
 func newDoors(a Access, log *slog.Logger) (*doors, error) {

@@ -1,12 +1,15 @@
 package console
 
 import (
+	"bytes"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -86,6 +89,53 @@ func TestOnlyWhoIsKnownComesIn(t *testing.T) {
 	s := decoded[Session](t, w.ask("GET", "/api/v1/session", "", "Cookie", w.in(annaToken)))
 	if s.User != "anna" || s.Role != Operate || s.Loopback {
 		t.Errorf("got %+v, want anna, who may operate", s)
+	}
+}
+
+// Who tries tokens one after the other finds none that could be guessed, and fills no log.
+func TestTokensAreNotGuessed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		d, err := newDoors(Access{Tokens: tokenFile(t, 0o600, "carl operate sha256:"+hash("123456"), "anna view sha256:"+hash(annaToken))}, slog.New(slog.NewTextHandler(&log, nil)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		mux := http.NewServeMux()
+		d.mount(mux)
+		try := func(token string) int {
+			return ask(mux, "POST", "/login", "token="+token, "Content-Type", "application/x-www-form-urlencoded").Code
+		}
+		for range 1000 {
+			if got := try("123456"); got != http.StatusUnauthorized {
+				t.Fatalf("a token of six digits: got %d, want 401", got)
+			}
+		}
+		if got := try(annaToken); got != http.StatusSeeOther {
+			t.Errorf("the right one, in the middle of it: got %d", got)
+		}
+		time.Sleep(time.Second)
+		try("%0a%1b" + strings.Repeat("x", leastToken))
+		lines := strings.Count(log.String(), "not let in")
+		if lines != 2 || !strings.Contains(log.String(), "others=999") || strings.Contains(log.String(), annaToken) {
+			t.Errorf("got %d lines, want 2: %s", lines, log.String())
+		}
+	})
+}
+
+// What is mounted in the console hears who may act.
+func TestWhoMayAct(t *testing.T) {
+	w := newWorld(t, Access{Tokens: twoTokens(t)})
+	w.Settings = http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		reply(rw, http.StatusOK, map[string]bool{User(r): Operates(r)})
+	})
+	w.handler = w.Handler()
+	for token, want := range map[string]string{annaToken: `{"anna":true}`, bertToken: `{"bert":false}`} {
+		if got := strings.TrimSpace(w.ask("GET", "/api/v1/documents", "", "Authorization", "Bearer "+token).Body.String()); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+	if Operates(newRequest(t, "")) {
+		t.Error("somebody whom nobody let in may act")
 	}
 }
 

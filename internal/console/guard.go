@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"net/url"
+	"strings"
 
 	"crossfade.dev/internal/admin"
 )
@@ -42,10 +44,15 @@ func guarded(hosts []string, next http.Handler) http.Handler {
 	})
 }
 
-// foreign says whether a page of another site asks for something that it cannot show, by what its browser says.
+// foreign says whether a page of another site asks for something that it cannot show, by what its browser says; an older one says
+// only for which page it asks, and that where it streams.
 func foreign(r *http.Request) bool {
 	switch r.Header.Get("Sec-Fetch-Site") {
-	case "", "same-origin", "none":
+	case "":
+		origin := r.Header.Get("Origin")
+		u, err := url.Parse(origin)
+		return origin != "" && (err != nil || !strings.EqualFold(u.Host, r.Host))
+	case "same-origin", "none":
 		return false
 	}
 	return r.Header.Get("Sec-Fetch-Mode") != "navigate" || r.Header.Get("Sec-Fetch-Dest") != "document"

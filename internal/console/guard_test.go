@@ -73,6 +73,9 @@ func TestPagesOfOtherSitesGetNothing(t *testing.T) {
 		{"GET", "/api/v1/overview", []string{"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "no-cors"}, 403},
 		{"GET", "/api/v1/overview", []string{"Sec-Fetch-Site", "same-site", "Sec-Fetch-Mode", "cors"}, 403}, // another port
 		{"GET", "/api/v1/stream?topic=overview", []string{"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "cors"}, 403},
+		{"GET", "/api/v1/stream?topic=overview", []string{"Origin", "http://evil.example"}, 403}, // of a browser that says no more
+		{"GET", "/api/v1/overview", []string{"Origin", "null"}, 403},
+		{"GET", "/api/v1/overview", []string{"Origin", "http://127.0.0.1:15010"}, 200},
 		{"GET", "/", []string{"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document"}, 200}, // a link
 		{"GET", "/", []string{"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "iframe"}, 403},
 		{"GET", "/index.html", []string{"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "no-cors", "Sec-Fetch-Dest", "script"}, 403},

@@ -14,13 +14,15 @@ import (
 
 const (
 	maxViewers = 256 // streams that are open at once
-	maxTopics  = 64  // that are watched at once
+	maxTopics  = 256 // that are watched at once
+	share      = 4   // what part of both is for one of those who log in, at most: a fourth
 	backlog    = 16  // messages that may wait for a viewer; one that is further behind is cut off, and may come back
 )
 
 // Why nobody else may watch.
 var (
 	errViewers = fmt.Errorf("%d streams are open already; close a page that nobody looks at", maxViewers)
+	errShare   = fmt.Errorf("you have more than %d streams open, or watch more than %d topics; close a page that nobody looks at", maxViewers/share, maxTopics/share)
 	errTopics  = fmt.Errorf("%d topics are watched already; close a page that nobody looks at", maxTopics)
 )
 
@@ -42,7 +44,7 @@ type channel struct {
 
 // A topic is something to watch. Its methods are called by one goroutine at a time.
 type topic interface {
-	// begin returns what a viewer is told first, who has seen what was up to since (Unix seconds; 0 is nothing), when now is what
+	// begin returns what a viewer is told first (nothing, without a name), who has seen what was up to since (Unix seconds; 0 is nothing), when now is what
 	// the other viewers know.
 	begin(ctx context.Context, now state, since int64) message
 	// next returns what is now, and what viewers who know last are to be told; nothing, without a name. Nobody knows nil.
@@ -61,6 +63,7 @@ type message struct {
 
 // A viewer is one stream.
 type viewer struct {
+	user   string        // who has logged in; "" where nobody has to
 	out    chan []byte   // closed by nobody
 	behind chan struct{} // closed when it could not keep up
 	cut    bool
@@ -99,8 +102,8 @@ func (h *hub) tick(ctx context.Context) {
 	}
 }
 
-// join has a viewer watch topics by name; each is a topic of [parseTopic].
-func (h *hub) join(ctx context.Context, topics map[string]topic, since int64) (*viewer, error) {
+// join has a viewer of a user watch topics by name; each is a topic of [parseTopic].
+func (h *hub) join(ctx context.Context, user string, topics map[string]topic, since int64) (*viewer, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if len(h.viewers) >= maxViewers {
@@ -109,7 +112,10 @@ func (h *hub) join(ctx context.Context, topics map[string]topic, since int64) (*
 	if h.fresh(topics)+len(h.topics) > maxTopics {
 		return nil, errTopics
 	}
-	v := &viewer{out: make(chan []byte, backlog), behind: make(chan struct{})}
+	if user != "" && h.greedy(user, topics) {
+		return nil, errShare
+	}
+	v := &viewer{user: user, out: make(chan []byte, backlog), behind: make(chan struct{})}
 	h.viewers[v] = struct{}{}
 	for name, t := range topics {
 		c := h.topics[name]
@@ -119,7 +125,9 @@ func (h *hub) join(ctx context.Context, topics map[string]topic, since int64) (*
 			h.topics[name] = c
 		}
 		c.viewers[v] = struct{}{}
-		v.tell(c.topic.begin(ctx, c.state, since).event(name))
+		if m := c.topic.begin(ctx, c.state, since); m.name != "" {
+			v.tell(m.event(name))
+		}
 	}
 	return v, nil
 }
@@ -132,6 +140,25 @@ func (h *hub) fresh(topics map[string]topic) (n int) {
 		}
 	}
 	return n
+}
+
+// greedy says whether a user would have more than their share with another stream.
+func (h *hub) greedy(user string, more map[string]topic) bool {
+	streams, watched := 1, len(more)
+	for v := range h.viewers {
+		if v.user == user {
+			streams++
+		}
+	}
+	for name, c := range h.topics {
+		for v := range c.viewers {
+			if v.user == user && more[name] == nil {
+				watched++
+				break
+			}
+		}
+	}
+	return streams > maxViewers/share || watched > maxTopics/share
 }
 
 // leave forgets a viewer, and every topic that nobody else watches.

@@ -47,7 +47,7 @@ func TestTopicsAreReadOnceForAll(t *testing.T) {
 	h, c := newHub(nil), newClockwork()
 	var all []*viewer
 	for range 50 {
-		v, err := h.join(t.Context(), map[string]topic{"clock": c.topic()}, 0)
+		v, err := h.join(t.Context(), "", map[string]topic{"clock": c.topic()}, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -83,7 +83,7 @@ func TestTopicsAreReadOnceForAll(t *testing.T) {
 func TestWhatIsNotThereMayCome(t *testing.T) {
 	h, c := newHub(nil), newClockwork()
 	*c.err = errors.New("not there")
-	v, err := h.join(t.Context(), map[string]topic{"clock": c.topic()}, 0)
+	v, err := h.join(t.Context(), "", map[string]topic{"clock": c.topic()}, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,11 +104,11 @@ func TestWhatIsNotThereMayCome(t *testing.T) {
 func TestWhoFallsBehindIsCutOff(t *testing.T) {
 	h, c := newHub(nil), newClockwork()
 	topics := map[string]topic{"clock": c.topic()}
-	sleeper, err := h.join(t.Context(), topics, 0)
+	sleeper, err := h.join(t.Context(), "", topics, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	awake, err := h.join(t.Context(), topics, 0)
+	awake, err := h.join(t.Context(), "", topics, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,20 +137,53 @@ func TestViewersAndTopicsAreBounded(t *testing.T) {
 	h := newHub(nil)
 	var last *viewer
 	for i := range maxViewers {
-		v, err := h.join(t.Context(), map[string]topic{"t" + strconv.Itoa(i%maxTopics): newClockwork().topic()}, 0)
+		topics := map[string]topic{"t" + strconv.Itoa(i%maxTopics): newClockwork().topic()}
+		if i == 0 {
+			topics["t"+strconv.Itoa(maxTopics-1)] = newClockwork().topic() // which stays when the last viewer leaves
+		}
+		v, err := h.join(t.Context(), "", topics, 0)
 		if err != nil {
 			t.Fatalf("viewer %d: %v", i, err)
 		}
 		last = v
 	}
-	if _, err := h.join(t.Context(), map[string]topic{"t0": newClockwork().topic()}, 0); !errors.Is(err, errViewers) {
+	if _, err := h.join(t.Context(), "", map[string]topic{"t0": newClockwork().topic()}, 0); !errors.Is(err, errViewers) {
 		t.Errorf("one viewer too many: got %v", err)
 	}
 	h.leave(last)
-	if _, err := h.join(t.Context(), map[string]topic{"another": newClockwork().topic()}, 0); !errors.Is(err, errTopics) {
+	if _, err := h.join(t.Context(), "", map[string]topic{"another": newClockwork().topic()}, 0); !errors.Is(err, errTopics) {
 		t.Errorf("one topic too many: got %v", err)
 	}
-	if _, err := h.join(t.Context(), map[string]topic{"t0": newClockwork().topic()}, 0); err != nil {
+	if _, err := h.join(t.Context(), "", map[string]topic{"t0": newClockwork().topic()}, 0); err != nil {
 		t.Errorf("after one has gone: %v", err)
+	}
+}
+
+// Nobody who logs in takes the places of all others.
+func TestEverybodyHasAShare(t *testing.T) {
+	h := newHub(nil)
+	one := func(name string) map[string]topic { return map[string]topic{name: newClockwork().topic()} }
+	var last *viewer
+	for i := range maxViewers / share {
+		v, err := h.join(t.Context(), "eve", one("t"+strconv.Itoa(i%(maxTopics/share))), 0)
+		if err != nil {
+			t.Fatalf("stream %d: %v", i, err)
+		}
+		last = v
+	}
+	if _, err := h.join(t.Context(), "eve", one("t0"), 0); !errors.Is(err, errShare) {
+		t.Errorf("one stream too many: got %v", err)
+	}
+	h.leave(last) // with it the last topic
+	if _, err := h.join(t.Context(), "eve", map[string]topic{"x": newClockwork().topic(), "y": newClockwork().topic()}, 0); !errors.Is(err, errShare) {
+		t.Errorf("one topic too many: got %v", err)
+	}
+	if _, err := h.join(t.Context(), "eve", one("t0"), 0); err != nil {
+		t.Errorf("one that is watched already: %v", err)
+	}
+	for _, user := range []string{"anna", ""} {
+		if _, err := h.join(t.Context(), user, one("z"), 0); err != nil {
+			t.Errorf("somebody else, %q: %v", user, err)
+		}
 	}
 }

@@ -6,7 +6,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
+
+	store "crossfade.dev/internal/store/file"
 )
 
 // keySize is how many bytes sessions are signed with.
@@ -23,7 +24,7 @@ func KeepKey(path string) ([]byte, error) {
 		return newKey(), fmt.Errorf("read the console's key: %w", err)
 	}
 	key = newKey() // whoever could have read another one has nothing by it
-	if err := writeKey(path, key); err != nil {
+	if err := store.Replace(path, key); err != nil {
 		return key, fmt.Errorf("keep the console's key: %w", err)
 	}
 	return key, nil
@@ -39,24 +40,4 @@ func newKey() []byte {
 	key := make([]byte, keySize)
 	_, _ = rand.Read(key) // it never fails
 	return key
-}
-
-// writeKey writes a file that is whole or not there, and that nobody else ever can read.
-func writeKey(path string, key []byte) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".console-key-*") // of mode 0600
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(key)
-	err = errors.Join(err, f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	return nil
 }

@@ -5,10 +5,13 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"html/template"
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
+	"time"
 )
 
 // mount adds the paths by which people come in and go.
@@ -60,15 +63,46 @@ func (d *doors) tokenLogin(w http.ResponseWriter, r *http.Request) {
 		d.show(w, r, http.StatusBadRequest, "that could not be read")
 		return
 	}
-	entry := d.tokens.find(strings.TrimSpace(r.PostForm.Get("token")))
+	token := strings.TrimSpace(r.PostForm.Get("token"))
+	entry := d.tokens.find(token)
 	if entry == nil {
-		d.log.WarnContext(r.Context(), "console: somebody was not let in", "from", r.RemoteAddr)
-		d.show(w, r, http.StatusUnauthorized, "nobody has that token")
+		wrong := "nobody has that token"
+		if len(token) < leastToken {
+			wrong = fmt.Sprintf("a token has %d characters or more", leastToken)
+		}
+		d.notLetIn(r, errors.New(wrong))
+		d.show(w, r, http.StatusUnauthorized, wrong)
 		return
 	}
 	d.log.InfoContext(r.Context(), "console: logged in", "user", entry.name, "role", entry.role, "from", r.RemoteAddr)
 	d.logIn(w, &pass{Name: entry.name, Role: entry.role, Token: entry.hash})
 	http.Redirect(w, r, within(r.URL.Query().Get("then")), http.StatusSeeOther)
+}
+
+// notLetIn logs that somebody was not let in; once a second, however often they try.
+func (d *doors) notLetIn(r *http.Request, why error) {
+	if others, due := d.refused.count(time.Now()); due {
+		d.log.WarnContext(r.Context(), "console: somebody was not let in", "from", r.RemoteAddr, "err", why, "others", others)
+	}
+}
+
+// refusals counts those that were not logged.
+type refusals struct {
+	mu     sync.Mutex // guards the following
+	logged time.Time
+	others int
+}
+
+// count takes one more. It is due to be logged when a second has passed since the one before, with how many others there were since.
+func (c *refusals) count(now time.Time) (others int, due bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if now.Sub(c.logged) < time.Second {
+		c.others++
+		return 0, false
+	}
+	others, c.logged, c.others = c.others, now, 0
+	return others, true
 }
 
 // loginStyle is all that the login page looks like.

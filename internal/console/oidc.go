@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"os"
@@ -71,10 +72,14 @@ func trusted(issuer string) bool {
 	return err == nil && u.Host != "" && (u.Scheme == "https" || u.Hostname() == "localhost" || u.Hostname() == "127.0.0.1")
 }
 
-// role is what the claims of somebody let them do; "" is nothing.
+// role is what the claims of somebody let them do; "" is nothing. An address that its issuer has not verified is whatever somebody
+// says of themselves (Core 1.0, section 5.7).
 func (o *OIDC) role(claims map[string]json.RawMessage) Role {
 	has := func(claim string) bool {
 		name, value, _ := strings.Cut(claim, "=")
+		if name == "email" && !slices.Equal(texts(claims["email_verified"]), []string{"true"}) {
+			return false
+		}
 		return slices.Contains(texts(claims[name]), value)
 	}
 	switch {
@@ -116,7 +121,24 @@ type issuer struct {
 
 func newIssuer(o OIDC) (*issuer, error) {
 	secret, err := o.check()
-	return &issuer{OIDC: o, secret: secret, client: &http.Client{Timeout: issuerTimeout}}, err
+	transport := &http.Transport{Proxy: http.ProxyFromEnvironment, IdleConnTimeout: issuerTimeout}
+	return &issuer{OIDC: o, secret: secret, client: &http.Client{Timeout: issuerTimeout, Transport: brief{transport}}}, err
+}
+
+// brief takes no more of an answer than one of an issuer has.
+type brief struct{ http.RoundTripper }
+
+// RoundTrip is http.RoundTripper's.
+func (b brief) RoundTrip(r *http.Request) (*http.Response, error) {
+	answer, err := b.RoundTripper.RoundTrip(r)
+	if err != nil {
+		return nil, err
+	}
+	answer.Body = struct {
+		io.Reader
+		io.Closer
+	}{io.LimitReader(answer.Body, maxBody), answer.Body}
+	return answer, nil
 }
 
 // name is that of the issuer, for people.
@@ -178,7 +200,7 @@ func (d *doors) fromIssuer(w http.ResponseWriter, r *http.Request) {
 	d.set(w, d.errandCookie(), "", 0) // it is good for once
 	p, then, err := d.returned(r)
 	if err != nil {
-		d.log.WarnContext(r.Context(), "console: somebody was not let in", "from", r.RemoteAddr, "err", err)
+		d.notLetIn(r, err)
 		d.show(w, r, http.StatusForbidden, err.Error())
 		return
 	}

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -94,7 +95,7 @@ func (i *idp) access(t *testing.T) Access {
 	t.Helper()
 	return Access{OIDC: &OIDC{
 		Issuer: i.URL, ClientID: "console", SecretFile: tokenFile(t, 0o600, "its-secret"), URL: "https://console.example",
-		Operate: []string{"groups=release"}, View: []string{"groups=staff", "department=ops", "guest=true"},
+		Operate: []string{"groups=release"}, View: []string{"groups=staff", "department=ops", "guest=true", "email=carla@example.com"},
 	}}
 }
 
@@ -120,15 +121,18 @@ func TestIssuerSaysWhoSomebodyIs(t *testing.T) {
 		role   Role
 		user   string
 	}{
-		"a list":          {nil, Operate, "carla"},
-		"another group":   {map[string]any{"groups": []string{"staff"}}, View, "carla"},
-		"one word":        {map[string]any{"groups": "release"}, Operate, "carla"},
-		"another claim":   {map[string]any{"groups": nil, "department": "ops", "preferred_username": nil}, View, "0815"},
-		"yes":             {map[string]any{"groups": nil, "guest": true}, View, "carla"},
-		"nobody of ours":  {map[string]any{"groups": []string{"else"}}, "", ""},
-		"a group like it": {map[string]any{"groups": []string{"release2", "releas"}}, "", ""},
-		"no groups":       {map[string]any{"groups": nil}, "", ""},
-		"of another kind": {map[string]any{"groups": map[string]any{"release": true}}, "", ""},
+		"a list":                       {nil, Operate, "carla"},
+		"another group":                {map[string]any{"groups": []string{"staff"}}, View, "carla"},
+		"one word":                     {map[string]any{"groups": "release"}, Operate, "carla"},
+		"another claim":                {map[string]any{"groups": nil, "department": "ops", "preferred_username": nil}, View, "0815"},
+		"yes":                          {map[string]any{"groups": nil, "guest": true}, View, "carla"},
+		"nobody of ours":               {map[string]any{"groups": []string{"else"}}, "", ""},
+		"a group like it":              {map[string]any{"groups": []string{"release2", "releas"}}, "", ""},
+		"no groups":                    {map[string]any{"groups": nil}, "", ""},
+		"an address":                   {map[string]any{"groups": nil, "email": "carla@example.com", "email_verified": true}, View, "carla"},
+		"one that they say themselves": {map[string]any{"groups": nil, "email": "carla@example.com"}, "", ""},
+		"one that is not theirs":       {map[string]any{"groups": nil, "email": "carla@example.com", "email_verified": false}, "", ""},
+		"of another kind":              {map[string]any{"groups": map[string]any{"release": true}}, "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			i := newIDP(t)
@@ -214,6 +218,30 @@ func TestIssuersMayBeAway(t *testing.T) {
 	w := newWorld(t, a) // control does not wait for them
 	if r := w.ask("GET", "/login/oidc", ""); r.Code != http.StatusBadGateway || !strings.Contains(r.Body.String(), "does not answer; try again") {
 		t.Errorf("got %d %s", r.Code, r.Body)
+	}
+}
+
+// An issuer that says too much is not listened to for long.
+func TestIssuersAreBrief(t *testing.T) {
+	var said atomic.Int64
+	i := newIDP(t)
+	i.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		for line := []byte(strings.Repeat(" ", 1<<20)); said.Load() < 64<<20; {
+			n, err := w.Write(line)
+			said.Add(int64(n))
+			if err != nil {
+				return
+			}
+		}
+	})
+	w := newWorld(t, i.access(t))
+	if r := w.ask("GET", "/login/oidc", ""); r.Code != http.StatusBadGateway {
+		t.Errorf("got %d %s", r.Code, r.Body)
+	}
+	i.Close() // which waits for what it says
+	if got := said.Load(); got >= 64<<20 {
+		t.Errorf("all %d bytes of it were taken", got)
 	}
 }
 

@@ -32,13 +32,15 @@ func number(values url.Values, name string, otherwise, least, most int) (int, er
 	return n, nil
 }
 
+// latest is beyond which seconds are no dates any more.
+const latest = 1 << 40
+
 // unix reads a moment in Unix seconds.
 func unix(values url.Values, name string, otherwise int64) (int64, error) {
 	text := values.Get(name)
 	if text == "" {
 		return otherwise, nil
 	}
-	const latest = 1 << 40 // beyond which seconds are no dates any more
 	n, err := strconv.ParseInt(text, 10, 64)
 	if err != nil || n < 0 || n > latest {
 		return 0, fmt.Errorf("%s=%q: want seconds since 1970", name, text)

@@ -52,18 +52,13 @@ func (c *Console) mountReads(mux *http.ServeMux) {
 	mux.HandleFunc("GET /api/v1/services/{name}", read(c.service))
 	mux.HandleFunc("GET /api/v1/events", read(c.events, "since", "limit"))
 	mux.HandleFunc("GET /api/v1/series", read(c.series, "service", "by", "outside", "from", "to", "step", "source"))
-	mux.HandleFunc("GET /api/v1/heat", read(c.heat, "service", "from", "to", "step", "source"))
+	mux.HandleFunc("GET /api/v1/heat", read(c.heat, "service", "from", "to", "step"))
 	mux.HandleFunc("GET /api/v1/episodes", read(c.episodes, "service", "workload", "state", "limit"))
-	mux.HandleFunc("GET /api/v1/episodes/{id}", func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Query().Has("download") {
-			w.Header().Set("Content-Disposition", `attachment; filename="episode-`+plain(r.PathValue("id"))+`.json"`)
-		}
-		read(func(r *http.Request) (any, error) { return c.episode(r.PathValue("id")) }, "download")(w, r)
-	})
+	mux.HandleFunc("GET /api/v1/episodes/{id}", kept("episode", c.episode))
 	mux.HandleFunc("GET /api/v1/releases", read(func(*http.Request) (any, error) {
 		return map[string][]history.ReleaseRow{"releases": list(c.History.Releases())}, nil
 	}))
-	mux.HandleFunc("GET /api/v1/releases/{id}", read(func(r *http.Request) (any, error) { return c.release(r.PathValue("id")) }))
+	mux.HandleFunc("GET /api/v1/releases/{id}", kept("release", c.release))
 	if c.Report != nil {
 		mux.HandleFunc("GET /api/v1/releases/{id}/report", c.report)
 	}
@@ -88,6 +83,17 @@ func read(find func(*http.Request) (any, error), names ...string) http.HandlerFu
 			return
 		}
 		reply(w, http.StatusOK, body)
+	}
+}
+
+// kept answers with one thing of a kind, by its id: to look at or, with download, as a file.
+func kept[T any](kind string, find func(id string) (T, error)) http.HandlerFunc {
+	one := read(func(r *http.Request) (any, error) { return find(r.PathValue("id")) }, "download")
+	return func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Query().Has("download") {
+			w.Header().Set("Content-Disposition", `attachment; filename="`+kind+`-`+plain(r.PathValue("id"))+`.json"`)
+		}
+		one(w, r)
 	}
 }
 

@@ -24,6 +24,10 @@ func TestReleasesAreReported(t *testing.T) {
 	if got := decoded[release.Release](t, w.ask("GET", "/api/v1/releases/latest", "")); got.ID != all[0].ID {
 		t.Errorf("the latest is %q, want %q", got.ID, all[0].ID)
 	}
+	file := w.ask("GET", "/api/v1/releases/"+all[0].ID+"?download=1", "")
+	if got := decoded[release.Release](t, file); got.ID != all[0].ID || file.Header().Get("Content-Disposition") != `attachment; filename="release-`+all[0].ID+`.json"` {
+		t.Errorf("got the file %q of %q, want release-%s.json", file.Header().Get("Content-Disposition"), got.ID, all[0].ID)
+	}
 	page := w.ask("GET", "/api/v1/releases/"+all[0].ID+"/report?download=1", "")
 	if page.Code != 404 {
 		t.Errorf("nobody writes reports here: got %d", page.Code)

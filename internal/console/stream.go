@@ -21,10 +21,18 @@ func (c *Console) stream(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusBadRequest, err)
 		return
 	}
-	v, err := c.hub.join(r.Context(), topics, since)
+	user := ""
+	if who := whoOf(r); who.session != "" {
+		user = who.Name
+	}
+	v, err := c.hub.join(r.Context(), user, topics, since)
 	if err != nil {
 		w.Header().Set("Retry-After", "5")
-		refuse(w, http.StatusServiceUnavailable, err)
+		status := http.StatusServiceUnavailable
+		if errors.Is(err, errShare) {
+			status = http.StatusTooManyRequests
+		}
+		refuse(w, status, err)
 		return
 	}
 	defer c.hub.leave(v)
@@ -89,6 +97,9 @@ func (c *Console) wanted(r *http.Request) (map[string]topic, int64, error) {
 	}
 	topics := make(map[string]topic, len(names))
 	for _, name := range names {
+		if len(name) > maxName {
+			return nil, 0, fmt.Errorf("a topic has %d bytes at most", maxName)
+		}
 		t, err := c.parseTopic(name)
 		if err != nil {
 			return nil, 0, err
@@ -96,8 +107,8 @@ func (c *Console) wanted(r *http.Request) (map[string]topic, int64, error) {
 		topics[name] = t
 	}
 	since, err := unix(query, "since", 0)
-	if last, wrong := strconv.ParseInt(r.Header.Get("Last-Event-ID"), 10, 64); wrong == nil {
-		since = last // the browser has seen more since it asked first
+	if last, wrong := strconv.ParseInt(r.Header.Get("Last-Event-ID"), 10, 64); wrong == nil && last > 0 {
+		since = min(last, latest) // the browser has seen more since it asked first
 	}
 	return topics, since, err
 }

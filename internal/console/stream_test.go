@@ -163,6 +163,14 @@ func TestStreamsGoOnWhereTheyEnded(t *testing.T) {
 		if len(froms) == 0 || !strings.HasPrefix(froms[0], next(t, last)+",") {
 			t.Errorf("after %s it goes on with %q", last, froms)
 		}
+		for i, wrong := range []string{"9223372036854775807", "-9223372036854775808", "x", "", "", ""} { // what a browser never says
+			if wrong == "" { // and what it says that came back at once, or before a clock was set back
+				wrong = strconv.FormatInt(w.History.Settled()+int64(i)-3, 10)
+			}
+			if _, got := following(t, get(t, p, "/api/v1/stream?topic=series::whole", "Last-Event-ID: "+wrong), 5*time.Second); strings.Contains(got, "event: gone") || !strings.Contains(got, "event: points") {
+				t.Errorf("after %s: %s", wrong, got)
+			}
+		}
 		if strings.Contains(second, `"from":`+last+",") {
 			t.Errorf("second %s is told twice: %s", last, second)
 		}
@@ -237,6 +245,28 @@ func TestSlowHeadsAreNotWaitedFor(t *testing.T) {
 	})
 }
 
+// Neither is one whose body does not come; and a head has an end.
+func TestSlowBodiesAndLongHeadsAreNotWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, Access{})
+		p := served(t, w)
+		for want, request := range map[string]string{
+			"":    "POST /api/v1/act HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nX-Crossfade-CSRF: " + w.csrf() + "\r\nContent-Length: 9\r\n\r\n{",
+			"431": "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX: " + strings.Repeat("x", 64<<10) + "\r\n\r\n",
+		} {
+			conn, began := p.dial(), time.Now()
+			go func() { _, _ = io.WriteString(conn, request) }() // not all of it may be read
+			answer, err := bufio.NewReader(conn).ReadString('\n')
+			if waited := time.Since(began); err != nil && want != "" || !strings.Contains(answer, want) || waited > 2*time.Minute { // both deadlines are a minute: with an answer or without
+				t.Errorf("after %v: got %q, %v, want %q", waited, answer, err, want)
+			}
+			if err := conn.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
+
 // A stream ends with the session that began it.
 func TestStreamsEndWithTheirSession(t *testing.T) {
 	path := twoTokens(t)
@@ -279,6 +309,9 @@ func TestStreamsThatCannotBe(t *testing.T) {
 		"/api/v1/episodes?limit=0":                            "from 1 to",
 		"/api/v1/events?since=x":                              "want a time such as",
 		"/api/v1/overview?x=1":                                `\"x\" is not known`,
+		"/api/v1/heat?service=reviews:9080&source=prometheus": `\"source\" is not known`,
+
+		"/api/v1/stream?topic=service:" + strings.Repeat("a", maxName): "512 bytes at most",
 	} {
 		if r := w.ask("GET", target, ""); r.Code != 400 || !strings.Contains(r.Body.String(), want) {
 			t.Errorf("GET %s: got %d %s, want 400 and %q", target, r.Code, r.Body, want)

@@ -16,7 +16,8 @@ import (
 	"unicode"
 )
 
-// leastToken is how long a token must be that stands in the file itself: nobody guesses one of so many characters.
+// leastToken is how long a token must be, whether it stands in the file itself or by its digest: nobody guesses one of so many
+// characters, however often they may try.
 const leastToken = 20
 
 // tokens are those of a file, which is read again when it changes.
@@ -43,8 +44,11 @@ func openTokens(path string, log *slog.Logger) (*tokens, error) {
 	return t, t.load()
 }
 
-// find returns whose a token is; nil where it is nobody's.
+// find returns whose a token is; nil where it is nobody's, or one that could be guessed.
 func (t *tokens) find(token string) *entry {
+	if len(token) < leastToken {
+		return nil
+	}
 	return t.digest(hash(token))
 }
 

@@ -52,7 +52,7 @@ func overviewFrame(h *history.History) (*frame, error) {
 func serviceFrame(h *history.History, name string) (*frame, error) {
 	s, ok := h.Service(name)
 	if !ok {
-		return nil, unknownService(h, name)
+		return nil, &unknown{thing: "service", name: name} // a stream has no suggestions: they would be looked for every second
 	}
 	rows := s.Endpoints
 	s.Endpoints = nil
@@ -128,7 +128,13 @@ func parseSeries(h *history.History, of string) (topic, error) {
 func (c curves) begin(ctx context.Context, now state, since int64) message {
 	to, known := now.(int64)
 	if !known {
-		return goneMessage(unknownService(c.history, c.query.Service).Error())
+		return goneMessage((&unknown{thing: "service", name: c.query.Service}).Error())
+	}
+	switch {
+	case since+1 == to: // they have seen all there is
+		return message{}
+	case since >= to: // by a clock that was ahead of this one
+		since = 0
 	}
 	return c.points(ctx, max(since+1, to-series.Seconds), to)
 }
@@ -137,8 +143,10 @@ func (c curves) next(ctx context.Context, last state) (state, message) {
 	to := c.history.Settled() + 1
 	from, begun := last.(int64)
 	switch {
-	case begun && to <= from:
+	case begun && to == from:
 		return from, message{}
+	case begun && to < from: // the clock was set back
+		return to, c.points(ctx, to-series.Seconds, to)
 	case begun:
 		return to, c.points(ctx, max(from, to-series.Seconds), to)
 	}

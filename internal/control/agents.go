@@ -20,7 +20,8 @@ const agent = "agent"
 // Bounds of what one report of an agent may say; the newest counts.
 const (
 	agentEvents = 64
-	eventText   = 1 << 10 // bytes of each text of an event
+	eventText   = 1 << 10  // bytes of each text of an event
+	ownText     = 64 << 10 // bytes of all that it is called
 )
 
 // registrationCompleted is the kind of event that control tells itself where it can: see world.complete.
@@ -68,6 +69,9 @@ func owned(r fleet.Report) (fleet.Report, error) {
 	if len(r.Instances) > 1 {
 		return r, fmt.Errorf("%w: %s reports %d instances", ErrForeign, r.From, len(r.Instances))
 	}
+	if n := len(r.From) + called(r.Instances); n > ownText {
+		return r, fmt.Errorf("%w: %.40s… reports names and labels of %d bytes, %d at most", ErrForeign, r.From, n, ownText)
+	}
 	own := fleet.Report{From: r.From, Role: agent, Leaving: r.Leaving, Drain: r.Drain, Recorded: r.Recorded, Dead: r.Dead}
 	own.Instances = slices.Clone(r.Instances)
 	name := ""
@@ -89,7 +93,7 @@ func owned(r fleet.Report) (fleet.Report, error) {
 		if e.Incarnation != "" && e.Incarnation != incarnation {
 			return r, foreign("an event", e.Incarnation)
 		}
-		e.Incarnation = incarnation
+		e.Incarnation, e.By = incarnation, "" // what people ask for they ask of control
 		if e.Endpoint == "" {
 			e.Endpoint = name
 		}
@@ -98,6 +102,21 @@ func owned(r fleet.Report) (fleet.Report, error) {
 		}
 	}
 	return own, nil
+}
+
+// called is how many bytes of names and labels instances have: everybody is told them.
+func called(all []fleet.Instance) (n int) {
+	for i := range all {
+		in := &all[i]
+		n += len(in.Name) + len(in.Namespace) + len(in.Workload) + len(in.Revision) + len(in.Incarnation)
+		for name := range in.Ports {
+			n += len(name)
+		}
+		for name, value := range in.Labels {
+			n += len(name) + len(value)
+		}
+	}
+	return n
 }
 
 // clip is a text of so many bytes at most.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -161,7 +162,12 @@ func TestAnAgentChangesNobodyElse(t *testing.T) {
 
 func TestAnAgentSpeaksOfItsOwn(t *testing.T) {
 	own := registrant("x")
+	labelled, called := own, own
+	labelled.Labels = map[string]string{"app": strings.Repeat("a", ownText)}
+	called.Name = strings.Repeat("a", ownText)
 	for name, r := range map[string]fleet.Report{
+		"too many labels":     {From: agentID("x"), Role: agent, Instances: []fleet.Instance{labelled}},
+		"too long a name":     {From: agentID("x"), Role: agent, Instances: []fleet.Instance{called}},
 		"from nobody":         {From: agent + "/", Role: agent},
 		"from a gateway":      {From: "gateway-1", Role: agent},
 		"another instance":    {From: agentID("x"), Role: agent, Instances: []fleet.Instance{registrant("y")}},
@@ -175,7 +181,7 @@ func TestAnAgentSpeaksOfItsOwn(t *testing.T) {
 	}
 	r, err := owned(fleet.Report{
 		From: agentID("x"), Role: agent, Instances: []fleet.Instance{own}, Dead: []string{"x"}, Leaving: true,
-		Events: append(make([]fleet.Event, agentEvents), fleet.Event{Kind: "probe.passed", Reason: string(make([]byte, 2*eventText))}),
+		Events: append(make([]fleet.Event, agentEvents), fleet.Event{Kind: "probe.passed", By: "anna", Reason: string(make([]byte, 2*eventText))}),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -183,6 +189,9 @@ func TestAnAgentSpeaksOfItsOwn(t *testing.T) {
 	last := r.Events[len(r.Events)-1]
 	if len(r.Events) != agentEvents || last.Kind != "probe.passed" || last.Incarnation != "x" || last.Endpoint != own.Name || len(last.Reason) > eventText+3 {
 		t.Errorf("%d events, the last is %.200v", len(r.Events), last)
+	}
+	if last.By != "" {
+		t.Errorf("it says that %q asked for it", last.By)
 	}
 	for _, who := range []fleet.Hello{{Role: agent, ID: agent + "/"}, {Role: agent, ID: "agent/x", Incarnation: "y"}, {Role: agent, ID: "agent/x"}, {Role: "gateway"}} {
 		if err := properly(who); err == nil {

@@ -37,6 +37,7 @@ type Control struct {
 	calls chan call
 	done  chan struct{} // closed when Run has returned
 	await []string      // see Await
+	told  func(snapshot uint64, events []fleet.Event)
 
 	mu      sync.Mutex // guards the following
 	now     published
@@ -64,6 +65,10 @@ func New(last fleet.View, log *slog.Logger) *Control {
 // Await names the registries of which control is to have heard before it shows a first snapshot, for a while at most,
 // should it know nothing when Run begins: it must not take away what others still serve by. Call it before Run.
 func (c *Control) Await(registries ...string) { c.await = registries }
+
+// Tells has f called with everything that has happened, in order, before the first view is shown that has it, and with the number of
+// that view's snapshot: a view itself carries only the latest. f must not block. Call it before Run.
+func (c *Control) Tells(f func(snapshot uint64, events []fleet.Event)) { c.told = f }
 
 // A call is something to do with the world.
 type call struct {
@@ -107,7 +112,11 @@ func (c *Control) Run(ctx context.Context) error {
 
 // fold folds the world, and publishes it if anything is new.
 func (c *Control) fold(ctx context.Context, w *world, now time.Time) {
-	for _, e := range w.fold(now) {
+	told := w.fold(now)
+	if c.told != nil && len(told) > 0 {
+		c.told(w.view.Number, told)
+	}
+	for _, e := range told {
 		c.log.InfoContext(ctx, "event", "kind", e.Kind, "service", e.Service, "endpoint", e.Endpoint, "from", e.From, "reason", e.Reason)
 	}
 	if len(w.awaited) > 0 && w.view.Config != "" {

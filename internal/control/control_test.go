@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -220,4 +221,51 @@ func endpoints(t *testing.T, c *Control, do func(method, path, body string) (int
 	if last.Kind != "weight.changed" || !strings.HasPrefix(last.Reason, "by ann[2J: ") {
 		t.Errorf("the last event is %q, %q, want weight.changed by ann, without control characters", last.Kind, last.Reason)
 	}
+}
+
+// TestTellsEverything: of a burst a view carries the latest; who is told hears all of it, in order, and before the view that has it.
+func TestTellsEverything(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := New(fleet.View{}, slog.New(slog.DiscardHandler))
+		var told []fleet.Event
+		var upto uint64
+		c.Tells(func(snapshot uint64, events []fleet.Event) {
+			if shown := c.View().Number; snapshot <= shown && shown > 0 {
+				t.Errorf("told of snapshot %d when %d is shown", snapshot, shown)
+			}
+			told, upto = append(told, events...), snapshot
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		var runs sync.WaitGroup
+		defer runs.Wait()
+		defer cancel()
+		runs.Go(func() { _ = c.Run(ctx) })
+		if err := c.Configure(ctx, reviews(linear)); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		told = nil
+		const all = 3 * history
+		burst := make([]fleet.Event, all)
+		for i := range burst {
+			burst[i] = fleet.Event{Kind: "endpoint.ejected", Reason: strconv.Itoa(i)}
+		}
+		if err := c.Report(ctx, fleet.Report{From: "gw", Role: "gateway", Events: burst}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if len(told) < all || upto != c.View().Number || len(c.View().Events) != history {
+			t.Fatalf("told %d events up to snapshot %d; %d are in view %d", len(told), upto, len(c.View().Events), c.View().Number)
+		}
+		n := 0
+		for _, e := range told {
+			if e.Kind == "endpoint.ejected" {
+				if e.Reason != strconv.Itoa(n) {
+					t.Fatalf("event %s is the %dth", e.Reason, n)
+				}
+				n++
+			}
+		}
+	})
 }

@@ -156,6 +156,9 @@ func merged(into, from []Code) []Code {
 // forgets those that it finds open.
 func (c *Counts) Open() int64 { return int64(c.Total - c.Ends.Ended()) } //nolint:gosec // Total has all that Ends has
 
+// Failed returns how many requests that were sent here failed: see [Traffic.EverSent].
+func (c *Counts) Failed() uint64 { return c.Timeout + c.Cut + c.ConnectFail + c.Class(5) }
+
 // Class returns how many answers had a status of the class: Class(2) counts 200 to 299.
 func (c *Counts) Class(class int) uint64 {
 	var n uint64

@@ -91,7 +91,7 @@ func (t *Traffic) EverSent() (sent, failed uint64) {
 	sent = t.Total.Load()
 	if t.past != nil {
 		sent += t.past.Total
-		failed += t.past.Timeout + t.past.Cut + t.past.ConnectFail + t.past.Class(5)
+		failed += t.past.Failed()
 	}
 	return sent, failed
 }

@@ -124,10 +124,11 @@ func sum(by map[string]uint64) (n uint64) {
 // An endpointRow is one endpoint of a service.
 type endpointRow struct {
 	now         *evidence.Traffic
-	gone        []*evidence.Traffic
-	last        time.Time // when it was there
-	deals       []deal    // by pool
-	share       float64   // the least of its pools
+	gone        []*evidence.Traffic // in which something may still be open, and the one before now
+	past        evidence.Counts     // of those before
+	last        time.Time           // when it was there
+	deals       []deal              // by pool
+	share       float64             // the least of its pools
 	reason      string
 	ejected     bool
 	next, taken fleet.EndpointTraffic
@@ -147,9 +148,21 @@ type deal struct {
 
 func (r *endpointRow) seen(t *evidence.Traffic, now time.Time) {
 	if r.now != nil && r.now != t {
-		r.gone = append(r.gone, r.now)
+		r.leave()
 	}
 	r.now, r.last, r.share, r.reason = t, now, 1, ""
+}
+
+// leave takes note that what is counted now is counted elsewhere from here on. An endpoint may come and go all day.
+func (r *endpointRow) leave() {
+	r.gone = append(slices.DeleteFunc(r.gone, func(t *evidence.Traffic) bool {
+		over := t.Active.Load() == 0
+		if over {
+			c := t.Ever()
+			r.past.Merge(&c)
+		}
+		return over
+	}), r.now)
 }
 
 // dealt notes what a pool has dealt out to the endpoint.
@@ -178,6 +191,8 @@ func (r *endpointRow) read(key endpointKey) (changed bool) {
 		n.Got += d.pastGot + d.got
 	}
 	n.Requests, n.Failed = r.now.EverSent()
+	n.Requests += r.past.Total
+	n.Failed += r.past.Failed()
 	n.Active = r.now.Active.Load()
 	for _, t := range r.gone {
 		sent, failed := t.EverSent()
@@ -201,6 +216,7 @@ func (r *endpointRow) took(likely int) fleet.Buckets {
 		return buckets(r.now.EverTook, likely)
 	}
 	all := r.now.Ever().Latency
+	all.Merge(&r.past.Latency)
 	for _, t := range r.gone {
 		c := t.Ever()
 		all.Merge(&c.Latency)

@@ -310,6 +310,56 @@ func (s *scene) wantAll() {
 	}
 }
 
+// An endpoint that comes and goes all day takes no more memory, and nothing of what it was sent is forgotten.
+func TestAnEndpointMayComeAndGoAllDay(t *testing.T) {
+	with, without := vast(1, 1), vast(1, 1)
+	without.Services[0].Endpoints, without.Services[0].Pools[0].Members = nil, nil
+	a := newAccount("run", time.Now())
+	var state *proxy.State
+	see := func(view fleet.View) {
+		t.Helper()
+		next, err := proxy.Compile(state, view, nil, proxy.Options{}, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		state = next
+		a.look(state, time.Now())
+	}
+	const times = 50
+	var ends []func()
+	for i := range times {
+		see(with)
+		e := state.Services()[0].Endpoints[0]
+		e.Traffic.Total.Add(2)
+		e.Traffic.Answered(503, time.Millisecond)
+		if i%10 == 0 { // one that takes long
+			e.Traffic.Active.Add(1)
+			ends = append(ends, func() {
+				e.Traffic.Cut.Inc()
+				e.Traffic.Active.Add(-1)
+			})
+			a.traffic(state, true, time.Now())
+		}
+		see(without)
+	}
+	see(with)
+	key := endpointKey{with.Services[0].Name, with.Services[0].Endpoints[0].Incarnation}
+	if n := len(a.endpoints[key].gone); n > len(ends)+1 {
+		t.Errorf("%d are kept of which nothing more can come, want those with something open, %d, and the last", n, len(ends))
+	}
+	for _, end := range ends {
+		end()
+	}
+	got := a.traffic(state, true, time.Now()).Endpoints[0]
+	var took int64
+	for _, b := range got.Latency {
+		took += b[1]
+	}
+	if want := uint64(times + len(ends)); got.Requests != 2*times || got.Failed != want || got.Active != 0 || took != times {
+		t.Errorf("got %d sent, %d failed, %d open, %d answers; want %d, %d, 0, %d", got.Requests, got.Failed, got.Active, took, 2*times, want, times)
+	}
+}
+
 // What reading 10,000 endpoints costs, all of which have had some requests since; and what writing that down, and reading it,
 // costs. Once a second, 30 ms are 3 % of a core.
 func BenchmarkTraffic(b *testing.B) {

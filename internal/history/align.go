@@ -149,7 +149,7 @@ func (h *History) forget(now time.Time) {
 			}
 		}
 		if s.index < 0 && now.Sub(s.gone) > keepService && len(s.endpoints) == 0 {
-			h.forgetService(name)
+			delete(h.services, name) // runs keep what they said of it: should it come back, they go on from there
 		}
 	}
 	h.forgetVersions(now)
@@ -174,13 +174,6 @@ func (h *History) forgetEndpoint(s *service, incarnation string, e *endpoint) {
 			row.forgotten = true
 			delete(r.endpoints, key)
 		}
-	}
-}
-
-func (h *History) forgetService(name string) {
-	delete(h.services, name)
-	for _, r := range h.runs {
-		delete(r.services, name)
 	}
 }
 

@@ -48,6 +48,48 @@ func (l *eventLog) take(events []fleet.Event) (news []fleet.Event) {
 	return news
 }
 
+// A telling is what has happened up to a snapshot, since the one before it.
+type telling struct {
+	snapshot uint64
+	events   []fleet.Event
+}
+
+// mostTold is how many tellings are kept while no view is shown.
+const mostTold = 4096
+
+// Told takes what has happened from control, in order, before the view that shows it: a view carries only the latest of it. It
+// does not block.
+func (h *History) Told(snapshot uint64, events []fleet.Event) {
+	h.telling.Lock()
+	defer h.telling.Unlock()
+	if len(h.told) == mostTold {
+		h.told = slices.Delete(h.told, 0, mostTold/4)
+	}
+	h.told = append(h.told, telling{snapshot, events})
+}
+
+// inOrder returns all that has happened up to a view and may be new: what the view knows from before, and what was told.
+func (h *History) inOrder(v fleet.View) []fleet.Event {
+	h.telling.Lock()
+	n := 0
+	var told []fleet.Event
+	for n < len(h.told) && h.told[n].snapshot <= v.Number {
+		told = append(told, h.told[n].events...)
+		n++
+	}
+	h.told = slices.Delete(h.told, 0, n)
+	h.telling.Unlock()
+	if n == 0 {
+		return v.Events
+	}
+	later := make(map[eventKey]bool, len(told))
+	for i := range told {
+		later[keyOf(&told[i])] = true
+	}
+	before := slices.DeleteFunc(slices.Clone(v.Events), func(e fleet.Event) bool { return later[keyOf(&e)] })
+	return append(before, told...)
+}
+
 // Events returns what has happened after a moment, the newest first; at most limit of it, 0 is all that is kept.
 func (h *History) Events(since time.Time, limit int) []fleet.Event {
 	h.mu.Lock()

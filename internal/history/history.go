@@ -52,8 +52,12 @@ type History struct {
 	joined    map[string]time.Time // data planes in the view, since when
 	events    eventLog
 	recorder  *release.Recorder
+	newest    string // its latest release, as far as it was looked for
 	spread    spread
 	delta     series.Histogram // of the row that is being read
+
+	telling sync.Mutex // guards the following; taken after mu
+	told    []telling  // what no view has shown yet
 }
 
 // New returns a history that goes on from what its directory has. It starts nothing. An error says that nothing can be kept
@@ -100,13 +104,25 @@ func (h *History) Run(ctx context.Context) error {
 func (h *History) Tick(now time.Time) {
 	h.mu.Lock()
 	h.settle(now)
+	begun := h.begun()
 	h.mu.Unlock()
-	if !h.keeper.due(now) {
+	if !begun && !h.keeper.due(now) {
 		return
 	}
 	if err := h.save(now); err != nil {
 		h.options.Log.Warn("history cannot be kept; it goes on in memory", "err", err)
 	}
+}
+
+// begun says whether a release has begun since it was last asked: that is to be on disk at once, so that whoever is started anew
+// counts to it from where it began, and under its name.
+func (h *History) begun() bool {
+	r := h.recorder.Release("latest")
+	if r == nil || r.ID == h.newest {
+		return false
+	}
+	h.newest = r.ID
+	return true
 }
 
 // View takes what control says exists. Views come one at a time, in order.
@@ -118,7 +134,7 @@ func (h *History) look(v fleet.View, now time.Time) {
 	h.settle(now)
 	h.view = v
 	h.align(now)
-	news := h.events.take(v.Events)
+	news := h.events.take(h.inOrder(v))
 	h.recorder.View(v, news, book{h}, now)
 }
 

@@ -16,6 +16,7 @@ import (
 
 	"crossfade.dev/internal/release"
 	"crossfade.dev/internal/series"
+	"crossfade.dev/internal/store/file"
 )
 
 // What is on disk, and what bounds it:
@@ -71,12 +72,17 @@ func (h *History) save(now time.Time) error {
 	k.fails = err != nil
 	if err != nil {
 		k.lives.again = true // nobody knows what is in the log now
+		k.lives.sweep(k)
 		if said {
 			return nil // it will be tried again
 		}
 		return fmt.Errorf("keep history: %w", err)
 	}
-	k.lives.tidy(k)
+	k.lives.kept = k.lives.number
+	if k.lives.tidied != k.lives.number {
+		k.lives.tidied = k.lives.number
+		k.lives.sweep(k)
+	}
 	return nil
 }
 
@@ -109,7 +115,7 @@ func (h *History) write(now time.Time) error {
 	if err != nil {
 		return err
 	}
-	return replace(filepath.Join(k.dir, stateFile), summed(data))
+	return file.Replace(filepath.Join(k.dir, stateFile), summed(data))
 }
 
 // summed returns JSON with a line behind it that has its checksum.
@@ -118,26 +124,6 @@ func summed(text []byte) []byte {
 }
 
 const sumLength = 10
-
-// replace writes data beside path and renames it over.
-func replace(path string, data []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	if err == nil {
-		err = f.Sync()
-	}
-	err = errors.Join(err, f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	return nil
-}
 
 // load reads what save wrote.
 func (h *History) load(now time.Time) error {
@@ -234,7 +220,7 @@ func (k *keeper) loadLives(h *History, s *saved, whole bool) {
 			h.setAside(livesFile(number), err)
 		}
 	}
-	k.lives = lives{number: number, again: true, written: map[string]*written{}} // the first write makes a log of its own
+	k.lives = lives{number: number, kept: number, again: true, written: map[string]*written{}} // the first write makes a log of its own
 	h.events.take(read.events)
 	h.events.unkept = 0
 	rest := s.Recorder

@@ -36,6 +36,7 @@ type lives struct {
 	size    int64
 	live    int64 // how long it was when it was written anew
 	again   bool  // it is to be written anew
+	kept    int64 // the log that the state on disk names
 	tidied  int64 // the log that had become the only one when others were removed last
 	written map[string]*written
 }
@@ -92,6 +93,10 @@ func (l *lives) episode(out *frames, id string, e *release.Episode) {
 		return
 	}
 	w := l.written[id]
+	if n := len(e.Points); w != nil && n > 0 && e.Points[n-1].At < w.upto { // the clock was set back
+		w = nil
+		out.add(&record{Gone: []string{id}})
+	}
 	if w == nil {
 		w = &written{upto: math.MinInt64}
 		l.written[id] = w
@@ -151,14 +156,11 @@ func (l *lives) write(dir string, data []byte) error {
 	return nil
 }
 
-// tidy removes the logs before the one that the state on disk names.
-func (l *lives) tidy(k *keeper) {
-	if l.tidied == l.number {
-		return
-	}
-	l.tidied = l.number
+// sweep removes every log but the one that the state on disk names: those before it, and those that were begun for a state
+// that could not be written.
+func (l *lives) sweep(k *keeper) {
 	for n, path := range k.numbered("lives-") {
-		if n < l.number {
+		if n != l.kept {
 			_ = os.Remove(path) // what stays is tried again with the next, and does no harm
 		}
 	}

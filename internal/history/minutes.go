@@ -98,8 +98,14 @@ func (k *keeper) writeMinutes(minutes []keptMinute) error {
 	if len(minutes) == 0 {
 		return nil
 	}
-	if hour := minutes[len(minutes)-1].Minute / 60; hour > k.hour {
+	switch hour := minutes[len(minutes)-1].Minute / 60; {
+	case hour > k.hour:
 		k.hour, k.size = hour, 0
+	case hour < k.hour-series.Minutes/60: // the clock was far ahead
+		k.hour, k.size = hour, 0
+		if info, err := os.Stat(filepath.Join(k.dir, minutesFile(hour))); err == nil {
+			k.size = info.Size()
+		}
 	}
 	var data []byte
 	for i := range minutes {
@@ -129,7 +135,7 @@ func (k *keeper) sweepMinutes() {
 		if info, err := os.Stat(files[hour]); err == nil {
 			left -= info.Size()
 		}
-		if left < 0 || k.hour-hour > series.Minutes/60 {
+		if left < 0 || k.hour-hour > series.Minutes/60 || hour > k.hour {
 			_ = os.Remove(files[hour]) // what stays is tried again in an hour
 		}
 	}

@@ -105,6 +105,25 @@ func TestARestartForgetsNothing(t *testing.T) {
 	}
 }
 
+// TestRowsAreFoundByTheirPlaceAfterARestart: what stands in a report where it stood before is not looked up, whoever was restarted.
+func TestRowsAreFoundByTheirPlaceAfterARestart(t *testing.T) {
+	dir := t.TempDir()
+	_, p, now := lived(t, dir)
+	h := opened(t, dir, now)
+	r := p.report(now, true, false)
+	h.report(&r, now)
+	run := h.runs[runKey{r.From, r.Traffic.Run}]
+	if len(run.order) == 0 {
+		t.Fatal("there are no rows: nothing is shown by this")
+	}
+	for i, row := range run.order {
+		e := &r.Traffic.Endpoints[i]
+		if want := (endpointKey{e.Service, e.Incarnation}); row.key != want {
+			t.Errorf("row %d is of %v, it says, and is of %v", i, row.key, want)
+		}
+	}
+}
+
 // TestWhatNobodyMeantIsNotRead: logs that were written when control was killed, before its state was, count for nothing.
 func TestWhatNobodyMeantIsNotRead(t *testing.T) {
 	dir := t.TempDir()

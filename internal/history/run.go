@@ -227,7 +227,9 @@ func (h *History) gauge(r *run, sign int64) {
 		}
 	}
 	for name, row := range r.services {
-		h.services[name].place.opens(h.at, sign*row.active)
+		if s := h.services[name]; s != nil {
+			s.place.opens(h.at, sign*row.active)
+		}
 	}
 	for _, row := range r.endpoints {
 		e := row.endpoint

@@ -196,7 +196,7 @@ func (h *History) restoreRun(s *savedRun) error {
 		r.services[name] = row
 		for _, e := range in.Endpoints {
 			key := endpointKey{name, e.Incarnation}
-			r.endpoints[key] = &endpointRow{requests: e.Requests, failed: e.Failed, due: e.Due, unknown: true, endpoint: h.endpointOf(key)}
+			r.endpoints[key] = &endpointRow{key: key, requests: e.Requests, failed: e.Failed, due: e.Due, unknown: true, endpoint: h.endpointOf(key)}
 		}
 	}
 	h.runs[s.runKey] = r

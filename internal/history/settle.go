@@ -1,6 +1,7 @@
 package history
 
 import (
+	"slices"
 	"time"
 
 	"crossfade.dev/internal/series"
@@ -45,6 +46,10 @@ func (h *History) rewind(to int64, now time.Time) {
 	h.heard.forgetSeconds()
 	h.daily(func(_ string, p *place) { p.day.Forget(now.Unix()/perMinute + 1) })
 	for _, s := range h.services {
+		for _, e := range s.all {
+			e.from = min(e.from, to+1)
+			e.reasons = slices.DeleteFunc(e.reasons, func(r reason) bool { return r.at > to })
+		}
 		for _, c := range s.callers {
 			c.rate = series.Lane{}
 		}

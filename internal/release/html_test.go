@@ -119,7 +119,7 @@ func TestReportOfOneThatRunsAndOfOneWithNothing(t *testing.T) {
 	if err := release.HTML(&b, release.Release{ID: "x", Kind: release.Gateway, Verdict: release.Running}, nil); err != nil {
 		t.Fatal(err)
 	}
-	if text := b.String(); !strings.Contains(text, "Nobody.") || !strings.Contains(text, "Requests from outside") {
+	if text := b.String(); !strings.Contains(text, "Nobody.") || !strings.Contains(text, "Requests to the gateways, from outside or from services, that ended") {
 		t.Errorf("got %s", text)
 	}
 }

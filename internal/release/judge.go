@@ -129,17 +129,17 @@ func (r *Recorder) fail(o *Open, rel *Release, b Book) {
 
 // close gives the verdict.
 func (r *Recorder) close(rel *Release) {
-	lost, ended := rel.Requests.Lost(), rel.Requests.Ended()
+	lost := rel.Requests.Lost()
 	if cut := rel.Drains.Cut; cut > 0 && lost == 0 {
 		rel.Doubts = append(rel.Doubts, requests(cut)+" cut in a leave, and in no other count: by those who call an instance past the gateways")
 	}
 	switch {
 	case lost > 0:
-		rel.Verdict, rel.Why = Lossy, fmt.Sprintf("%s of %s lost: %s%s", number(lost), requests(ended), lostText(rel.Losses), failingText(rel.Failing))
+		rel.Verdict, rel.Why = Lossy, fmt.Sprintf("%s of %s lost: %s%s", number(lost), rel.passed(), lostText(rel.Losses), failingText(rel.Failing))
 	case rel.Requests[ending.Served] == 0:
 		rel.Verdict, rel.Why = Unproven, rel.idle()
 	case len(rel.Doubts) > 0:
-		rel.Verdict, rel.Why = Unproven, fmt.Sprintf("%s, none lost that was counted; but %s", requests(ended), strings.Join(rel.Doubts, "; "))
+		rel.Verdict, rel.Why = Unproven, fmt.Sprintf("%s, none lost that was counted; but %s", rel.passed(), strings.Join(rel.Doubts, "; "))
 	default:
 		rel.Verdict, rel.Why = Lossless, rel.none()
 	}
@@ -148,9 +148,19 @@ func (r *Recorder) close(rel *Release) {
 	}
 }
 
+// passed says how many requests have ended: of a gateway, which of them services sent.
+func (rel *Release) passed() string {
+	text := requests(rel.Requests.Ended())
+	outside, mesh := rel.ByService[""], rel.ByService[Mesh]
+	if n := mesh.Ended(); n > 0 {
+		text += fmt.Sprintf(" (%s from outside, %s between services)", number(outside.Ended()), number(n))
+	}
+	return text
+}
+
 // none says that nothing was lost.
 func (rel *Release) none() string {
-	text := requests(rel.Requests.Ended()) + ", none lost"
+	text := rel.passed() + ", none lost"
 	if n := rel.Requests[ending.Aborted]; n > 0 {
 		text += "; " + number(n) + " given up by their clients"
 	}

@@ -50,8 +50,12 @@ func TestADocumentBringsNoOtherIn(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if status, _, text := ask(t, e.Handler(), "POST", "/api/v1/documents/apply", string(body)); status != c.want {
+			status, _, text := ask(t, e.Handler(), "POST", "/api/v1/documents/apply", string(body))
+			if status != c.want {
 				t.Errorf("%s, beside %q: got %d %s, want %d", name, file, status, text, c.want)
+			}
+			if odd := unusual(c.text); odd && !strings.Contains(text, "end of a line") {
+				t.Errorf("%s: nobody says what is wrong: %s", name, text)
 			}
 			if file != "" {
 				continue

@@ -44,13 +44,10 @@ func holdsSecret(n *yaml.Node, depth int) bool {
 	return slices.ContainsFunc(n.Content, func(c *yaml.Node) bool { return holdsSecret(c, depth+1) })
 }
 
-// masked is a text without some values of it. It says with false that one is written so that it cannot be taken out.
+// masked is a text without some values of it; it is not unusual, or they would not be where they are looked for. It says with false that one is written so that it cannot be taken out.
 func masked(text string, values []*yaml.Node) (string, bool) {
 	if len(values) == 0 {
 		return text, true
-	}
-	if unusual(text) { // its lines are not where they are looked for
-		return "", false
 	}
 	slices.SortFunc(values, func(a, b *yaml.Node) int { return cmp.Or(a.Line-b.Line, a.Column-b.Column) })
 	e := edit{text: text}
@@ -75,30 +72,28 @@ func secretValues(n *yaml.Node) []*yaml.Node {
 		return nil
 	}
 	var list []*yaml.Node
-	switch n.Kind {
-	case yaml.ScalarNode:
-		if secretTextTable.MatchString(n.Value) {
-			list = append(list, n)
+	if n.Kind == yaml.ScalarNode && secretTextTable.MatchString(n.Value) {
+		list = append(list, n)
+	}
+	if _, value := entry(n, "value"); value != nil && secretNameTable.MatchString(scalar(n, "name")) {
+		list = append(list, scalars(value)...)
+	}
+	for i, c := range n.Content {
+		if i > 0 && named(n, i) {
+			list = append(list, scalars(c)...)
 		}
-	case yaml.MappingNode:
-		if _, value := entry(n, "value"); value != nil && secretNameTable.MatchString(scalar(n, "name")) {
-			list = append(list, scalars(value)...)
-		}
-		for i := 0; i+1 < len(n.Content); i += 2 {
-			if key, value := n.Content[i].Value, n.Content[i+1]; value.Kind == yaml.ScalarNode && value.ShortTag() != "!!bool" && itself(secretNameTable, key) {
-				list = append(list, scalars(value)...)
-			}
-			list = append(list, secretValues(n.Content[i+1])...)
-		}
-	case yaml.SequenceNode:
-		for i, c := range n.Content {
-			if i > 0 && strings.HasPrefix(n.Content[i-1].Value, "-") && itself(secretNameTable, n.Content[i-1].Value) {
-				list = append(list, scalars(c)...)
-			}
-			list = append(list, secretValues(c)...)
-		}
+		list = append(list, secretValues(c)...)
 	}
 	return list
+}
+
+// named says whether what stands at i is a secret by what stands before it: its key, or the argument that it is the value of.
+func named(n *yaml.Node, i int) bool {
+	before, value := n.Content[i-1], n.Content[i]
+	if n.Kind == yaml.MappingNode {
+		return i%2 == 1 && value.Kind == yaml.ScalarNode && value.ShortTag() != "!!bool" && itself(secretNameTable, before.Value)
+	}
+	return strings.HasPrefix(before.Value, "-") && itself(secretNameTable, before.Value)
 }
 
 // itself says whether a name is that of a secret itself, and not of where one lies.

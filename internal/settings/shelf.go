@@ -129,40 +129,45 @@ func newDocument(text string) document {
 			d.Namespace = "default"
 		}
 	}
-	edited := slices.Contains(writableTable, d.Kind)
-	if !edited && d.Kind != "WarmupRequests" { // what is edited is shown as it is, or the masks would be written
+	if d.Kind != "WarmupRequests" && !slices.Contains(writableTable, d.Kind) { // what is edited is shown as it is, or the masks would be written
 		d.veil = secretValues(d.root)
 	}
 	shown, ok := masked(text, d.veil)
 	d.shown, d.Hidden = shown, !ok || unusual(text) || secret(text, d.root)
-	switch {
-	case unusual(text):
-		d.Why = "it has ends of lines that only YAML knows: edit it where it lies"
-	case d.Hidden:
-		d.Why = "it holds a secret: edit it where it lies"
-	case d.root != nil && !edited:
-		d.Why = cmp.Or(d.Kind, "what has no kind") + " is not edited here, only " + strings.Join(writableTable, ", ")
-	default: // what cannot be read may be mended
-		d.Writable = true
-	}
+	d.Why = d.whyFixed()
+	d.Writable = d.Why == ""
 	if d.fixed = !d.Writable; d.Hidden || d.shown != text {
 		d.Digest = veiled(&d) // by that of its text a secret could be guessed
 	}
 	return d
 }
 
+// whyFixed says why a document is not edited here; "" is that it is. What cannot be read may be mended.
+func (d *document) whyFixed() string {
+	switch {
+	case unusual(d.text):
+		return "it has ends of lines that only YAML knows: edit it where it lies"
+	case d.Hidden:
+		return "it holds a secret: edit it where it lies"
+	case d.root != nil && !slices.Contains(writableTable, d.Kind):
+		return cmp.Or(d.Kind, "what has no kind") + " is not edited here, only " + strings.Join(writableTable, ", ")
+	}
+	return ""
+}
+
 // forView is a document for those who may not change it: without the credentials in it. Nobody can tell what they are by the digest.
-func (d document) forView() document {
+func (d *document) forView() document {
 	if d.Hidden || d.root == nil {
-		return d
+		return *d
 	}
 	text, ok := masked(d.text, slices.Concat(d.veil, credentials(d.root)))
 	if ok && text == d.shown {
-		return d
+		return *d
 	}
-	d.shown, d.Hidden = text, !ok
-	d.Digest = veiled(&d)
-	return d
+	seen := *d
+	seen.shown, seen.Hidden = text, !ok
+	seen.Digest = veiled(&seen)
+	return seen
 }
 
 // veiled names what is shown of a document, not its text.

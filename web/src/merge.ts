@@ -53,8 +53,15 @@ export function steps(c: Curves): number {
   return c.curves.reduce((n, curve) => Math.max(n, curve.requests.length), 0);
 }
 
+/** The second at which the last step of curves begins: of live ones, the last that is known. */
+export function latest(c: Curves): number {
+  return c.from + (steps(c) - 1) * c.step_s;
+}
+
+const setBack = 60; // s: by more, the clock of whoever serves was set back
+
 function points(event: string, news: Curves, was: Curves | undefined): Curves {
-  if (event === 'whole' || !was || was.step_s !== news.step_s) return news;
+  if (event === 'whole' || !was || was.step_s !== news.step_s || latest(news) < latest(was) - setBack) return news;
   return appended(was, news);
 }
 

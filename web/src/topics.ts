@@ -4,7 +4,7 @@
 import { useEffect, useState } from 'preact/hooks';
 import type { By, Curves } from './api';
 import { Refusal, get, type Query } from './call';
-import { merged, steps } from './merge';
+import { latest, merged } from './merge';
 import { follow, type Condition, type Message } from './stream';
 
 /** What a topic is now. Value is undefined until the first whole one; it stays while control is away. */
@@ -91,7 +91,7 @@ class Wire {
   #since(names: string[]): number | undefined {
     const ends = names.filter((n) => n.startsWith('series:')).map((n) => {
       const c = this.topics.get(n)?.value as Curves | undefined;
-      return c ? c.from + steps(c) * c.step_s : 0;
+      return c ? latest(c) : 0;
     });
     return Math.min(...ends) > 0 && ends.length > 0 ? Math.min(...ends) : undefined;
   }

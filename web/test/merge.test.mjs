@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { below, drawn, source } from './source.mjs';
 
-const { appended, merged } = await source('merge.ts');
+const { appended, latest, merged } = await source('merge.ts');
 
 test('an overview made of patches is the overview as it is', () => {
   for (let seed = 0; seed < 200; seed++) {
@@ -87,4 +87,16 @@ test('a curve of which nothing is left is forgotten', () => {
   assert.deepEqual(got.curves.map((c) => c.name), ['v2']);
   assert.equal(got.curves[0].requests.length, full);
   assert.equal(got.curves[0].requests.at(-1), 3);
+});
+
+test('a stream that goes on behind the latest second leaves no gap', () => {
+  const old = { from: 1000, step_s: 1, curves: [{ name: 'v1', requests: [1, 2, 3] }] };
+  assert.equal(latest(old), 1002);
+  assert.deepEqual(appended(old, { from: latest(old) + 1, step_s: 1, curves: [{ name: 'v1', requests: [4] }] }).curves[0].requests, [1, 2, 3, 4]);
+});
+
+test('after the clock was set back by an hour, curves are what they are now', () => {
+  const old = { from: 10_000, step_s: 1, curves: [{ name: 'v1', requests: Array(full).fill(1) }] };
+  const news = { from: 7_300, step_s: 1, curves: [{ name: 'v1', requests: [null, 2] }] };
+  assert.deepEqual(merged('series:a:80:whole', 'points', news, old), news);
 });

@@ -41,7 +41,7 @@ func Save(path string, v fleet.View, now time.Time) error {
 	if err != nil {
 		return fmt.Errorf("save snapshot %d: %w", v.Number, err)
 	}
-	if err := replace(path, data); err != nil {
+	if err := Replace(path, data); err != nil {
 		return fmt.Errorf("save snapshot %d: %w", v.Number, err)
 	}
 	return nil
@@ -121,8 +121,8 @@ func check(s *fleet.Snapshot) error {
 	return nil
 }
 
-// replace writes data beside path and renames it over, so that a reader never sees half of it.
-func replace(path string, data []byte) error {
+// Replace writes data beside path and renames it over, so that a reader never sees half of it. Only its owner can read the file.
+func Replace(path string, data []byte) error {
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err

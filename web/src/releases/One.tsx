@@ -107,7 +107,7 @@ function Losses({ r }: { r: Release }) {
             <tr key={`${l.kind} ${l.side} ${l.service}`}>
               <td><span title={kindText(l.kind)}>{l.kind}</span> <span class="faint small">{kindText(l.kind) === l.kind ? '' : kindText(l.kind)}</span></td>
               <td><Badge tone={l.side === 'gateway' ? 'away' : 'bad'}>{sideText(l.side)}</Badge></td>
-              <td>{l.service ? <a href={place(['services', l.service])}>{l.service}</a> : 'from outside'}</td>
+              <td>{l.service === 'mesh' ? 'between services' : l.service ? <a href={place(['services', l.service])}>{l.service}</a> : 'from outside'}</td>
               <td class="number bad">{count(l.n)}</td>
             </tr>
           ))}

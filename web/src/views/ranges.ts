@@ -4,6 +4,7 @@
 import { useMemo } from 'preact/hooks';
 import type { By, Curves, Heat } from '../api';
 import type { Refusal } from '../call';
+import { steps } from '../merge';
 import { useGet, useSeries } from '../topics';
 
 export const ranges = [['60', '1 min'], ['300', '5 min'], ['900', '15 min'], ['3600', '1 h'], ['21600', '6 h'], ['86400', '24 h'], ['604800', '7 d']] as const;
@@ -35,8 +36,7 @@ export function useHeat(service: string, range: Range): { heat?: Heat; refusal?:
 
 /** The last seconds of curves. */
 function last(c: Curves, seconds: number): Curves {
-  const size = c.curves.reduce((n, curve) => Math.max(n, curve.requests.length), 0);
-  const drop = Math.max(0, size - Math.ceil(seconds / c.step_s));
+  const drop = Math.max(0, steps(c) - Math.ceil(seconds / c.step_s));
   if (drop === 0) return c;
   const cut = <T,>(column: T[] | undefined) => column?.slice(drop);
   return {
