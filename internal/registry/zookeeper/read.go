@@ -17,6 +17,10 @@ import (
 // atOnce is how many questions are open at a time.
 const atOnce = 64
 
+// rounds is how often a directory is read again, at the most, because somebody whom it named was gone when asked: with Dubbo
+// a registration that says something new has a new name, and whoever is replaced must not be missing for a moment.
+const rounds = 100
+
 // look reads what stands at these paths: the root, directories, and registrations. It goes down, so that each is read
 // once.
 func (f *following) look(ctx context.Context, paths map[string]bool) error {
@@ -40,10 +44,17 @@ func (f *following) look(ctx context.Context, paths map[string]bool) error {
 			nodes[path] = service
 		}
 	}
-	if err := f.directories(ctx, directories, nodes); err != nil {
-		return err
+	for range rounds {
+		if err := f.directories(ctx, directories, nodes); err != nil {
+			return err
+		}
+		gone, err := f.nodes(ctx, nodes)
+		if err != nil || len(gone) == 0 {
+			return err
+		}
+		directories, nodes = gone, map[string]string{}
 	}
-	return f.nodes(ctx, nodes)
+	return nil
 }
 
 // root reads which services there are, and returns those that are new.
@@ -100,9 +111,10 @@ func (f *following) directories(ctx context.Context, directories, nodes map[stri
 	})
 }
 
-// nodes reads registrations.
-func (f *following) nodes(ctx context.Context, nodes map[string]string) error {
-	return each(ctx, nodes, func(ctx context.Context, path, service string) error {
+// nodes reads registrations, and returns the directories, with their services, of those that are not there any more.
+func (f *following) nodes(ctx context.Context, nodes map[string]string) (gone map[string]string, err error) {
+	gone = map[string]string{}
+	err = each(ctx, nodes, func(ctx context.Context, path, service string) error {
 		bounded, cancel := context.WithTimeout(ctx, patience)
 		is, err := f.session.getW(bounded, path)
 		cancel()
@@ -111,6 +123,9 @@ func (f *following) nodes(ctx context.Context, nodes map[string]string) error {
 		}
 		if errors.Is(err, zk.ErrNoNode) { // and its directory has changed
 			f.note(path, service, nil)
+			f.mu.Lock()
+			gone[f.client.place.directory(service)] = service
+			f.mu.Unlock()
 			return nil
 		}
 		reading := &registry.Reading{Service: service, Err: err}
@@ -120,6 +135,7 @@ func (f *following) nodes(ctx context.Context, nodes map[string]string) error {
 		f.note(path, service, reading)
 		return nil
 	})
+	return gone, err
 }
 
 // read returns what a registration says, with its host name looked up: applications of Spring and Curator may register one.
