@@ -19,9 +19,14 @@ export function One({ id, rows }: { id: string; rows: readonly ReleaseRow[] }) {
   return (
     <>
       <Head title="Release" />
-      <Card>{gone === undefined ? <Loading what="this release" /> : <Empty title="There is no such release">It was never recognised, or it lies too far back. <a href="/releases">All releases</a></Empty>}</Card>
+      <Card>{gone === undefined ? <Loading what="this release" /> : <Nothing id={id} />}</Card>
     </>
   );
+}
+
+function Nothing({ id }: { id: string }) {
+  if (id === 'latest') return <Empty title="No release yet">It shows here as soon as something is rolled out or scaled.</Empty>;
+  return <Empty title="There is no such release">It was never recognised, or it lies too far back. <a href="/releases">All releases</a></Empty>;
 }
 
 function Told({ r, rows }: { r: Release; rows: readonly ReleaseRow[] }) {

@@ -125,7 +125,7 @@ function ServiceBox({ of: s, name }: { of: ServiceRow; name: string }) {
           <i class="dot" style={{ color: `var(${series(i)})` }} />
           <span class="clip">{versionName(v.name)}</span>
           <Dots of={s.endpoints?.filter((e) => e.version === v.name)} n={v.endpoints} />
-          <span class="part">{percent(v.fraction, 0)}</span>
+          <span class="part">{s.rate.requests > 0 ? percent(v.fraction, 0) : '–'}</span>
         </span>
       ))}
     </>
