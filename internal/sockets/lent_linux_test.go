@@ -337,6 +337,7 @@ func TestNothingLeaks(t *testing.T) {
 	for range 30 {
 		round()
 	}
+	settle(t, l)
 	// Whoever was told that the loan is over is still on its way out for a moment.
 	eventually(t, fmt.Sprintf("no more than %d threads, %d descriptors and %d goroutines, as before 30 more rounds", threads+8, descriptors, goroutines), func() bool {
 		threads2, descriptors2, goroutines2 := held()

@@ -22,7 +22,7 @@ const atOnce = 64
 const rounds = 100
 
 // look reads what stands at these paths: the root, directories, and registrations. It goes down, so that each is read
-// once.
+// once, but for directories in which somebody was replaced meanwhile.
 func (f *following) look(ctx context.Context, paths map[string]bool) error {
 	p := &f.client.place
 	directories, nodes := map[string]string{}, map[string]string{} // their services, by path
