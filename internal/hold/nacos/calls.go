@@ -120,23 +120,21 @@ func (r *registration) passed(answer wire.Frame, err error) (wire.Frame, error) 
 }
 
 // Stream passes on what the application and the registry tell each other over their stream: but for where another server
-// is, which would lead around the proxy.
+// is, which would lead around the proxy. The stream stands for the connection: registries are seen (r-nacos 0.8) that take
+// away what was registered when the stream ends, and take in afterwards, for ever, what comes later over the same connection.
+// So when either side ends it the link ends, and the registry hears of that as of the end of its connection.
 func (s *serving) Stream(app wire.Stream) error {
 	ctx := app.Context() //nolint:staticcheck // deprecated is grpc.Stream, which has it from both sides
 	l, err := linkOf(ctx)
 	if err != nil {
 		return err
 	}
-	registry, err := wire.OpenStream(ctx, l.conn)
+	defer l.close()
+	registry, err := wire.OpenStream(context.WithoutCancel(ctx), l.conn) // it ends with l.conn
 	if err != nil {
 		return err
 	}
-	half := func() {
-		if client, is := registry.Stream.(grpc.ClientStream); is {
-			_ = client.CloseSend()
-		}
-	}
-	return s.pump(app, registry, half, l.setsUp, func(f wire.Frame) wire.Frame { return s.pushes(staying(f)) })
+	return s.pump(app, registry, l.close, l.setsUp, func(f wire.Frame) wire.Frame { return s.pushes(staying(f)) })
 }
 
 // other passes on whatever else is called over gRPC.
@@ -161,8 +159,8 @@ type frames interface {
 }
 
 // pump passes frames both ways until the registry ends the stream, or the application is gone. When the application has
-// sent its last, half says so to the registry.
-func (s *serving) pump(app, registry frames, half func(), up, down func(wire.Frame) wire.Frame) error {
+// sent its last, or is gone, last is called.
+func (s *serving) pump(app, registry frames, last func(), up, down func(wire.Frame) wire.Frame) error {
 	s.linksOver.Go(func() { // ends with the stream's context, which ends when we return
 		for {
 			var f wire.Frame
@@ -174,7 +172,7 @@ func (s *serving) pump(app, registry frames, half func(), up, down func(wire.Fra
 				break
 			}
 		}
-		half()
+		last()
 	})
 	for {
 		var f wire.Frame
@@ -223,9 +221,13 @@ func staying(f wire.Frame) wire.Frame {
 }
 
 // call makes a call about a registration. It does not end with whoever asks for it: what is on its way to the registry is
-// heard of to its end, so that nothing overtakes it. It ends with the link, and after callTime. Beside an answer that says
+// heard of to its end, so that nothing overtakes it, not the end of the link either. It ends after callTime. Beside an answer that says
 // no is an error that says what; without an answer the error wraps registry.ErrAway.
 func (l *link) call(ctx context.Context, f wire.Frame) (wire.Frame, error) {
+	if !l.begin() {
+		return nil, errOver
+	}
+	defer l.calls.Done()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTime)
 	defer cancel()
 	answer, err := wire.Call(ctx, l.conn, f)

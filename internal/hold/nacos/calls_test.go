@@ -3,9 +3,13 @@ package nacos
 import (
 	"encoding/json"
 	"errors"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/connectivity"
@@ -131,6 +135,56 @@ func TestBatch(t *testing.T) {
 	s.mu.Unlock()
 	app.registers(wire.TypeBatchInstance, batch(1, 2))
 	s.wantsFrames()
+}
+
+// A registration that is on its way when the application dies is answered before the registry hears of its death: what a
+// registry takes in after that it may keep for ever. Whether the stream or the whole connection ends is the same.
+func TestWhatIsOnItsWayWhenTheApplicationDies(t *testing.T) {
+	for name, die := range map[string]func(*client) error{
+		"connection": func(c *client) error { return c.conn.Close() },
+		"stream":     func(c *client) error { return c.stream.Stream.(grpc.ClientStream).CloseSend() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScript(t, nothing)
+			st := behind(t, s.address)
+			app := st.connects(true)
+			app.registers(wire.TypeInstance, one(1))
+			st.proxy.mu.Lock()
+			links := slices.Collect(maps.Keys(st.proxy.links))
+			st.proxy.mu.Unlock()
+			s.mu.Lock()
+			s.waits, s.frames = make(chan struct{}), nil
+			s.mu.Unlock()
+			put := make(chan error, 1)
+			go func() { put <- st.gate.Put(t.Context(), instance()) }()
+			until(t, "it is being registered", func() bool {
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				return len(s.frames) > 0
+			})
+			if err := die(app); err != nil {
+				t.Fatal(err)
+			}
+			until(t, "the proxy knows", func() bool { return ended(links[0].over) })
+			pause(t.Context(), 200*time.Millisecond) // the registry could have heard of it
+			close(s.waits)
+			<-put
+			until(t, "the stream has ended", func() bool {
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				return len(s.ends) > 0 && s.ends[len(s.ends)-1] == "the stream"
+			})
+			s.mu.Lock()
+			ends := slices.Clone(s.ends)
+			s.mu.Unlock()
+			if diff := cmp.Diff([]string{"a call, by itself: true", "the stream"}, ends); diff != "" {
+				t.Errorf("what ended when (-want +got):\n%s", diff)
+			}
+			if links[0].begin() {
+				t.Error("a call may begin on a connection that is over")
+			}
+		})
+	}
 }
 
 // Marks are on every instance of a batch.

@@ -27,10 +27,12 @@ type link struct {
 	over  chan struct{} // closed when either connection has ended
 	close func()        // closes over, once
 
-	mu    sync.Mutex
-	setUp bool // the application has said who it is: before that Nacos registers nothing
-	token string
-	made  map[hold.Key]*registration // what ends with it
+	mu     sync.Mutex
+	setUp  bool // the application has said who it is: before that Nacos registers nothing
+	token  string
+	made   map[hold.Key]*registration // what ends with it
+	ending bool                       // it makes no calls any more
+	calls  sync.WaitGroup             // on their way, about registrations
 }
 
 // AuthType has a link go with its connection through gRPC.
@@ -119,11 +121,31 @@ func (s *serving) connect(ctx context.Context, app net.Conn) (*link, error) {
 		}
 		l.close()
 		_ = app.Close()
+		l.finish()
 		_ = l.conn.Close()
 		_ = raw.Close() // of a connection that nobody used
 		s.ended(l)
 	})
 	return l, nil
+}
+
+// begin says whether a call may be made; then calls.Done says that it has ended.
+func (l *link) begin() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.ending {
+		l.calls.Add(1)
+	}
+	return !l.ending
+}
+
+// finish lets the calls end that are on their way, and no others begin. What the registry is about to register when it hears
+// that the connection is over may stay for ever: registries are seen (r-nacos 0.8) that take in the one after the other.
+func (l *link) finish() {
+	l.mu.Lock()
+	l.ending = true
+	l.mu.Unlock()
+	l.calls.Wait()
 }
 
 // ended forgets what was registered over a link.

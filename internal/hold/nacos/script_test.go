@@ -2,6 +2,7 @@ package nacos
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -32,6 +33,8 @@ type script struct {
 	say     func(string) string // the answer to what was asked over HTTP; "" is 404
 	hosts   []wire.Instance     // of every service, over gRPC
 	refuses int                 // code over gRPC of what registers, or 0
+	waits   chan struct{}       // what registers over gRPC is answered when it is closed; nil is at once
+	ends    []string            // of calls that waited and of streams, in their order
 	push    chan wire.Frame
 	acks    []string
 }
@@ -107,6 +110,15 @@ func (s *script) Request(ctx context.Context, f wire.Frame) (wire.Frame, error) 
 	switch p.Type {
 	case wire.TypeInstance, wire.TypeBatchInstance, wire.TypePersistentInstance:
 		s.frames = append(s.frames, p.Type+" "+string(p.Body)+" "+p.Headers[accessToken])
+		if waits := s.waits; waits != nil {
+			s.mu.Unlock()
+			select {
+			case <-waits:
+			case <-ctx.Done():
+			}
+			s.mu.Lock()
+			s.ends = append(s.ends, fmt.Sprint("a call, by itself: ", ctx.Err() == nil))
+		}
 		if s.refuses != 0 {
 			return wire.Refused(r.RequestID, s.refuses, "no")
 		}
@@ -166,6 +178,9 @@ func (s *script) Stream(st wire.Stream) error {
 				return err
 			}
 		case <-st.Context().Done(): //nolint:staticcheck // deprecated is grpc.Stream, which has it from both sides
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.ends = append(s.ends, "the stream")
 			return nil
 		}
 	}
