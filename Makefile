@@ -10,6 +10,8 @@ BENCHED := ./internal/balancer ./internal/http1 ./internal/meter ./internal/prox
 # Rooms that start no goroutine, and tests that are about amounts: see race.
 UNRACED_ROOMS := archtest|balancer|curve|drain|ending|fleet|history/prometheus|http1|lab|lifecycle|pace|registry/zookeeper|release|route|series|store|store/file|warmup|wire/jute|wire/zookeeper
 UNRACED_TESTS := ^(TestTenThousand|TestLargeService|TestCostOfGRPC|TestUsers|TestNoFileKeepsTheLoaderBusy|TestCircleIsTheSameEverywhere)$$
+# Rooms whose tests wait for others' programs most of their time: make test has them once, under the race detector.
+RACED_ONCE := agent|effects|gateway|history|hold/etcd|hold/nacos|hold/zookeeper|local|registry/etcd|registry/nacos|sockets|supervisor
 
 # Rooms that are tested at a time: many of their tests wait for others' programs.
 ABREAST := 3
@@ -20,7 +22,7 @@ E2E_TIMEOUT  := 20m
 SOAK_TIMEOUT := 120m
 
 .DEFAULT_GOAL := help
-.PHONY: help run build check test bench bench-smoke microbench soak mutants fmt fmt-check vet lint unit race e2e web web-check clean
+.PHONY: help run build check test bench bench-smoke microbench soak mutants fmt fmt-check vet lint unit unraced race e2e web web-check clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,7 +48,7 @@ check: fmt-check vet lint web-check unit ## Format, vet, lint, unit tests: fast;
 
 test: ## Everything, from a clean clone: set up, check, race detector, end-to-end tests.
 	scripts/setup
-	$(MAKE) check race e2e
+	$(MAKE) fmt-check vet lint web-check unraced race e2e
 
 bench: build ## Measure beside HAProxy, nginx, Envoy and others (BENCH=, BENCH_PEERS=, BENCH_ROUNDS= select).
 	scripts/setup peers
@@ -84,6 +86,10 @@ web-check: # of the committed page: is it what its source says?
 
 unit: # seeds of the fuzz targets included
 	go test -p $(ABREAST) -timeout $(UNIT_TIMEOUT) ./...
+
+unraced: # all that race leaves out, and of most rooms what it does not, too
+	go test -p $(ABREAST) -timeout $(UNIT_TIMEOUT) $$(go list ./... | grep -v -E '/internal/($(RACED_ONCE))$$')
+	go test -p $(ABREAST) -timeout $(UNIT_TIMEOUT) -run '$(UNRACED_TESTS)' $$(go list ./... | grep -E '/internal/($(RACED_ONCE))$$')
 
 # Of one goroutine the race detector finds nothing, and takes its time. So it looks at no room that starts none, and at no
 # test that is about how many, how large or how costly something is: those have run without it. Likewise the balancer's
