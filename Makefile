@@ -8,10 +8,11 @@ LINT    := .cache/bin/golangci-lint
 BENCHED := ./internal/balancer ./internal/http1 ./internal/meter ./internal/proxy ./internal/route ./internal/upstream
 
 # Rooms that start no goroutine, and tests that are about amounts: see race.
-UNRACED_ROOMS := archtest|balancer|curve|drain|ending|fleet|history/prometheus|http1|lab|lifecycle|pace|registry/zookeeper|release|route|series|store|store/file|warmup|wire/jute|wire/zookeeper
+UNRACED_ROOMS := archtest|balancer|curve|drain|ending|fleet|history/prometheus|http1|lab|lifecycle|pace|release|route|series|store|store/file|warmup|wire/jute|wire/zookeeper
 UNRACED_TESTS := ^(TestTenThousand|TestLargeService|TestCostOfGRPC|TestUsers|TestNoFileKeepsTheLoaderBusy|TestCircleIsTheSameEverywhere)$$
+
 # Rooms whose tests wait for others' programs most of their time: make test has them once, under the race detector.
-RACED_ONCE := agent|effects|gateway|history|hold/etcd|hold/nacos|hold/zookeeper|local|registry/etcd|registry/nacos|sockets|supervisor
+RACED_ONCE := agent|effects|gateway|history|hold/etcd|hold/nacos|hold/zookeeper|local|registry/etcd|registry/nacos|registry/zookeeper|sockets|supervisor
 
 # Rooms that are tested at a time: many of their tests wait for others' programs.
 ABREAST := 3
@@ -93,9 +94,9 @@ unraced: # all that race leaves out, and of most rooms what it does not, too
 
 # Of one goroutine the race detector finds nothing, and takes its time. So it looks at no room that starts none, and at no
 # test that is about how many, how large or how costly something is: those have run without it. Likewise the balancer's
-# statistics, which are one goroutine on virtual time; its concurrent picks and its conformance suite run under it. And the
-# client of registry/zookeeper races with itself (go-zookeeper 1.0.4: sendSetWatches reads lastZxid while recvLoop writes it), seldom
-# and without harm, but for a test that fails.
+# statistics, which are one goroutine on virtual time; its concurrent picks and its conformance suite run under it. Races of
+# others' code that it is to keep quiet about are in test/race.suppressions.
+race: export GORACE := suppressions=$(CURDIR)/test/race.suppressions
 race:
 	go test -race -timeout $(UNIT_TIMEOUT) -skip '$(UNRACED_TESTS)' $$(go list ./... | grep -v -E '/internal/($(UNRACED_ROOMS))$$')
 	go test -race -timeout $(UNIT_TIMEOUT) -run 'Pick|Suite|Conform|Story' ./internal/balancer
