@@ -8,7 +8,7 @@ LINT    := .cache/bin/golangci-lint
 BENCHED := ./internal/balancer ./internal/http1 ./internal/meter ./internal/proxy ./internal/route ./internal/upstream
 
 # Rooms that start no goroutine, and tests that are about amounts: see race.
-UNRACED_ROOMS := archtest|balancer|curve|drain|ending|fleet|history/prometheus|http1|lab|lifecycle|pace|release|route|series|store|store/file|warmup|wire/jute|wire/zookeeper
+UNRACED_ROOMS := archtest|balancer|curve|drain|ending|fleet|history/prometheus|http1|lab|lifecycle|pace|release|route|series|store|store/file|warmup|wire/jute|wire/object|wire/zookeeper
 UNRACED_TESTS := ^(TestTenThousand|TestLargeService|TestCostOfGRPC|TestUsers|TestNoFileKeepsTheLoaderBusy|TestCircleIsTheSameEverywhere)$$
 
 # Rooms whose tests wait for others' programs most of their time: make test has them once, under the race detector.

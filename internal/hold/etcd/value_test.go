@@ -28,7 +28,7 @@ func TestMarkedValues(t *testing.T) {
 		{"another weight is multiplied", `{"weight":0.5}`, `{"weight":0.125}`},
 		{"a weight of 0 stays", `{"weight":0}`, `{"weight":0}`},
 		{"a weight that is none stays", `{"weight":"heavy"}`, `{"weight":"heavy"}`},
-		{"its own are replaced", `{"metadata":{"crossfade.x":"0","b":"2"}}`, `{"metadata":{"b":"2",` + said + `}}`},
+		{"its own are replaced where they stand", `{"metadata":{"crossfade.x":"0","b":"2"}}`, `{"metadata":{"crossfade.x":"1","b":"2","crossfade.a":"\""}}`},
 		{"numbers and spaces of others stay", `{ "n" : 12345678901234567890 , "metadata" : { } }`, `{"n":12345678901234567890,"metadata":{` + said + `}}`},
 	} {
 		if got := string(marked([]byte(c.value), mark)); got != c.want {

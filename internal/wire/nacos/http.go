@@ -9,6 +9,8 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+
+	"crossfade.dev/internal/wire/object"
 )
 
 // An API is a version of Nacos's HTTP.
@@ -237,7 +239,7 @@ func (s Service) Form(in Instance) url.Values {
 		"healthy": {strconv.FormatBool(in.Healthy)}, "ephemeral": {strconv.FormatBool(in.Ephemeral)},
 	}
 	if len(in.Metadata) > 0 {
-		v.Set("metadata", string(object{}.and(in.Metadata).bytes()))
+		v.Set("metadata", string(object.Object{}.WithStrings(in.Metadata).Bytes()))
 	}
 	return v
 }
@@ -279,18 +281,18 @@ func (c HTTPCall) Edit(change Change) (url.Values, error) {
 		if err != nil {
 			return nil, fmt.Errorf("metadata: %w", err)
 		}
-		v.Set("metadata", string(m.and(change.Metadata).bytes()))
+		v.Set("metadata", string(m.WithStrings(change.Metadata).Bytes()))
 	}
 	return v, nil
 }
 
 // metadataObject reads metadata of a form, in its order where it has one.
-func metadataObject(s string) (object, error) {
+func metadataObject(s string) (object.Object, error) {
 	if strings.HasPrefix(strings.TrimSpace(s), "{") {
-		return parseObject([]byte(s))
+		return object.Parse([]byte(s))
 	}
 	plain, err := parseMetadata(s)
-	return object{}.and(plain), err
+	return object.Object{}.WithStrings(plain), err
 }
 
 // Accepted is what a call is answered with, as if it had been done: the type of the content, and that.
@@ -310,7 +312,7 @@ func (c HTTPCall) Refused(status int, why string) (contentType, body string) {
 	if c.API == V1 || c.API == 0 {
 		return "text/plain;charset=UTF-8", why
 	}
-	return "application/json;charset=UTF-8", fmt.Sprintf(`{"code":%d,"message":%s,"data":null}`, status, quote(why))
+	return "application/json;charset=UTF-8", fmt.Sprintf(`{"code":%d,"message":%s,"data":null}`, status, object.Quote(why))
 }
 
 // HTTPPath returns the path, below that of Nacos itself, and the method of an operation of a version; "" is none.

@@ -8,7 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode/utf8"
+
+	"crossfade.dev/internal/wire/object"
 )
 
 // Classes of what stands in the payload. Java readers make their objects by them.
@@ -32,7 +33,7 @@ type Instance struct {
 	Metadata   map[string]string // in the payload
 	Disabled   bool              // it says that it is not to be used
 
-	document, payload, metadata object
+	document, payload, metadata object.Object
 	was                         map[string]string // Metadata as it was read
 	data                        []byte            // as it was read
 }
@@ -43,32 +44,29 @@ func ParseInstance(data []byte) (*Instance, error) {
 	if err := checkSize(len(data)); err != nil {
 		return nil, err
 	}
-	if !utf8.Valid(data) { // the same name would be read in two ways
-		return nil, errNoObject
-	}
-	document, err := parseObject(data)
+	document, err := object.Parse(data)
 	if err != nil {
 		return nil, err
 	}
-	i := &Instance{document: document, data: bytes.Clone(data), Name: document.text("name"), ID: document.text("id"), Address: document.text("address")}
-	if i.Port, err = parsePort(document.text("port")); err != nil {
+	i := &Instance{document: document, data: bytes.Clone(data), Name: text(document, "name"), ID: text(document, "id"), Address: text(document, "address")}
+	if i.Port, err = parsePort(text(document, "port")); err != nil {
 		return nil, err
 	}
-	if i.SSLPort, err = parsePort(document.text("sslPort")); err != nil {
+	if i.SSLPort, err = parsePort(text(document, "sslPort")); err != nil {
 		return nil, fmt.Errorf("sslPort: %w", err)
 	}
-	i.Disabled = document.text("enabled") == "false"
-	i.Registered, _ = strconv.ParseInt(document.text("registrationTimeUTC"), 10, 64) // what cannot be read is not said
-	if payload, err := parseObject(document.get("payload")); err == nil {
-		i.payload, i.Class = payload, payload.text(classKey)
+	i.Disabled = text(document, "enabled") == "false"
+	i.Registered, _ = strconv.ParseInt(text(document, "registrationTimeUTC"), 10, 64) // what cannot be read is not said
+	if payload, err := object.Parse(document.Get("payload")); err == nil {
+		i.payload, i.Class = payload, text(payload, classKey)
 	}
-	if metadata, err := parseObject(i.payload.get("metadata")); err == nil {
+	if metadata, err := object.Parse(i.payload.Get("metadata")); err == nil {
 		i.metadata, i.Metadata = metadata, map[string]string{}
-	} else if value := i.payload.get("metadata"); i.known() && (value == nil || string(value) == "null") {
-		i.metadata, i.Metadata = object{}, map[string]string{}
+	} else if value := i.payload.Get("metadata"); i.known() && (value == nil || string(value) == "null") {
+		i.metadata, i.Metadata = object.Object{}, map[string]string{}
 	}
 	for _, m := range i.metadata {
-		i.Metadata[m.key] = i.metadata.text(m.key)
+		i.Metadata[m.Name] = text(i.metadata, m.Name)
 	}
 	i.was = maps.Clone(i.Metadata)
 	return i, nil
@@ -124,33 +122,19 @@ func (i *Instance) Bytes() ([]byte, error) {
 	if maps.Equal(i.Metadata, i.was) {
 		return bytes.Clone(i.data), nil
 	}
-	metadata := slices.DeleteFunc(slices.Clone(i.metadata), func(m member) bool {
-		_, there := i.Metadata[m.key]
+	metadata := slices.DeleteFunc(slices.Clone(i.metadata), func(m object.Member) bool {
+		_, there := i.Metadata[m.Name]
 		return !there
 	})
 	for _, key := range slices.Sorted(maps.Keys(i.Metadata)) {
 		if value, there := i.was[key]; there && value == i.Metadata[key] {
 			continue // as it came, whatever it is
 		}
-		if err := metadata.setText(key, i.Metadata[key]); err != nil {
-			return nil, err
-		}
+		metadata = metadata.With(key, object.Quote(i.Metadata[key]))
 	}
-	payload, document := slices.Clone(i.payload), slices.Clone(i.document)
-	inner, err := metadata.bytes()
-	if err != nil {
-		return nil, err
-	}
-	payload.set("metadata", inner)
-	middle, err := payload.bytes()
-	if err != nil {
-		return nil, err
-	}
-	document.set("payload", middle)
-	data, err := document.bytes()
-	if err != nil {
-		return nil, err
-	}
+	payload, document := slices.Clone(i.payload), slices.Clone(i.document) // what is read stays
+	payload = payload.With("metadata", metadata.Bytes())
+	data := document.With("payload", payload.Bytes()).Bytes()
 	return data, checkSize(len(data))
 }
 
@@ -201,4 +185,23 @@ func (i *Instance) Mark(metadata map[string]string, share float64, leaving bool)
 		i.SetStatus(false)
 	}
 	return true
+}
+
+// text returns a member that is a string, or a number or a boolean as it is written; otherwise "".
+func text(o object.Object, name string) string {
+	value := o.Get(name)
+	if len(value) == 0 {
+		return ""
+	}
+	switch value[0] {
+	case '"':
+		var s string
+		if json.Unmarshal(value, &s) != nil {
+			return ""
+		}
+		return s
+	case '{', '[', 'n':
+		return ""
+	}
+	return string(value)
 }
