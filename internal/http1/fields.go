@@ -140,7 +140,9 @@ func (h *head) parse(b []byte, pos int) (end int, err *Error) {
 		}
 		name, value := b[pos:colon], trim(b[colon+1:end])
 		is := whatIs(name)
-		fields = append(fields, Field{name, value, is})
+		fields = append(fields, Field{})
+		f := &fields[len(fields)-1] // filled in where it is: what is written word by word is slow to copy at once
+		f.Name, f.Value, f.is = name, value, is
 		if is != other {
 			if err := h.note(is, value); err != nil {
 				return 0, err

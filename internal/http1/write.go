@@ -212,7 +212,7 @@ func has(fields []Field, name []byte) bool {
 
 // appendJoined writes one line with all values of the name and the edit's own.
 func (w *writer) appendJoined(dst []byte, own *Field) []byte {
-	if !editable(own.Name) {
+	if !editable(own) {
 		return dst
 	}
 	dst = append(dst, own.Name...)
@@ -237,7 +237,7 @@ func appendField(dst, name, value []byte) []byte {
 
 // appendEdit writes a field that did not come through the parser.
 func appendEdit(dst []byte, f *Field) []byte {
-	if !editable(f.Name) {
+	if !editable(f) {
 		return dst
 	}
 	dst = append(dst, f.Name...)
@@ -246,12 +246,24 @@ func appendEdit(dst []byte, f *Field) []byte {
 	return append(dst, "\r\n"...)
 }
 
-// editable says whether an edit may write a field of the name.
-func editable(name []byte) bool {
-	is := whatIs(name)
+// NewField returns a field for an Edit. What its name is, is looked at once, here, and not whenever it is written.
+func NewField(name, value string) Field {
+	f := Field{Name: []byte(name), Value: []byte(value)}
+	if isToken(f.Name) {
+		f.is = whatIs(f.Name)
+	}
+	return f
+}
+
+// editable says whether an edit may write a field.
+func editable(f *Field) bool {
+	is := f.is
+	if is == unsorted && isToken(f.Name) {
+		is = whatIs(f.Name)
+	}
 	switch is {
 	case other, expect, trailer, house, load:
-		return isToken(name)
+		return true
 	default:
 		return false
 	}

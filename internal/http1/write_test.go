@@ -8,6 +8,27 @@ import (
 
 func field(name, value string) Field { return Field{Name: []byte(name), Value: []byte(value)} }
 
+// A field whose name was looked at before is written where one is that was not, and only there.
+func TestNewFieldIsWrittenAsAnyOther(t *testing.T) {
+	names := []string{
+		"X-A", "Via", "x_b", "Expect", "Trailer", "Crossfade-Drain", "endpoint-load-metrics", "", "a b", "X:", "x\r\ny",
+		"te", "host", "upgrade", "connection", "keep-alive", "content-length", "Content_Length", "transfer-encoding", "proxy-authorization", "http2-settings",
+	}
+	r := &Request{Method: []byte("GET"), Path: []byte("/"), Host: []byte("h")}
+	for _, name := range names {
+		for way, edit := range map[string]func(Field) *Edit{
+			"set":  func(f Field) *Edit { return &Edit{Set: []Field{f}} },
+			"join": func(f Field) *Edit { return &Edit{Join: []Field{f}} },
+			"add":  func(f Field) *Edit { return &Edit{Add: []Field{f}} },
+		} {
+			got := string(AppendRequest(nil, r, edit(NewField(name, "v\n"))))
+			if want := string(AppendRequest(nil, r, edit(field(name, "v\n")))); got != want {
+				t.Errorf("%s %q: got %q, want %q", way, name, got, want)
+			}
+		}
+	}
+}
+
 func TestAppendRequest(t *testing.T) {
 	for name, c := range map[string]struct {
 		in   string

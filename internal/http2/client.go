@@ -49,10 +49,11 @@ func (c *Client) Check(within time.Duration) {
 		return
 	}
 	c.checking, c.checkTime, c.changed = true, within, true
+	now := time.Now()
 	if c.pingedAt.IsZero() {
-		c.sendPing(time.Now())
+		c.sendPing(now)
 	}
-	c.rearm()
+	c.rearm(now)
 	c.flush()
 }
 

@@ -158,15 +158,17 @@ func TestLimit(t *testing.T) {
 		changes.Store(0)
 		e.headers(1, true, ":status=200")
 		e.take()
-		if _, err := a.ReadHead(); err != nil || changes.Load() != 1 {
-			t.Errorf("got %v, %d changes; want 1", err, changes.Load())
+		if _, err := a.ReadHead(); err != nil || changes.Load() != 0 {
+			t.Errorf("got %v, %d changes; want none: the limit is what it was", err, changes.Load())
 		}
 		e.ask("GET").Close()
 		e.want("HEADERS 5 end :method=GET :scheme=http :authority=a :path=/ user-agent=t", "RST_STREAM 5 CANCEL")
 		e.ask("GET")
 		_ = e.framer.WriteGoAway(7, NoError, nil)
 		e.take()
-		wantLimit(e, 2, false)
+		if wantLimit(e, 2, false); changes.Load() != 1 {
+			t.Errorf("got %d changes, want 1: the peer leaves", changes.Load())
+		}
 	})
 	toEndpoint(t, Options{}, func(e *end) {
 		e.greet()

@@ -98,7 +98,7 @@ func (c *Conn) timedOut(code Code, reason string) {
 
 // rearm has the timer go off at once if something may be due sooner than it knows. It is called when something new
 // can become due.
-func (c *Conn) rearm() {
+func (c *Conn) rearm(now time.Time) {
 	if c.timer == nil || c.cause != nil {
 		return
 	}
@@ -111,7 +111,7 @@ func (c *Conn) rearm() {
 	if c.leaving == expectant {
 		soonest = min(soonest, firstStream)
 	}
-	if at := time.Now().Add(soonest); c.timerAt.IsZero() || at.Before(c.timerAt) {
+	if at := now.Add(soonest); c.timerAt.IsZero() || at.Before(c.timerAt) {
 		c.timer.Reset(soonest)
 		c.timerAt = at
 	}

@@ -114,19 +114,17 @@ func (c *Conn) prepare(nc net.Conn, o *Options, client bool) {
 	c.out.memory = c.o.Memory
 	c.framer = frame.NewFramer(&c.out, &c.in)
 	c.framer.SetMaxReadFrameSize(frameSize)
-	c.decoder = hpack.NewDecoder(tableSize, c.field)
+	c.decoder = hpack.NewDecoder(tableSize, func(f hpack.HeaderField) {
+		if !c.parser.field(f.Name, f.Value) {
+			c.decoder.SetEmitEnabled(false)
+		}
+	})
 	c.decoder.SetMaxStringLength(c.o.MaxHead)
 	c.parser.extended = c.o.ExtendedConnect
 	c.encoder = newEncoder(client)
 	c.send, c.recv = firstWindow, int64(c.o.ConnWindow)
 	c.ours = max(firstWindow, int64(c.o.StreamWindow))
 	c.peer = peerSettings{maxStreams: 100, window: firstWindow, maxHead: 1<<32 - 1, tableSize: tableSize}
-}
-
-func (c *Conn) field(f hpack.HeaderField) {
-	if !c.parser.field(&f) {
-		c.decoder.SetEmitEnabled(false)
-	}
 }
 
 // greet writes what a side says first.
@@ -159,7 +157,7 @@ func (c *Conn) run(first func() error) error {
 	c.heard.Store(c.started.UnixNano())
 	c.timer = time.AfterFunc(c.o.HandshakeTimeout, c.tick)
 	c.timerAt = c.started.Add(c.o.HandshakeTimeout)
-	c.rearm()
+	c.rearm(c.started)
 	c.mu.Unlock()
 	err := first()
 	if err == nil {

@@ -156,6 +156,27 @@ func TestZeroWindowHoldingEnds(t *testing.T) {
 	})
 }
 
+// What is written without waiting goes as far as the peer's window, and the rest later.
+func TestReadyWritesWhatIsTaken(t *testing.T) {
+	inBubble(t, Options{}, func(s *Stream) {
+		start := time.Now()
+		_ = s.WriteHead(&Head{Status: 200}, false)
+		n, err := Ready{s}.WriteBody([]byte("abc"), true)
+		if n != 2 || !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(start) != 0 {
+			t.Errorf("got %d, %v after %v; want 2 taken, and no waiting", n, err, time.Since(start))
+		}
+		if n, err := s.WriteBody([]byte("c"), true); n != 1 || err != nil || time.Since(start) != time.Second {
+			t.Errorf("got %d, %v after %v; want the rest a second later", n, err, time.Since(start))
+		}
+	}, func(s *site) {
+		s.greet(frame.Setting{ID: frame.SettingInitialWindowSize, Val: 2}).get(1)
+		s.want("HEADERS 1 :status=200", `DATA 1 "ab"`)
+		time.Sleep(time.Second)
+		_ = s.framer.WriteWindowUpdate(1, 5)
+		s.want(`DATA 1 end "c"`)
+	})
+}
+
 func TestDeadlines(t *testing.T) {
 	inBubble(t, Options{}, func(s *Stream) {
 		start := time.Now()

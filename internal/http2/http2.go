@@ -144,8 +144,8 @@ type Options struct {
 	PingTimeout      time.Duration // for that answer; usually 10 s
 	LeaveAfter       time.Duration // from Leave to LeaveNow at least, and until the peer has heard of it; usually only when that is called
 
-	// Changed is called when there may be room for other streams than before, or the connection leaves: a stream
-	// ended, the peer changed its settings. It must not block; no lock is held.
+	// Changed is called when Client.Limit may say something else than before: the peer changed its settings, or either side
+	// leaves. Whoever opens streams knows how many of theirs have ended. It must not block; no lock is held.
 	Changed func()
 }
 

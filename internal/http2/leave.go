@@ -16,7 +16,7 @@ func (c *Conn) Leave() {
 	case c.leaving != staying || c.cause != nil:
 	case c.lastID == 0 && (c.started.IsZero() || now.Sub(c.started) < firstStream):
 		c.leaving = expectant
-		c.rearm()
+		c.rearm(now)
 	default:
 		c.announce(now)
 	}
@@ -33,7 +33,7 @@ func (c *Conn) announce(now time.Time) {
 	if c.o.LeaveAfter > 0 {
 		_ = c.framer.WritePing(false, [8]byte([]byte(leavePing)))
 	}
-	c.rearm()
+	c.rearm(now)
 }
 
 // leavePing goes with a GOAWAY. Whatever the peer sent before it had heard of the leave, it sent before the answer: once

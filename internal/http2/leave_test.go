@@ -146,6 +146,11 @@ func TestTimeouts(t *testing.T) {
 		{"half a preface", Options{}, func(s *site) { _, _ = s.nc.Write([]byte(Preface[:9])) }, 10 * time.Second, []string{"GOAWAY 0 PROTOCOL_ERROR", "closed"}},
 		{"SETTINGS not acknowledged", Options{}, func(s *site) { preface(s); _ = s.framer.WriteSettings(); s.take() }, 10 * time.Second, []string{"GOAWAY 0 SETTINGS_TIMEOUT", "closed"}},
 		{"half a frame", Options{}, func(s *site) { s.greet(); time.Sleep(time.Hour); _, _ = s.nc.Write([]byte{0, 0}) }, 10 * time.Second, []string{"GOAWAY 0 PROTOCOL_ERROR", "closed"}},
+		{"a frame's header alone", Options{}, func(s *site) {
+			s.greet()
+			time.Sleep(time.Hour)
+			_, _ = s.nc.Write([]byte{0, 0, 8, byte(frame.FramePing), 0, 0, 0, 0, 0})
+		}, 10 * time.Second, []string{"GOAWAY 0 PROTOCOL_ERROR", "closed"}},
 		{"half a block", Options{FrameTimeout: 5 * time.Second}, func(s *site) {
 			s.greet()
 			time.Sleep(time.Hour)

@@ -54,9 +54,8 @@ func (c *Conn) remove(s *Stream) {
 	delete(c.streams, s.id)
 	if c.open--; c.open == 0 {
 		c.idleSince = time.Now()
-		c.rearm()
+		c.rearm(c.idleSince)
 	}
-	c.changed = true
 	c.complete()
 }
 

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"math"
 
-	"golang.org/x/net/http2/hpack"
-
 	"crossfade.dev/internal/http1"
 )
 
@@ -43,26 +41,26 @@ func (p *parser) start(r role, limit int, text []byte, fields []http1.Field) {
 }
 
 // field takes one decoded field. It returns false when it wants no more.
-func (p *parser) field(f *hpack.HeaderField) bool {
-	if p.left -= len(f.Name) + len(f.Value) + 32; p.left < 0 {
+func (p *parser) field(name, value string) bool {
+	if p.left -= len(name) + len(value) + 32; p.left < 0 {
 		p.large = true
 		return false
 	}
 	if p.bad != "" {
 		return true
 	}
-	if len(f.Name) > 0 && f.Name[0] == ':' {
-		p.bad = p.pseudo(f.Name, f.Value)
+	if len(name) > 0 && name[0] == ':' {
+		p.bad = p.pseudo(name, value)
 		return true
 	}
 	p.regular = true
 	switch {
-	case !validName(f.Name):
+	case !validName(name):
 		p.bad = "a field name is not a token in small letters"
-	case !validValue(f.Value):
+	case !validValue(value):
 		p.bad = "a field value holds a control byte or begins or ends with a space"
 	default:
-		p.bad = p.ordinary(f.Name, f.Value)
+		p.bad = p.ordinary(name, value)
 	}
 	return true
 }
@@ -149,7 +147,9 @@ func (p *parser) ordinary(name, value string) string {
 		}
 	}
 	// A copy of the name is cheap, and nothing then points into the decoder's tables.
-	p.head.Fields = append(p.head.Fields, http1.Field{Name: p.keep(name), Value: p.keep(value)})
+	p.head.Fields = append(p.head.Fields, http1.Field{})
+	f := &p.head.Fields[len(p.head.Fields)-1]
+	f.Name, f.Value = p.keep(name), p.keep(value)
 	return ""
 }
 

@@ -11,14 +11,17 @@ type Pipe struct {
 	*Stream
 }
 
-// Ready is a stream whose body is read as far as it has come: nothing, and no error, says that there is none yet.
-// io.EOF may come with its last bytes.
+// Ready is a stream whose bodies are not waited for: the peer's is read as far as it has come, ours is written as far as the
+// peer takes it at once.
 type Ready struct {
 	*Stream
 }
 
-// Read implements io.Reader.
+// Read implements io.Reader: nothing, and no error, says that there is nothing yet. io.EOF may come with the last bytes.
 func (r Ready) Read(b []byte) (int, error) { return r.read(b, false) }
+
+// WriteBody is that of the stream; os.ErrDeadlineExceeded says that the rest, or the end, is still to be written.
+func (r Ready) WriteBody(p []byte, end bool) (int, error) { return r.write(p, end, false) }
 
 // Read implements io.Reader.
 func (p Pipe) Read(b []byte) (int, error) { return p.ReadBody(b) }

@@ -1,6 +1,7 @@
 package http2
 
 import (
+	"errors"
 	"math"
 	"time"
 
@@ -8,10 +9,10 @@ import (
 )
 
 // rare handles the frames that say something about the connection, and those that say nothing to us.
-func (c *Conn) rare(h frame.FrameHeader) error {
-	f, err := c.framer.ReadFrameForHeader(h)
+func (c *Conn) rare() error {
+	f, err := c.framer.ReadFrame()
 	if err != nil {
-		return err
+		return c.readError(err)
 	}
 	c.mu.Lock()
 	defer c.unlock()
@@ -30,6 +31,19 @@ func (c *Conn) rare(h frame.FrameHeader) error {
 	default:
 		return c.spend(PriorityFlood)
 	}
+}
+
+// readError makes a *ConnError of what a framer says.
+func (c *Conn) readError(err error) error {
+	code, ok := errors.AsType[frame.ConnectionError](err)
+	if !ok {
+		return err
+	}
+	b := &ConnError{Code: Code(code), Reason: "a frame is malformed"}
+	if detail := c.framer.ErrorDetail(); detail != nil {
+		b.Reason = detail.Error()
+	}
+	return b
 }
 
 // priority is not obeyed: RFC 9113 section 5.3.2. A stream that depends on itself is still an error, as it was.

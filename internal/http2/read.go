@@ -2,8 +2,6 @@ package http2
 
 import (
 	"encoding/binary"
-	"errors"
-	"io"
 	"time"
 
 	frame "golang.org/x/net/http2"
@@ -40,7 +38,7 @@ func (c *Conn) beforeRead() {
 	c.flushSoon()
 	if midway && c.partial.Load() == 0 {
 		c.partial.Store(now.UnixNano())
-		c.rearm()
+		c.rearm(now)
 	}
 	c.mu.Unlock()
 }
@@ -48,18 +46,15 @@ func (c *Conn) beforeRead() {
 // readFrames reads until the connection ends. The error is a *ConnError, or that of the socket.
 func (c *Conn) readFrames() error {
 	for {
-		if _, err := c.in.peek(frameHead); err != nil { // the framer would take half of it, and beforeRead not know
-			return err
-		}
-		h, err := c.framer.ReadFrameHeader()
+		h, err := c.nextFrame()
 		if err != nil {
-			return c.readError(err)
+			return err
 		}
 		if !c.greeted && h.Type != frame.FrameSettings {
 			return &ConnError{Code: ProtocolError, Reason: "the first frame is not SETTINGS"}
 		}
 		if err := c.frame(h); err != nil {
-			return c.readError(err)
+			return err
 		}
 		if !c.block.coming && c.partial.Load() != 0 {
 			c.partial.Store(0)
@@ -67,32 +62,33 @@ func (c *Conn) readFrames() error {
 	}
 }
 
-// readError makes a *ConnError of what a framer says.
-func (c *Conn) readError(err error) error {
-	var code frame.ConnectionError
-	switch {
-	case errors.As(err, &code):
-		b := &ConnError{Code: Code(code), Reason: "a frame is malformed"}
-		if detail := c.framer.ErrorDetail(); detail != nil {
-			b.Reason = detail.Error()
-		}
-		return b
-	case errors.Is(err, frame.ErrFrameTooLarge):
-		return &ConnError{Code: FrameSizeError, Reason: "a frame is larger than allowed"}
+// nextFrame returns the header of the next frame. It is not taken before the frame is there, so that beforeRead knows of a
+// frame that is not whole.
+func (c *Conn) nextFrame() (h frame.FrameHeader, err error) {
+	b, err := c.in.peek(frameHead)
+	if err != nil {
+		return h, err
 	}
-	return err
+	h.Length, h.Type, h.Flags = uint32(b[0])<<16|uint32(b[1])<<8|uint32(b[2]), frame.FrameType(b[3]), frame.Flags(b[4])
+	h.StreamID = binary.BigEndian.Uint32(b[5:]) & maxStreamID
+	continues := h.Type == frame.FrameContinuation
+	switch {
+	case h.Length > frameSize:
+		err = &ConnError{Code: FrameSizeError, Reason: "a frame is larger than allowed"}
+	case c.block.coming && (!continues || h.StreamID != c.block.id), continues && !c.block.coming:
+		err = &ConnError{Code: ProtocolError, Reason: "a header block is not in one piece"}
+	}
+	return h, err
 }
 
 // frame reads and handles the frame whose header is h. Those that come often are read in place.
 func (c *Conn) frame(h frame.FrameHeader) error {
-	n := int(h.Length)
+	n := frameHead + int(h.Length)
 	p, err := c.in.peek(n)
 	if err != nil {
-		if errors.Is(err, io.EOF) && n > 0 {
-			err = io.ErrUnexpectedEOF
-		}
 		return err
 	}
+	p = p[frameHead:]
 	if h.StreamID == 0 && (h.Type <= frame.FrameRSTStream || h.Type == frame.FrameContinuation) {
 		return &ConnError{Code: ProtocolError, Reason: h.Type.String() + " on stream 0"}
 	}
@@ -108,7 +104,7 @@ func (c *Conn) frame(h frame.FrameHeader) error {
 	case frame.FrameRSTStream:
 		err = c.rstStream(h, p)
 	default:
-		return c.rare(h)
+		return c.rare()
 	}
 	c.in.skip(n)
 	return err

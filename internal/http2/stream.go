@@ -287,7 +287,10 @@ func (s *Stream) put(h *Head, fields []http1.Field, end, now bool) error {
 
 // WriteBody writes p, waiting for the peer to take it, and ends the message if end. n is what was taken. The error is
 // a *StreamError, ErrEnded, ErrStalled (the stream is reset then) or os.ErrDeadlineExceeded.
-func (s *Stream) WriteBody(p []byte, end bool) (n int, err error) {
+func (s *Stream) WriteBody(p []byte, end bool) (n int, err error) { return s.write(p, end, true) }
+
+// write is WriteBody, which waits, or writes what the peer takes.
+func (s *Stream) write(p []byte, end, waits bool) (n int, err error) {
 	c := s.c
 	c.mu.Lock()
 	defer c.unlock()
@@ -309,6 +312,9 @@ func (s *Stream) WriteBody(p []byte, end bool) (n int, err error) {
 		if !c.flushing && c.out.len() > 0 {
 			c.flush() // much may have changed meanwhile
 			continue
+		}
+		if !waits {
+			return n, os.ErrDeadlineExceeded
 		}
 		if stalled.IsZero() {
 			stalled = time.Now()
