@@ -137,7 +137,7 @@ func runControl(ctx context.Context, f controlFlags, log *slog.Logger) error {
 	group.Go(func() error {
 		return names.Run(ctx, func(results []dns.Result) { resolve(ctx, c, results, log) })
 	})
-	group.Go(func() error { return newAdmin(c, listener, log).Run(ctx) })
+	group.Go(func() error { return newAdmin(looker, listener, log).Run(ctx) })
 	group.Go(func() error { return looker.run(ctx) })
 	group.Go(func() error {
 		return watcher.Run(ctx, func(d *fleet.Desired, findings []config.Finding) {
@@ -156,18 +156,19 @@ func runControl(ctx context.Context, f controlFlags, log *slog.Logger) error {
 }
 
 // newAdmin is control's admin API.
-func newAdmin(c *control.Control, listener net.Listener, log *slog.Logger) *admin.Server {
+func newAdmin(c *onlooker, listener net.Listener, log *slog.Logger) *admin.Server {
+	commands := c.shown(c.Handler())
 	return &admin.Server{Listener: listener, Log: log, Handler: admin.Handler(admin.Config{
 		Program: "control", ID: "control", Version: version, Started: time.Now(), Log: log,
 		World: func() admin.World {
 			return admin.World{View: c.View(), Ready: true, AgentEvents: c.AgentEvents(), Registries: c.Registries()}
 		},
 		Mounts: []admin.Mount{
-			{Pattern: "POST /api/v1/scale", Help: "set the replicas of a deployment or a gateway", Handler: c.Handler()},
-			{Pattern: "POST /api/v1/restart", Help: "replace a deployment's instances, or a gateway's replicas", Handler: c.Handler()},
-			{Pattern: "POST /api/v1/upgrade", Help: "replace a gateway's replicas by ones that run a new program", Handler: c.Handler()},
-			{Pattern: "POST /api/v1/warmup", Help: "skip, pause, resume or restart an endpoint's warm-up", Handler: c.Handler()},
-			{Pattern: "POST /api/v1/weight", Help: "multiply an endpoint's weight", Handler: c.Handler()},
+			{Pattern: "POST /api/v1/scale", Help: "set the replicas of a deployment or a gateway", Handler: commands},
+			{Pattern: "POST /api/v1/restart", Help: "replace a deployment's instances, or a gateway's replicas", Handler: commands},
+			{Pattern: "POST /api/v1/upgrade", Help: "replace a gateway's replicas by ones that run a new program", Handler: commands},
+			{Pattern: "POST /api/v1/warmup", Help: "skip, pause, resume or restart an endpoint's warm-up", Handler: commands},
+			{Pattern: "POST /api/v1/weight", Help: "multiply an endpoint's weight", Handler: commands},
 			{Pattern: "GET /api/v1/workloads", Help: "how far every deployment is, as JSON", Handler: c.Handler()},
 			{Pattern: "GET /api/v1/gateways", Help: "how far every gateway is, as JSON", Handler: c.Handler()},
 			{Pattern: "GET /api/v1/lifecycles", Help: "how instances come up and leave, as JSON", Handler: c.Handler()},

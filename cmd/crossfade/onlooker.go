@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"net/http"
 	"path/filepath"
+	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -25,6 +27,10 @@ type onlooker struct {
 	history *history.History
 	console *console.Console // nil is none
 	log     *slog.Logger
+
+	mu      sync.Mutex
+	number  uint64        // of the latest snapshot that history was shown
+	changed chan struct{} // closed when that changes
 }
 
 // newOnlooker returns what looks at c, as the flags want it.
@@ -41,7 +47,7 @@ func newOnlooker(ctx context.Context, f *controlFlags, c *control.Control, regis
 		}
 	}
 	c.Tells(h.Told)
-	o := &onlooker{Control: c, history: h, log: log}
+	o := &onlooker{Control: c, history: h, log: log, changed: make(chan struct{})}
 	access, err := f.console.access(f.state, log)
 	if err != nil {
 		return nil, err
@@ -85,12 +91,12 @@ func editor(ctx context.Context, f *controlFlags, c *control.Control, registered
 	return e
 }
 
-// Report is feed.Control's: history is told what control has taken. Only data planes count.
+// Report is feed.Control's: history is told what control has taken. Only data planes count: gateways, and agents with a front.
 func (o *onlooker) Report(ctx context.Context, r fleet.Report) error {
 	if err := o.Control.Report(ctx, r); err != nil {
 		return err
 	}
-	if r.Role != "gateway" {
+	if r.Role != "gateway" && r.Role != "agent" {
 		return nil
 	}
 	if err := o.history.Report(ctx, r); err != nil {
@@ -103,11 +109,52 @@ func (o *onlooker) Report(ctx context.Context, r fleet.Report) error {
 func (o *onlooker) run(ctx context.Context) error {
 	group, own := errgroup.WithContext(ctx)
 	group.Go(func() error { return o.history.Run(own) })
-	group.Go(func() error { return ended(ctx, o.Watch(own, o.history.View)) }) // control may hear of the end before own does
+	group.Go(func() error { return ended(ctx, o.Watch(own, o.show)) }) // control may hear of the end before own does
 	if o.console != nil {
 		group.Go(func() error { return o.console.Run(own) })
 	}
 	return group.Wait()
+}
+
+// show shows history what there is.
+func (o *onlooker) show(v fleet.View) {
+	o.history.View(v)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.number = v.Number
+	close(o.changed)
+	o.changed = make(chan struct{})
+}
+
+// shownWithin is how long an answer waits for history at most.
+const shownWithin = 2 * time.Second
+
+// shown answers as next does, and not before history has been shown what came of it: whoever asks for releases right after a command is
+// answered with the one that it began.
+func (o *onlooker) shown(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		next.ServeHTTP(w, r) // so short an answer goes when this returns
+		ctx, cancel := context.WithTimeout(r.Context(), shownWithin)
+		defer cancel()
+		o.await(ctx, o.View())
+	})
+}
+
+// await waits until history has been shown a view, or ctx ends.
+func (o *onlooker) await(ctx context.Context, v fleet.View) {
+	for v.Config != "" { // else there is nothing to be shown yet
+		o.mu.Lock()
+		number, changed := o.number, o.changed
+		o.mu.Unlock()
+		if number >= v.Number {
+			return
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // prometheusHelp is that of --prometheus.

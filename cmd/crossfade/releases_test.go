@@ -47,7 +47,7 @@ func (d *releaseDesk) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		rows := []history.ReleaseRow{}
 		for _, r := range d.releases {
 			rows = append(rows, history.ReleaseRow{
-				ID: r.ID, Kind: r.Kind, Name: r.Name, What: r.What, Began: r.Began, Ended: r.Ended, Verdict: r.Verdict, Why: r.Why,
+				ID: r.ID, Kind: r.Kind, Name: r.Name, Namespace: r.Namespace, What: r.What, Began: r.Began, Ended: r.Ended, Verdict: r.Verdict, Why: r.Why,
 				Served: r.Requests[ending.Served], Lost: r.Requests.Lost(),
 			})
 		}
@@ -96,6 +96,9 @@ func three() *releaseDesk {
 		if verdict != release.Running {
 			r.Ended = r.Began.Add(30 * time.Second)
 		}
+		if kind == release.Gateway {
+			r.Namespace = "istio-system"
+		}
 		return r
 	}
 	return &releaseDesk{releases: []release.Release{
@@ -118,6 +121,8 @@ func TestReleaseShowExitsByItsVerdict(t *testing.T) {
 		{[]string{"reviews-v2-2"}, 3, "lossy: so it was"},
 		{[]string{"deployment/reviews-v2"}, 3, "4197 served, 14 lost, 4211 in all"},
 		{[]string{"reviews-v2-1"}, 4, "unproven: so it was"},
+		{[]string{"deploy/reviews-v1", "-n", "default"}, 0, "reviews-v1-3"},
+		{[]string{"gw/ingressgateway"}, 4, "ingressgateway-4"},
 		{[]string{"latest"}, 4, "running: so it was"},
 		{nil, 4, "ingressgateway-4"},
 		{[]string{"gateway/ingressgateway"}, 4, "ingressgateway-4"},
@@ -135,7 +140,10 @@ func TestReleaseShowExitsByItsVerdict(t *testing.T) {
 		says string
 	}{
 		{[]string{"nobody-1"}, "there is no release nobody-1; did you mean ingressgateway-4?"},
-		{[]string{"deployment/nobody"}, "there is no such release (deployment/nobody)"},
+		{[]string{"deployment/nobody"}, "there is no such release (deployment/nobody in namespace default)"},
+		{[]string{"deployment/reviews-v1", "-n", "shop"}, "there is no such release (deployment/reviews-v1 in namespace shop)"},
+		{[]string{"reviews-v1"}, "did you mean deployment/reviews-v1?"},
+		{[]string{"ingressgateway"}, "did you mean gateway/ingressgateway?"},
 		{[]string{"gateway/reviews-v1"}, "there is no such release"},
 		{[]string{"reviews-v1-3", "--since", "2026-11-22T17:58:01Z"}, "there is no such release (reviews-v1-3)"},
 		{[]string{"latest", "--since", "2026-11-22T18:00:00Z"}, "--wait waits for one"},
@@ -176,8 +184,29 @@ func TestReleaseShowWaits(t *testing.T) {
 			t.Errorf("%q does not say %q", errs, part)
 		}
 	}
-	if code, _, errs := d.ask(t, "release", "show", "gateway/ingressgateway", "--wait", "--timeout", "100ms"); code != 1 || !strings.Contains(errs, "--timeout is over: ingressgateway-4") {
-		t.Errorf("one that does not end exits with %d and says %q", code, errs)
+	code, out, errs = d.ask(t, "release", "show", "gateway/ingressgateway", "--wait", "--timeout", "100ms")
+	if code != 1 || !strings.Contains(errs, "--timeout is over: ingressgateway-4") || !strings.HasPrefix(out, "running: so it was") {
+		t.Errorf("one that does not end exits with %d and says %q, %q; want it written as far as it is", code, out, errs)
+	}
+}
+
+// TestReleaseShowEndsWithOneThatStalled: a pipeline is not to wait for what nobody mends; and a console that answered once is waited for.
+func TestReleaseShowEndsWithOneThatStalled(t *testing.T) {
+	d := three()
+	asked := 0
+	d.asked = func(d *releaseDesk) {
+		if asked++; asked > 2 {
+			r := &d.releases[0]
+			r.Verdict, r.Why = release.Stalled, "it has come no nearer for 600s"
+			r.Warm = []release.WarmTime{{Name: "reviews-v1-2"}, {Name: "reviews-v1-3", Ready: time.Second}, {Name: "reviews-v1-2"}}
+		}
+	}
+	code, out, errs := d.ask(t, "release", "show", "--wait")
+	if code != 5 || !strings.HasPrefix(out, "stalled: it has come no nearer for 600s\n") || !strings.Contains(errs, "ingressgateway-4: ") {
+		t.Errorf("it exits with %d and says\n%s%s", code, out, errs)
+	}
+	if !strings.Contains(out, "reviews-v1-2: not ready, 2 times\n") || strings.Count(out, "reviews-v1-") != 2 {
+		t.Errorf("one that is started again and again fills it:\n%s", out)
 	}
 }
 

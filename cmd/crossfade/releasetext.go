@@ -14,6 +14,20 @@ import (
 	"crossfade.dev/internal/release"
 )
 
+// lossTable says what became of requests that were lost in each way; docs/guides/releases.md says more.
+var lossTable = map[string]string{
+	"no-endpoint": "there was nobody to send them to",
+	"overflow":    "refused by a limit",
+	"parted":      "the gateway or the endpoint left, and the time was over",
+	"fault":       "a defect of crossfade",
+	"refused":     "no connection could be made",
+	"reset":       "the connection ended before an answer",
+	"cut":         "the answer was broken off",
+	"timeout":     "no answer in time",
+	"5xx":         "the application answered so",
+	"grpc":        "the application answered so",
+}
+
 // write writes a release as it was asked for.
 func (s *showing) write(ctx context.Context, w io.Writer, r *release.Release) error {
 	switch s.output {
@@ -57,21 +71,44 @@ func writeRelease(b *bytes.Buffer, r *release.Release) {
 	for _, l := range lines {
 		fmt.Fprintf(b, "  %-9s %s\n", l[0], cmp.Or(l[1], "-"))
 	}
-	for _, w := range r.Warm {
-		fmt.Fprintf(b, "            %s: ready after %s, %s\n", w.Name, spent(w.Ready, w.Ready > 0), warmth(w))
-	}
+	writeCame(b, r.Warm)
 	for _, l := range r.Losses {
 		where := string(l.Side)
 		if l.Service != "" {
 			where += ", " + l.Service
 		}
-		fmt.Fprintf(b, "  lost      %d × %s (%s)\n", l.N, l.Kind, where)
+		fmt.Fprintf(b, "  lost      %d × %s (%s): %s\n", l.N, l.Kind, where, cmp.Or(lossTable[l.Kind], "?"))
+	}
+	if r.LostAfter > 0 {
+		fmt.Fprintf(b, "  after     %d lost in the minute after it: in no verdict\n", r.LostAfter)
 	}
 	for _, f := range r.Failing {
-		fmt.Fprintf(b, "  failing   %s: %d of %d attempts\n", f.Name, f.Failed, f.Attempts)
+		fmt.Fprintf(b, "  failing   %s: %d attempts failed, %d were sent\n", f.Name, f.Failed, f.Attempts)
 	}
 	for _, d := range r.Doubts {
 		fmt.Fprintf(b, "  unknown   %s\n", d)
+	}
+}
+
+// writeCame writes how each came up that did; those of one name that never did, as they died and were started again, in one line.
+func writeCame(b *bytes.Buffer, came []release.WarmTime) {
+	never, names := map[string]int{}, []string{}
+	for _, w := range came {
+		if !w.Done && w.Ready == 0 {
+			if never[w.Name] == 0 {
+				names = append(names, w.Name)
+			}
+			never[w.Name]++
+			continue
+		}
+		fmt.Fprintf(b, "            %s: ready after %s, %s\n", w.Name, spent(w.Ready, w.Ready > 0), warmth(w))
+	}
+	for _, name := range names {
+		times := ""
+		if n := never[name]; n > 1 {
+			times = fmt.Sprintf(", %d times", n)
+		}
+		fmt.Fprintf(b, "            %s: not ready%s\n", name, times)
 	}
 }
 

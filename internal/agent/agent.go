@@ -21,6 +21,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"crossfade.dev/internal/evidence"
 	"crossfade.dev/internal/feed"
 	"crossfade.dev/internal/fleet"
 	"crossfade.dev/internal/hold"
@@ -73,6 +74,7 @@ type Agent struct {
 type Front interface {
 	Order(proxy.Orders)
 	Seen() proxy.Seen
+	Direct(yield func(port uint32, c *evidence.Counts))
 }
 
 // A Bar shows how warm-up requests go on: a [warmer.Bar].

@@ -131,7 +131,7 @@ func (r *runner) front(ctx context.Context) {
 	ended := make(chan struct{})
 	r.orders.close = func(cause error) { cancel(cause); <-ended }
 	r.tasks.Go(func() {
-		defer close(ended)
+		defer func() { r.orders.closed = time.Now(); close(ended) }()
 		if err := r.DataPlane(ctx); err != nil {
 			r.do(func() { r.frontEnded(err) })
 		}

@@ -195,21 +195,21 @@ func (l *linking) drop(n int) {
 	}
 }
 
-// next is when the next report is due.
-func (l *linking) next() time.Time {
+// next is when the next report is due, where one is so often though nothing has happened.
+func (l *linking) next(often time.Duration) time.Time {
 	switch {
 	case l.reporting:
 		return time.Time{}
 	case l.changed:
 		return l.again
 	}
-	return l.reported.Add(beat)
+	return l.reported.Add(often)
 }
 
 // report tells control what is known, when that has changed or it is time to; one report at a time.
 func (r *runner) report(ctx context.Context, now time.Time) {
 	l := &r.link
-	if r.Control == nil || l.reporting || now.Before(l.again) || !l.changed && now.Sub(l.reported) < beat {
+	if r.Control == nil || l.reporting || now.Before(l.again) || !l.changed && now.Sub(l.reported) < r.often() {
 		return
 	}
 	report := r.whole(now)
@@ -226,7 +226,7 @@ func (r *runner) report(ctx context.Context, now time.Time) {
 // whole is everything that control is to know.
 func (r *runner) whole(now time.Time) fleet.Report {
 	l := &r.link
-	report := fleet.Report{From: r.ID(), Role: "agent", Events: slices.Clone(l.events), Drain: r.drained(now)}
+	report := fleet.Report{From: r.ID(), Role: "agent", Events: slices.Clone(l.events), Drain: r.drained(now), Traffic: r.traffic(now)}
 	if l.view.Snapshot != nil {
 		report.Applied = l.view.Number
 	}
@@ -257,6 +257,7 @@ func (r *runner) confirm(report fleet.Report, events int, err error) {
 		return
 	}
 	l.again = time.Time{}
+	r.counting.taken = r.counting.made
 	l.drop(events - l.dropped)
 	if len(report.Instances) == 0 || report.Instances[0].Leaving {
 		if l.heard.IsZero() {
@@ -288,7 +289,11 @@ func (r *runner) farewell(ctx context.Context) {
 	if r.Control == nil {
 		return
 	}
-	report := fleet.Report{From: r.ID(), Role: "agent", Events: r.link.events, Leaving: true, Drain: r.drained(time.Now())}
+	now := time.Now()
+	report := fleet.Report{From: r.ID(), Role: "agent", Events: r.link.events, Leaving: true, Drain: r.drained(now), Traffic: r.traffic(now)}
+	if report.Traffic != nil {
+		report.Traffic.StillCalled = r.stillCalled()
+	}
 	ctx, cancel := context.WithTimeout(ctx, goodbye)
 	defer cancel()
 	for err := r.Control.Report(ctx, report); err != nil && process.Pause(ctx, goodbye/10); {

@@ -11,9 +11,10 @@ import (
 
 // An ordering is what the runner knows of its front.
 type ordering struct {
-	given proxy.Orders
-	again time.Time         // when its share is looked at again; zero is never
-	close func(cause error) // ends the data plane and waits for it; nil: there is none
+	given  proxy.Orders
+	again  time.Time         // when its share is looked at again; zero is never
+	close  func(cause error) // ends the data plane and waits for it; nil: there is none
+	closed time.Time         // when that was done; to be read once close has returned
 }
 
 // ramp is how often the share of an instance behind a front is looked at.

@@ -52,6 +52,7 @@ type runner struct {
 	cycles     []fleet.Lifecycle // that people have put into the registry
 	read       bool              // they are known
 	link       linking
+	counting   counting
 	orders     ordering
 	warming    bool                  // warm-up requests have begun
 	settled    context.CancelFunc    // ends them; nil: they have not begun
@@ -77,6 +78,7 @@ func newRunner(a *Agent) *runner {
 	r.publish.wants, r.publish.lost = make(latest[wanted], 1), map[string]bool{}
 	r.sight.Open = a.DataPlane == nil
 	r.hint = r.where()
+	r.counting = newCounting(r.born)
 	return r
 }
 
@@ -109,6 +111,7 @@ func (r *runner) run(ctx context.Context) (process.Exit, error) {
 	}
 	r.loop(ctx, work)
 	close(r.done)
+	r.closeFront(work) // of one that died it still answers, and what it counts is told with the rest
 	r.farewell(work)
 	switch {
 	case r.err != nil:
@@ -278,7 +281,7 @@ func (r *runner) next() time.Time {
 	next := r.now.Next
 	others := []time.Time{r.orders.again}
 	if r.Control != nil {
-		others = append(others, r.link.next())
+		others = append(others, r.link.next(r.often()), r.lookAgain())
 	}
 	if r.sight.Cycle == nil && r.Control != nil {
 		others = append(others, r.born.Add(patience))

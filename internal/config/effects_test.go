@@ -85,6 +85,7 @@ var effects = []effect{
 	{"Deployment spec.replicas", "replicas: 3", "replicas: 0", "Workloads/shop/replicas", "0"},
 	{"Deployment spec.selector.matchLabels", "matchLabels: {app: shop}", "matchLabels: {app: stop}", "error", "spec.template.metadata.labels has no app: stop"},
 	{"Deployment spec.minReadySeconds", "minReadySeconds: 5", "minReadySeconds: 6", "Workloads/shop/min_ready_ns", "6000000000"},
+	{"Deployment spec.progressDeadlineSeconds", "progressDeadlineSeconds: 90", "progressDeadlineSeconds: 6", "Workloads/shop/deadline_ns", "6000000000"},
 	{"Deployment spec.strategy.type", "strategy: {type: Recreate}", "strategy: {type: RollingUpdate}", "Workloads/stock/recreate", "null"},
 	{"Deployment spec.strategy.rollingUpdate.maxSurge", "maxSurge: 2", "maxSurge: 50%", "Workloads/shop/max_surge", `"50%"`},
 	{"Deployment spec.strategy.rollingUpdate.maxUnavailable", "maxUnavailable: 10%", "maxUnavailable: 0", "Workloads/shop/max_unavailable", `"0"`},

@@ -50,6 +50,7 @@ var deploymentTable = []Decision{
 	{Field: "spec.replicas", Note: "1 where it is not given"},
 	{Field: "spec.selector.matchLabels", Note: "must be among the template's labels"},
 	{Field: "spec.minReadySeconds", Note: "how long old instances stay after new ones are ready; with a warm-up write its window in seconds, so that they stay until the new ones are warm; 0 where it is not given"},
+	{Field: "spec.progressDeadlineSeconds", Note: "a release of it that comes no nearer for so long has stalled; 600, and minReadySeconds more, where it is not given"},
 	{Field: "spec.strategy.type", Values: []string{"RollingUpdate", "Recreate"}},
 	{Field: "spec.strategy.rollingUpdate.maxSurge", Note: "25% where it is not given"},
 	{Field: "spec.strategy.rollingUpdate.maxUnavailable", Note: "25% where it is not given"},

@@ -21,6 +21,7 @@ import (
 const (
 	defaultReplicas = 1
 	defaultGrace    = 30 * time.Second
+	defaultDeadline = 10 * time.Minute // of progress
 	defaultSurge    = "25%"
 	defaultPeriod   = 10
 	defaultTimeout  = 1
@@ -50,6 +51,13 @@ func (b *builder) addWorkload(o *object, d *apps.DeploymentSpec) {
 		}
 	}
 	b.notNegative(o, "spec.minReadySeconds", int64(d.MinReadySeconds))
+	w.Deadline = defaultDeadline + w.MinReady
+	if p := d.ProgressDeadlineSeconds; p != nil {
+		w.Deadline = seconds(*p)
+		if *p <= d.MinReadySeconds {
+			b.report(o, Invalid, "spec.progressDeadlineSeconds", "is %d, it must be more than minReadySeconds, %d: a rollout stands still for so long by itself", *p, d.MinReadySeconds)
+		}
+	}
 	if g := d.Template.Spec.TerminationGracePeriodSeconds; g != nil {
 		w.Grace = seconds(*g)
 		b.notNegative(o, "spec.template.spec.terminationGracePeriodSeconds", *g)

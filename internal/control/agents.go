@@ -72,6 +72,9 @@ func owned(r fleet.Report) (fleet.Report, error) {
 	if n := len(r.From) + called(r.Instances); n > ownText {
 		return r, fmt.Errorf("%w: %.40s… reports names and labels of %d bytes, %d at most", ErrForeign, r.From, n, ownText)
 	}
+	if err := r.Traffic.CheckDirect(); err != nil {
+		return r, fmt.Errorf("%w: what %s has counted: %w", ErrForeign, r.From, err)
+	}
 	own := fleet.Report{From: r.From, Role: agent, Leaving: r.Leaving, Drain: r.Drain, Recorded: r.Recorded, Dead: r.Dead}
 	own.Instances = slices.Clone(r.Instances)
 	name := ""

@@ -3,6 +3,7 @@ package control
 import (
 	"fmt"
 	"net/netip"
+	"strconv"
 	"testing"
 	"time"
 
@@ -50,6 +51,37 @@ func BenchmarkFold(b *testing.B) {
 // What it costs when nothing is new, as after most reports.
 func BenchmarkFoldOfNothingNew(b *testing.B) {
 	s := many(b, 10_000)
+	for b.Loop() {
+		s.now = s.now.Add(10 * time.Millisecond)
+		s.w.fold(s.now)
+	}
+}
+
+// Likewise in 500 services of 20 endpoints.
+func BenchmarkFoldOfACrowd(b *testing.B) {
+	const services, each = 500, 20
+	s := newStage(b)
+	var all fleet.Desired
+	for i := range services {
+		one := reviews(linear)
+		one.Services[0].Name, one.Services[0].Selector = fmt.Sprintf("s%03d:80", i), map[string]string{"app": strconv.Itoa(i)}
+		all.Digest, all.Services = one.Digest, append(all.Services, one.Services...)
+		for j := range each {
+			n := i*each + j
+			s.runs = append(s.runs, fleet.Instance{
+				Name: fmt.Sprintf("s%03d-%02d", i, j), Namespace: "default", Incarnation: fmt.Sprintf("s%03d-%02d-x", i, j), Weight: 1, Ready: true,
+				Address: netip.AddrFrom4([4]byte{127, 1, byte(n >> 8), byte(n)}), Labels: map[string]string{"app": strconv.Itoa(i), "version": fmt.Sprint("v", 1+j%2)},
+			})
+		}
+	}
+	s.configure(&all)
+	s.report()
+	for i := range s.runs {
+		s.w.verdict(s.runs[i].Incarnation, true, "HTTP 200", s.now)
+	}
+	s.fold()
+	s.after(time.Hour)
+	b.ReportAllocs()
 	for b.Loop() {
 		s.now = s.now.Add(10 * time.Millisecond)
 		s.w.fold(s.now)

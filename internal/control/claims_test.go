@@ -174,6 +174,8 @@ func TestAnAgentSpeaksOfItsOwn(t *testing.T) {
 		"two instances":       {From: agentID("x"), Role: agent, Instances: []fleet.Instance{own, own}},
 		"another one's death": {From: agentID("x"), Role: agent, Dead: []string{"x", "y"}},
 		"another one's event": {From: agentID("x"), Role: agent, Events: []fleet.Event{{Incarnation: "y"}}},
+		"another one's sums":  {From: agentID("x"), Role: agent, Traffic: &fleet.Traffic{Run: "r", Endpoints: []fleet.EndpointTraffic{{Service: "web:80", Incarnation: "y"}}}},
+		"strange sums":        {From: agentID("x"), Role: agent, Traffic: &fleet.Traffic{Run: "r", Listeners: []fleet.ListenerTraffic{{Name: "80", Requests: 1}}}},
 	} {
 		if _, err := owned(r); err == nil {
 			t.Errorf("%s: accepted", name)

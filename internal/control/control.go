@@ -31,6 +31,13 @@ const (
 	slowest  = 2 * time.Second
 )
 
+// A world to which nothing new was said is folded as well, every second, so that what others stopped saying is noticed. That takes
+// a two-hundredth of a processor at most: a large world is looked at less often, at least every rarest.
+const (
+	twoHundredth = 200
+	rarest       = 4 * time.Second
+)
+
 // A Control is the writer of one fleet. Use New.
 type Control struct {
 	log   *slog.Logger
@@ -72,9 +79,9 @@ func (c *Control) Tells(f func(snapshot uint64, events []fleet.Event)) { c.told 
 
 // A call is something to do with the world.
 type call struct {
-	f      func(w *world, now time.Time)
-	ran    chan<- struct{} // closed when f has run and, unless there is reason to wait, the world is folded
-	urgent bool            // there is no reason to wait
+	f      func(w *world, now time.Time) (news bool) // without news, the next fold is when it would have been
+	ran    chan<- struct{}                           // closed when f has run and, unless there is reason to wait, the world is folded
+	urgent bool                                      // there is no reason to wait
 }
 
 // Run folds until ctx ends.
@@ -87,6 +94,7 @@ func (c *Control) Run(ctx context.Context) error {
 		}
 	}
 	folds := pace.Pace{Factor: fortieth, Most: slowest, Free: time.Millisecond}
+	looks := pace.Pace{Factor: twoHundredth, Most: rarest, Free: time.Second / twoHundredth}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -95,7 +103,10 @@ func (c *Control) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case next = <-c.calls:
-			next.f(w, time.Now())
+			if !next.f(w, time.Now()) {
+				close(next.ran)
+				continue
+			}
 		case <-timer.C:
 		}
 		now := time.Now()
@@ -103,8 +114,10 @@ func (c *Control) Run(ctx context.Context) error {
 			timer.Reset(wait)
 		} else {
 			c.fold(ctx, w, now)
-			folds.Spent(now, time.Now())
-			timer.Reset(max(w.wake(now), folds.Wait(now)))
+			ended := time.Now()
+			folds.Spent(now, ended)
+			looks.Spent(now, ended)
+			timer.Reset(max(w.wake(now, max(time.Second, looks.Wait(now))), folds.Wait(now)))
 		}
 		close(next.ran)
 	}
@@ -127,12 +140,20 @@ func (c *Control) fold(ctx context.Context, w *world, now time.Time) {
 
 // do runs f in the goroutine that owns the world, and returns when it has run.
 func (c *Control) do(ctx context.Context, f func(w *world, now time.Time)) error {
-	return c.run(ctx, call{f: f})
+	return c.run(ctx, call{f: always(f)})
 }
 
 // command is do for what people ask for: it returns when what f did is published.
 func (c *Control) command(ctx context.Context, f func(w *world, now time.Time)) error {
-	return c.run(ctx, call{f: f, urgent: true})
+	return c.run(ctx, call{f: always(f), urgent: true})
+}
+
+// always is f where what it does is news each time.
+func always(f func(w *world, now time.Time)) func(w *world, now time.Time) bool {
+	return func(w *world, now time.Time) bool {
+		f(w, now)
+		return true
+	}
 }
 
 func (c *Control) run(ctx context.Context, next call) error {
@@ -229,7 +250,7 @@ func (c *Control) Report(ctx context.Context, r fleet.Report) error {
 		}
 		r = own
 	}
-	return c.do(ctx, func(w *world, now time.Time) { w.report(r, now) })
+	return c.run(ctx, call{f: func(w *world, now time.Time) bool { return w.report(r, now) }})
 }
 
 // Configure takes a new configuration, whole.

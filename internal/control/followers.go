@@ -2,6 +2,7 @@ package control
 
 import (
 	"cmp"
+	"reflect"
 	"slices"
 	"time"
 
@@ -79,8 +80,10 @@ func (w *world) forget(now time.Time) {
 	}
 }
 
-func (w *world) report(r fleet.Report, now time.Time) {
-	w.hear(&r, now)
+// report takes the whole of what a follower knows, and says whether anything may follow from it. From most reports of gateways
+// and agents nothing does: they say what the last one said, but for what they have counted.
+func (w *world) report(r fleet.Report, now time.Time) (news bool) {
+	told := w.hear(&r, now)
 	r.Events, r.Drain, r.Dead, r.Recorded, r.Traffic = nil, nil, nil, nil, nil
 	f := w.followers[r.From]
 	if r.Leaving { // it need not be waited for
@@ -90,12 +93,13 @@ func (w *world) report(r fleet.Report, now time.Time) {
 			}
 		}
 		delete(w.followers, r.From)
-		return
+		return true
 	}
 	if f == nil {
 		f = &follower{}
 		w.followers[r.From] = f
 	}
+	news = told || f.away || !repeats(&r, &f.report)
 	if r.Role == "supervisor" {
 		w.bury(slices.Concat(f.report.Replicas, w.restoredReplicas), r.Replicas, now)
 		w.restoredReplicas = nil // it reports the whole of what it runs
@@ -106,12 +110,26 @@ func (w *world) report(r fleet.Report, now time.Time) {
 	case r.Role == "local" && len(r.Instances) > 0:
 		clear(w.restored) // likewise
 	case r.Role == "gateway" && r.Applied <= w.view.Number: // a number from before a restart says nothing
-		w.heard(r)
+		news = w.heard(r) || news
 	}
+	return news
 }
 
-// hear takes what of a report is new each time.
-func (w *world) hear(r *fleet.Report, now time.Time) {
+// repeats says whether a report says what the last one said. What it has applied, and what is open, is heard apart.
+func repeats(r, last *fleet.Report) bool {
+	was := *last
+	was.Applied, was.Open = r.Applied, r.Open
+	return reflect.DeepEqual(r, &was)
+}
+
+// hear takes what of a report is new each time, and says whether there was anything.
+func (w *world) hear(r *fleet.Report, now time.Time) (told bool) {
+	before := w.sizes()
+	w.absorb(r, now)
+	return r.Role != "gateway" && r.Role != agent || len(r.Events)+len(r.Dead)+len(r.Recorded) > 0 || r.Drain != nil || w.sizes() != before
+}
+
+func (w *world) absorb(r *fleet.Report, now time.Time) {
 	for _, e := range r.Events {
 		e.From = r.From
 		if e.Kind == registrationCompleted && r.Role == agent {
@@ -137,6 +155,11 @@ func (w *world) hear(r *fleet.Report, now time.Time) {
 	}
 }
 
+// sizes are those of all that a report without events, deaths or a leave may add to, or take from, beside its follower.
+func (w *world) sizes() [6]int {
+	return [...]int{len(w.told), len(w.left), len(w.lost), len(w.restored), len(w.dead), len(w.completed)}
+}
+
 // bury forgets gateways whose supervisor says that their processes have ended: they are not on the other side of a broken
 // network, where they might be sending, and no drain need wait for them.
 func (w *world) bury(before, now []fleet.Replica, at time.Time) {
@@ -150,12 +173,13 @@ func (w *world) bury(before, now []fleet.Replica, at time.Time) {
 	}
 }
 
-// heard counts, for everyone who drains, the reports in a row that show nothing open.
-func (w *world) heard(r fleet.Report) {
+// heard counts, for everyone who drains, the reports in a row that show nothing open. It says whether anybody does.
+func (w *world) heard(r fleet.Report) (drains bool) {
 	for incarnation, l := range w.lives {
 		if l.Stage != fleet.Draining || l.drained == 0 {
 			continue
 		}
+		drains = true
 		if l.clear == nil {
 			l.clear = map[string]int{}
 		}
@@ -165,6 +189,7 @@ func (w *world) heard(r fleet.Report) {
 			l.clear[r.From] = 0
 		}
 	}
+	return drains
 }
 
 // clearOf says whether no gateway can have a request open at a draining incarnation: each has applied a

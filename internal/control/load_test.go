@@ -64,7 +64,7 @@ func FuzzLoad(f *testing.F) {
 			w := newWorld(view, now)
 			for range 3 {
 				w.fold(now)
-				if wait := w.wake(now); wait <= 0 || wait > time.Second {
+				if wait := w.wake(now, time.Second); wait <= 0 || wait > time.Second {
 					t.Errorf("it sleeps for %v", wait)
 				}
 				now = now.Add(absence)

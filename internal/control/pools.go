@@ -5,6 +5,7 @@ import (
 	"math"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"crossfade.dev/internal/fleet"
@@ -213,13 +214,13 @@ func (w *world) prune(next *fleet.Snapshot) {
 	}
 }
 
+// find returns the service of a name in a snapshot, whose services are sorted.
 func find(services []fleet.Service, name string) *fleet.Service {
-	for i := range services {
-		if services[i].Name == name {
-			return &services[i]
-		}
+	i, found := slices.BinarySearchFunc(services, name, func(s fleet.Service, name string) int { return strings.Compare(s.Name, name) })
+	if !found {
+		return nil
 	}
-	return nil
+	return &services[i]
 }
 
 // mature ends the warm-up of everyone whose progress is whole in every pool of every service, and says whether
@@ -255,9 +256,9 @@ func (w *world) mature(next *fleet.Snapshot, now time.Time) bool {
 	return true
 }
 
-// wake is how long the world may sleep: not at all where somebody has drained, until somebody matures, or a little, so
-// that what others stopped saying is noticed.
-func (w *world) wake(now time.Time) time.Duration {
+// wake is how long the world may sleep: not at all where somebody has drained, until somebody matures, or for as long as
+// that others stopped saying something need not be noticed.
+func (w *world) wake(now time.Time, most time.Duration) time.Duration {
 	last := map[string]time.Duration{} // of those who warm up: until the last of their ramps is over
 	for i := range w.view.Services {
 		s := &w.view.Services[i]
@@ -271,7 +272,7 @@ func (w *world) wake(now time.Time) time.Duration {
 			}
 		}
 	}
-	wait := time.Second
+	wait := most
 	for _, l := range w.lives {
 		if l.Stage == fleet.Draining && w.clearOf(l) { // there is no gateway to wait for
 			wait = time.Millisecond

@@ -48,7 +48,7 @@ func TestNobodyIsWokenForARampThatIsOver(t *testing.T) {
 		tt.do(s)
 		folds := 0
 		for end := s.now.Add(10 * time.Second); s.now.Before(end); folds++ {
-			s.after(s.w.wake(s.now))
+			s.after(s.w.wake(s.now, time.Second))
 		}
 		s.wantStage("a1", fleet.Warming)
 		if folds > 10 {
@@ -68,7 +68,7 @@ func TestTheLastRampEndsOnTime(t *testing.T) {
 	s.pass("a1")
 	begin := s.now
 	for s.endpoint("a1").Stage == fleet.Warming {
-		s.after(s.w.wake(s.now))
+		s.after(s.w.wake(s.now, time.Second))
 	}
 	if got := s.now.Sub(begin); got != 7*time.Second+250*time.Millisecond {
 		t.Errorf("the warm-up ended after %v, want 7.25 s", got)

@@ -451,7 +451,7 @@ func TestThereIsNoWayBackFromDraining(t *testing.T) {
 		s.gateway("g", s.w.view.Number, nil)
 	}
 	s.wantStage("x", fleet.Gone)
-	if wait := s.w.wake(s.now); wait != time.Second {
+	if wait := s.w.wake(s.now, time.Second); wait != time.Second {
 		t.Errorf("control wakes in %v, want a second: there is nothing to do", wait)
 	}
 }

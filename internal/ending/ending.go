@@ -5,6 +5,7 @@ package ending
 import (
 	"encoding/json"
 	"fmt"
+	"strconv"
 )
 
 // A Kind is how one request has ended. Every request has one, and no more than one.
@@ -128,13 +129,21 @@ func (s *Sums) Since(before *Sums) Sums {
 
 // MarshalJSON writes an object of the kinds that are not 0: {"served": 12, "cut": 1}.
 func (s Sums) MarshalJSON() ([]byte, error) {
-	object := make(map[string]uint64, 2)
+	text := make([]byte, 0, 48) // there are one or two of them, mostly
+	text = append(text, '{')
 	for k, n := range s {
-		if n > 0 {
-			object[kindNames[k]] = n
+		if n == 0 {
+			continue
 		}
+		if len(text) > 1 {
+			text = append(text, ',')
+		}
+		text = append(text, '"')
+		text = append(text, kindNames[k]...)
+		text = append(text, `":`...)
+		text = strconv.AppendUint(text, n, 10)
 	}
-	return json.Marshal(object)
+	return append(text, '}'), nil
 }
 
 // UnmarshalJSON reads what MarshalJSON wrote. A kind that there is not is an error.

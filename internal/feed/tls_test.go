@@ -179,6 +179,8 @@ func TestRolesOverTLS(t *testing.T) {
 		"an observer reports":                      looker.Report(ctx, fleet.Report{From: "gateway-1", Role: "observer", Leaving: true}),
 		"a gateway reports an instance":            gateway.Report(ctx, fleet.Report{From: "g", Role: "gateway", Instances: []fleet.Instance{instance("z")}}),
 		"a gateway says that somebody is dead":     gateway.Report(ctx, fleet.Report{From: "g", Role: "gateway", Dead: []string{"y"}}),
+		"a supervisor says what it has counted":    runs.Report(ctx, fleet.Report{From: "s", Role: "supervisor", Traffic: &fleet.Traffic{Run: "r"}}),
+		"an agent counts for another":              x.Report(ctx, fleet.Report{From: "agent/x", Role: "agent", Traffic: &fleet.Traffic{Run: "r", Services: []fleet.ServiceTraffic{{Service: "web:80"}}}}),
 		"a gateway says who replicas are":          gateway.Report(ctx, fleet.Report{From: "g", Role: "gateway", Replicas: []fleet.Replica{{ID: "r"}}}),
 		"a supervisor reports an instance":         runs.Report(ctx, fleet.Report{From: "s", Role: "supervisor", Instances: []fleet.Instance{instance("z")}}),
 		"nobody in particular":                     dial(ours.files(ours, "n")).Report(ctx, report("n", instance("n"))),

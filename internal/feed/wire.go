@@ -22,6 +22,7 @@ import (
 // supervisors gateways, is for them to say.
 const (
 	agent      = "agent"
+	gateway    = "gateway"
 	local      = "local"
 	observer   = "observer"
 	supervisor = "supervisor"
@@ -155,6 +156,8 @@ func beyond(r *fleet.Report) string {
 		return "deaths"
 	case len(r.Replicas) > 0 && r.Role != supervisor:
 		return "replicas"
+	case r.Traffic != nil && r.Role != agent && r.Role != gateway:
+		return "traffic"
 	}
 	return ""
 }

@@ -237,7 +237,7 @@ type Report struct {
 	Drain    *drain.Report `json:"drain,omitempty"`    // gateway, agent: how far its leave is, or what it came to
 
 	Recorded []WarmupRequest `json:"recorded,omitempty"` // agent: live requests, for instances that start later
-	Traffic  *Traffic        `json:"traffic,omitempty"`  // gateway: what it has counted; control keeps it for those who look, and decides nothing by it
+	Traffic  *Traffic        `json:"traffic,omitempty"`  // gateway: what it has counted; agent: what came to its front past the gateways, by port. Control keeps it for those who look, and decides nothing by it
 }
 
 // An Overlay is what one data plane knows about endpoints on top of a snapshot, by incarnation.

@@ -9,12 +9,16 @@ import (
 // Traffic is what one data plane has counted since it began. Every number in it is a whole sum, never a difference; rows,
 // and buckets of a row's latency, that have not changed since the last report that control took may be missing. So what a lost
 // report said, the next one says too, and whoever was started anew goes on from the sums that it kept.
+//
+// An agent counts what came to its front past the gateways, and nothing else: Listeners alone, one for each port, see PortName.
 type Traffic struct {
 	Run       string            `json:"run"`     // of the process: with another one, its sums began at 0
 	Span      time.Duration     `json:"span_ns"` // over which the sums have grown since the last report that was taken, by the data plane's own clock
 	Listeners []ListenerTraffic `json:"listeners,omitempty"`
 	Services  []ServiceTraffic  `json:"services,omitempty"`
 	Endpoints []EndpointTraffic `json:"endpoints,omitempty"`
+
+	StillCalled bool `json:"still_called,omitempty"` // agent, with its last report: callers came past the gateways until nobody listened any more. What they asked for then nobody counts
 }
 
 // A ListenerTraffic counts the requests that came in at one listener, each once:

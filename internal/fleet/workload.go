@@ -24,6 +24,7 @@ type Workload struct {
 	Readiness      *Probe            `json:"readiness,omitempty"`
 	PreStop        *PreStop          `json:"pre_stop,omitempty"`
 	MinReady       time.Duration     `json:"min_ready_ns,omitempty"`
+	Deadline       time.Duration     `json:"deadline_ns,omitempty"`     // a release of it that comes no nearer for so long has stalled; 0 is not known
 	MaxSurge       string            `json:"max_surge,omitempty"`       // a number or a percentage, as in Kubernetes
 	MaxUnavailable string            `json:"max_unavailable,omitempty"` // likewise
 	Grace          time.Duration     `json:"grace_ns"`                  // from SIGTERM to SIGKILL, preStop included

@@ -94,7 +94,7 @@ func (h *History) alignEndpoint(s *service, in *fleet.Endpoint, now time.Time) *
 	if e == nil {
 		e = h.endpointOf(endpointKey{s.name, in.Incarnation})
 	}
-	e.seen, e.gone, e.name = now, time.Time{}, in.Name
+	e.seen, e.gone, e.name, e.port = now, time.Time{}, in.Name, in.Address.Port()
 	if offered := in.Stage.Offered(); offered != e.offered {
 		e.offered = offered
 		e.mark(h.at)
@@ -142,6 +142,7 @@ func (h *History) instance(incarnation string) *fleet.Instance {
 // forget drops what has not been there for some time.
 func (h *History) forget(now time.Time) {
 	h.forgetRuns(now)
+	h.forgetFronts(now)
 	for name, s := range h.services {
 		for incarnation, e := range s.endpoints {
 			if !e.gone.IsZero() && now.Sub(e.gone) > keepEndpoint {

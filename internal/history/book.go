@@ -108,8 +108,19 @@ func (b book) Points(incarnation string, from, to int64) []release.Point {
 	return points
 }
 
-// Silent is release.Book's.
-func (b book) Silent(now time.Time) []string {
+// Doubts is release.Book's.
+func (b book) Doubts(services []string, now time.Time) []string {
+	var doubts []string
+	for _, id := range b.silent(now) {
+		doubts = append(doubts, id+" has reported nothing for a while: what passed it is not counted")
+	}
+	doubts = append(doubts, b.h.frontDoubts(services, now)...)
+	slices.Sort(doubts)
+	return doubts
+}
+
+// silent are those data planes that serve and have not reported for some seconds.
+func (b book) silent(now time.Time) []string {
 	latest := map[string]time.Time{}
 	for key, r := range b.h.runs {
 		if r.heard.After(latest[key.From]) {
@@ -122,6 +133,5 @@ func (b book) Silent(now time.Time) []string {
 			silent = append(silent, id)
 		}
 	}
-	slices.Sort(silent)
 	return silent
 }

@@ -43,6 +43,7 @@ type History struct {
 	at        int64      // the second that it is, as far as it is not whole
 	view      fleet.View
 	runs      map[runKey]*run
+	fronts    map[runKey]*front // of agents
 	services  map[string]*service
 	lives     map[string][]*endpoint // by incarnation
 	outside   *place
@@ -78,6 +79,7 @@ func start(o Options, now time.Time) (*History, error) {
 func (h *History) reset(now time.Time) {
 	h.since, h.settled, h.at = now.Round(0), whole(now), now.Unix()
 	h.view = fleet.View{Snapshot: &fleet.Snapshot{}, Taken: now}
+	h.fronts = map[runKey]*front{}
 	h.runs, h.services, h.lives = map[runKey]*run{}, map[string]*service{}, map[string][]*endpoint{}
 	h.outside, h.heard = newPlace(true, true), newPlace(true, false)
 	h.gates, h.joined = map[string]*listener{}, map[string]time.Time{}
@@ -144,8 +146,12 @@ func (h *History) Report(ctx context.Context, r fleet.Report) error {
 	if r.Traffic == nil || r.Traffic.Run == "" {
 		return nil
 	}
-	h.report(&r, time.Now())
-	if !r.Leaving {
+	if r.Role == agent {
+		h.direct(&r, time.Now())
+	} else {
+		h.report(&r, time.Now())
+	}
+	if !r.Leaving || r.Role == agent && len(r.Traffic.Listeners) == 0 {
 		return nil
 	}
 	return errors.Join(ctx.Err(), h.save(time.Now()))

@@ -46,7 +46,7 @@ func (l *lives) records(h *History) ([]byte, error) {
 	if l.written == nil {
 		l.written, l.again = map[string]*written{}, true
 	}
-	releases, episodes := h.recorder.Changed()
+	releases, episodes, recorded := h.recorder.Changed()
 	events := h.events.all[len(h.events.all)-h.events.unkept:]
 	if l.size > livesBound && l.size > 2*l.live {
 		l.again = true
@@ -56,7 +56,7 @@ func (l *lives) records(h *History) ([]byte, error) {
 		l.size = 0
 		clear(l.written)
 		events = h.events.all
-		releases, episodes = nil, nil
+		releases, episodes, recorded = nil, nil, nil
 		for _, r := range slices.Backward(h.recorder.Releases()) {
 			releases = append(releases, r.ID)
 		}
@@ -77,7 +77,10 @@ func (l *lives) records(h *History) ([]byte, error) {
 		}
 	}
 	for _, id := range episodes {
-		l.episode(&out, id, h.recorder.Episode(id))
+		l.episode(&out, id, h.recorder.Episode(id), true)
+	}
+	for _, id := range recorded {
+		l.episode(&out, id, h.recorder.Episode(id), false)
 	}
 	if l.again {
 		l.live = int64(len(out.data))
@@ -85,8 +88,8 @@ func (l *lives) records(h *History) ([]byte, error) {
 	return out.data, out.err
 }
 
-// episode adds what has changed of one.
-func (l *lives) episode(out *frames, id string, e *release.Episode) {
+// episode adds what has changed of one: more than its points, perhaps.
+func (l *lives) episode(out *frames, id string, e *release.Episode, more bool) {
 	if e == nil {
 		delete(l.written, id)
 		out.add(&record{Gone: []string{id}})
@@ -98,14 +101,16 @@ func (l *lives) episode(out *frames, id string, e *release.Episode) {
 		out.add(&record{Gone: []string{id}})
 	}
 	if w == nil {
-		w = &written{upto: math.MinInt64}
+		w, more = &written{upto: math.MinInt64}, true
 		l.written[id] = w
 	}
-	bare := *e
-	bare.Points = nil
-	if sum := out.mark(&record{Episode: &bare}); sum != w.sum {
-		w.sum = sum
-		out.keep()
+	if more {
+		bare := *e
+		bare.Points = nil
+		if sum := out.mark(&record{Episode: &bare}); sum != w.sum {
+			w.sum = sum
+			out.keep()
+		}
 	}
 	i := len(e.Points)
 	for i > 0 && e.Points[i-1].At > w.upto {

@@ -80,7 +80,7 @@ func (h *History) Releases() []ReleaseRow {
 func (h *History) releaseRows(most int) []ReleaseRow {
 	rows := []ReleaseRow{}
 	for _, r := range h.recorder.Releases() {
-		if most > 0 && len(rows) >= most && r.Verdict != release.Running {
+		if most > 0 && len(rows) >= most && r.Verdict.Over() {
 			continue
 		}
 		rows = append(rows, ReleaseRow{

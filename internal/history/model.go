@@ -86,6 +86,7 @@ type ServiceRow struct {
 	Requests  uint64        `json:"requests"` // ended since counting began
 	Lost      uint64        `json:"lost"`     // of them
 	Ended     ending.Sums   `json:"ended"`
+	Direct    ending.Sums   `json:"direct,omitzero"` // of Ended, those of callers who came to its instances past the gateways
 	Rate      Rates         `json:"rate"`
 	Stages    Stages        `json:"stages"`
 	Spark     []float32     `json:"spark"`               // requests per second in each of the last 60 s, oldest first
@@ -142,7 +143,7 @@ type EndpointRow struct {
 
 // An Edge is what passes from one place to another.
 type Edge struct {
-	From     string  `json:"from"`     // "" is outside; else a workload's name
+	From     string  `json:"from"`     // "" is outside, fleet.Direct whoever came past the gateways; else a workload's name
 	To       string  `json:"to"`       // a service's name
 	Requests float64 `json:"requests"` // per second, over the last 10 s
 	Total    uint64  `json:"total"`

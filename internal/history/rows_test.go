@@ -168,7 +168,7 @@ func TestGauges(t *testing.T) {
 		say("gw-1", "r1", 4, 0.5, false, false)
 	}
 	check("the other has not been heard for a while", 4, 0.5, false)
-	if got := (book{h}).Silent(now); !cmp.Equal(got, []string{"gw-2"}) {
+	if got := (book{h}).silent(now); !cmp.Equal(got, []string{"gw-2"}) {
 		t.Errorf("silent: %q, want gw-2", got)
 	}
 	say("gw-2", "r2", 5, 1, false, false)

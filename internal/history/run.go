@@ -93,13 +93,7 @@ func (h *History) report(r *fleet.Report, now time.Time) {
 	} else if since := now.Sub(known.heard); since < span || known.restored { // what it said last may not have been kept
 		span, known.restored = since, false
 	}
-	h.spread.over(now, span)
-	for _, part := range h.spread.seconds {
-		h.heard.requests.Put(part.at, 1)
-	}
-	for _, part := range h.spread.minutes {
-		h.heard.minute(part.at).Requests = 1
-	}
+	h.hear(now, span)
 	known.heard = now
 	if known.quiet && !known.over {
 		h.loud(known)
@@ -117,6 +111,17 @@ func (h *History) report(r *fleet.Report, now time.Time) {
 	if r.Leaving && !known.over {
 		known.over = true
 		h.quiet(known)
+	}
+}
+
+// hear notes that what was counted over a span before now is known.
+func (h *History) hear(now time.Time, span time.Duration) {
+	h.spread.over(now, span)
+	for _, part := range h.spread.seconds {
+		h.heard.requests.Put(part.at, 1)
+	}
+	for _, part := range h.spread.minutes {
+		h.heard.minute(part.at).Requests = 1
 	}
 }
 

@@ -19,6 +19,7 @@ type saved struct {
 	Listeners map[string]savedListener    `json:"listeners"`
 	Services  map[string]savedService     `json:"services"`
 	Runs      []savedRun                  `json:"runs"`
+	Fronts    []savedFront                `json:"fronts,omitempty"`
 	Minutes   map[int64]map[string][]byte `json:"minutes"` // that are not over
 	Recorder  *release.State              `json:"recorder"`
 
@@ -41,6 +42,7 @@ type savedListener struct {
 
 type savedService struct {
 	Ended     ending.Sums       `json:"ended"`
+	Direct    ending.Sums       `json:"direct,omitzero"`
 	Retries   uint64            `json:"retries,omitempty"`
 	Codes     map[int]uint64    `json:"codes,omitempty"`
 	Callers   map[string]uint64 `json:"callers,omitempty"`
@@ -79,7 +81,7 @@ func (h *History) saved() *saved {
 		}
 	}
 	for name, in := range h.services {
-		out := savedService{Ended: in.ended, Retries: in.retries, Codes: cloned(in.codes), Callers: map[string]uint64{}}
+		out := savedService{Ended: in.ended, Direct: in.direct, Retries: in.retries, Codes: cloned(in.codes), Callers: map[string]uint64{}}
 		for who, c := range in.callers {
 			out.Callers[who] = c.total
 		}
@@ -93,6 +95,7 @@ func (h *History) saved() *saved {
 	for key, r := range h.runs {
 		s.Runs = append(s.Runs, r.saved(key))
 	}
+	s.Fronts = h.savedFronts()
 	rest := h.recorder.Rest()
 	s.Recorder = &rest
 	return s
@@ -143,7 +146,7 @@ func (h *History) restore(s *saved, now time.Time) error {
 	}
 	for name, in := range s.Services {
 		out := h.serviceOf(name)
-		out.ended, out.retries, out.codes, out.gone = in.Ended, in.Retries, in.Codes, now
+		out.ended, out.direct, out.retries, out.codes, out.gone = in.Ended, in.Direct, in.Retries, in.Codes, now
 		for who, n := range in.Callers {
 			out.callers[who] = &caller{total: n}
 		}
@@ -155,6 +158,11 @@ func (h *History) restore(s *saved, now time.Time) error {
 	for i := range s.Runs {
 		if err := h.restoreRun(&s.Runs[i]); err != nil {
 			return fmt.Errorf("run %s of %s: %w", s.Runs[i].Run, s.Runs[i].From, err)
+		}
+	}
+	for i := range s.Fronts {
+		if err := h.restoreFront(&s.Fronts[i]); err != nil {
+			return fmt.Errorf("run %s of %s: %w", s.Fronts[i].Run, s.Fronts[i].From, err)
 		}
 	}
 	for at, places := range s.Minutes {

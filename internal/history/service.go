@@ -15,7 +15,7 @@ func (h *History) serviceRow(in *fleet.Service) (ServiceRow, *service) {
 	s := h.services[in.Name]
 	row := ServiceRow{
 		Name: in.Name, Host: in.Host, Namespace: in.Namespace, Protocol: in.Protocol,
-		Requests: s.ended.Ended(), Lost: s.ended.Lost(), Ended: s.ended, Rate: s.place.last10(h.settled),
+		Requests: s.ended.Ended(), Lost: s.ended.Lost(), Ended: s.ended, Direct: s.direct, Rate: s.place.last10(h.settled),
 		Spark: make([]float32, sparkSeconds),
 	}
 	for i := range row.Spark {

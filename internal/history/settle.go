@@ -24,6 +24,7 @@ func (h *History) settle(now time.Time) {
 	}
 	if h.settled < to {
 		h.broken(now)
+		h.missFronts(now)
 	}
 	for h.settled < to {
 		second := h.settled + 1

@@ -24,6 +24,7 @@ type service struct {
 	name      string
 	place     *place
 	ended     ending.Sums
+	direct    ending.Sums // of ended, those of callers past the gateways
 	retries   uint64
 	codes     map[int]uint64
 	callers   map[string]*caller
@@ -49,6 +50,7 @@ type endpoint struct {
 
 	service     *service
 	incarnation string
+	port        uint16 // that it serves at; 0 until control has shown it
 	name        string
 	version     string
 	ofVersion   *place

@@ -7,7 +7,7 @@ import (
 	"crossfade.dev/internal/evidence"
 )
 
-// What happened to a request is counted in three places. Downstream, every request is counted once, where it
+// What happened to a request is counted in three places, at a front in a fourth (see Front.Direct). Downstream, every request is counted once, where it
 // came in: Total = Active + the answers by status + Cut (the answer began and was not finished) + Aborted (the
 // client left), and Total = Active + the sum of how they ended. Where it was routed to, it is counted once, too, however
 // often it was sent: under the pool that was first chosen for it, and that pool's whole service. At endpoints, every attempt
@@ -65,6 +65,10 @@ func (x *exchange) account(o *outcome, byUs bool, status int, took time.Duration
 	}
 	kind, answered := x.kindOf(o, byUs), o.verdict == whole || o.verdict == refused
 	x.endedAt(&traffic.Requests, kind, answered, status, took)
+	if t := x.stay.direct; t != nil {
+		x.stay.direct = nil
+		x.endedAt(t, kind, answered, status, took)
+	}
 	if x.routed == nil {
 		return end
 	}

@@ -132,7 +132,7 @@ func (x *exchange) release() {
 	if e := x.endpoint; e != nil {
 		x.failed = e.Incarnation
 		x.endpoint = nil
-		x.ousted.Store(false) // the next one may be another
+		lower(&x.ousted) // the next one may be another
 		e.end()
 	}
 }
@@ -379,7 +379,7 @@ func (x *exchange) hearBy(began time.Time, wait time.Duration) time.Time {
 // part gives the connection back, or ends it when another request could not follow on it.
 func (x *exchange) part(v verdict) {
 	conn := x.conn
-	reuse := (v == whole || x.skipped) && !x.resp.Close && x.feeder.whole.Load()
+	reuse := (v == whole || x.skipped) && (conn.Stream != nil || !x.resp.Close) && x.feeder.whole.Load()
 	if !reuse {
 		_ = conn.Close() // before the feeder is waited for: it may be writing
 	}

@@ -64,9 +64,7 @@ func (x *exchange) sendStream() outcome {
 		return outcome{}
 	}
 	trailers := trailing(&f.body)
-	s.SetWriteDeadline(time.Unix(1, 0))
-	n, err := s.WriteBody(x.piece, whole && trailers == nil)
-	s.SetWriteDeadline(time.Time{})
+	n, err := http2.Ready{Stream: s}.WriteBody(x.piece, whole && trailers == nil)
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		f.sent.Store(false)

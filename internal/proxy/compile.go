@@ -145,6 +145,9 @@ func (c *compiler) service(prev *Service, s *fleet.Service) *Service {
 	if next.callers = prev.callers; next.callers == nil {
 		next.callers = new(evidence.Callers)
 	}
+	if next.direct = prev.direct; next.direct == nil && s.Inbound {
+		next.direct = new(evidence.Traffic)
+	}
 	for i := range s.Pools {
 		c.pool(prev, next, i, ways[i])
 	}

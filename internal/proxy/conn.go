@@ -76,10 +76,11 @@ type Conn struct {
 	x           *exchange // the open request
 	rested      time.Time // when the last request ended
 	end         goodbye
-	hopped      bool         // the client went on from HTTP/1.1 to HTTP/2
-	begun       bool         // a request has been served: it speaks HTTP/1.1
-	lost        atomic.Int64 // requests, by Cut and Part
-	shut        bool         // our half is closed, though nothing was asked for
+	hopped      bool              // the client went on from HTTP/1.1 to HTTP/2
+	begun       bool              // a request has been served: it speaks HTTP/1.1
+	lost        atomic.Int64      // requests, by Cut and Part
+	shut        bool              // our half is closed, though nothing was asked for
+	direct      *evidence.Traffic // where a front counts the caller past the gateways who sent the last request; nil: nobody, or a gateway
 }
 
 // A goodbye is how a connection is closed.

@@ -70,7 +70,7 @@ func newEdit(destination, route fleet.HeaderEdit) *edit {
 	keep := func(list []http1.Field, headers []fleet.Header, all bool) []http1.Field {
 		for _, h := range headers {
 			if touchable(h.Name) && (all || !decided[h.Name]) {
-				list = append(list, http1.Field{Name: []byte(h.Name), Value: []byte(h.Value)})
+				list = append(list, http1.NewField(h.Name, h.Value))
 			}
 		}
 		return list

@@ -33,7 +33,7 @@ type exchange struct {
 	query   route.Request // how a rule is found
 	target  []byte        // the path as it goes out, where it is rewritten
 	piece   []byte        // what has come of the body when the request is sent, without its framing
-	head    []byte        // the request as it goes out: its head, then piece, framed
+	head    []byte        // the request as it goes out: its head; over HTTP/1.1 then piece, framed
 	headLen int           // bytes of head before the body
 	out     []byte        // of the answer: what is written next
 
@@ -79,12 +79,12 @@ type exchange struct {
 	stay      stay // at the front, where there is one
 
 	// Of the last rule that was found.
-	course  *course // nil for none
-	match   *fleet.Match
-	lane    *lane
-	prefix  int   // how much of the path the match accounts for
-	written *lane // that head was written for,
-	fronted bool  // and for a front
+	course         *course // nil for none
+	match          *fleet.Match
+	lane           *lane
+	prefix         int   // how much of the path the match accounts for
+	written        *lane // that head was written for,
+	fronted, alone bool  // and for a front, and to go without the body: over HTTP/2
 
 	// Of the present attempt.
 	pool      *Pool
@@ -159,7 +159,7 @@ func (x *exchange) forget() {
 	x.grpc, x.timeout, x.feeder.lasting, x.unsized = false, 0, false, false
 	x.partBy, x.spared, x.step = time.Time{}, time.Time{}, sending
 	x.ending, x.isParted, x.informed, x.torn, x.tunnelled = false, false, false, false, false
-	x.ousted.Store(false)
+	lower(&x.ousted)
 	x.stay = stay{trailers: x.stay.trailers[:0]}
 	x.script.forget(usual)
 }
@@ -340,19 +340,21 @@ func (x *exchange) keep() {
 
 // write writes the request as it goes out in the lane that was chosen, unless it is written so already.
 func (x *exchange) write() {
-	if x.written == x.lane && x.fronted == x.endpoint.front {
+	alone := x.multiplexed()
+	if x.written == x.lane && x.fronted == x.endpoint.front && x.alone == alone {
 		return
 	}
-	x.written, x.fronted = x.lane, x.endpoint.front
+	x.written, x.fronted, x.alone = x.lane, x.endpoint.front, alone
 	x.head = http1.AppendRequest(x.head[:0], &x.req, x.edits.asked(x, x.lane))
 	x.headLen = len(x.head)
-	if x.req.Framing != http1.Chunked {
+	switch chunked := x.req.Framing == http1.Chunked; {
+	case alone: // the body is sent as it is
+	case chunked && x.feeder.body.done:
+		x.head = http1.AppendLastChunk(http1.AppendChunk(x.head, x.piece), x.feeder.body.trailers)
+	case chunked:
+		x.head = http1.AppendChunk(x.head, x.piece)
+	default:
 		x.head = append(x.head, x.piece...)
-		return
-	}
-	x.head = http1.AppendChunk(x.head, x.piece)
-	if b := &x.feeder.body; b.done {
-		x.head = http1.AppendLastChunk(x.head, b.trailers)
 	}
 }
 

@@ -3,6 +3,7 @@ package proxy
 import (
 	"errors"
 	"io"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -63,10 +64,21 @@ func newFeeder() feeder {
 func (f *feeder) start() {
 	f.why, f.first, f.replay, f.spilt, f.fed = notStopped, nil, f.replay[:0], false, false
 	f.whole.Store(f.body.done)
-	f.sent.Store(false)
-	f.answering.Store(false)
-	f.progress.Store(0)
-	f.quiet.Store(0)
+	lower(&f.sent)
+	lower(&f.answering)
+	if f.progress.Load() != 0 {
+		f.progress.Store(0)
+	}
+	if f.quiet.Load() != 0 {
+		f.quiet.Store(0)
+	}
+}
+
+// lower sets b to false. Mostly it is: then to look costs next to nothing, where to store would hold the processor up.
+func lower(b *atomic.Bool) {
+	if b.Load() {
+		b.Store(false)
+	}
 }
 
 // readReady starts the body of a stream's request with what has come of it.
@@ -81,17 +93,21 @@ func (x *exchange) readReady() error {
 		return nil
 	}
 	f.body.start(http1.UntilClose, plain, 0, false)
-	x.c.in = x.c.p.buffers.Get()
-	return x.readMore()
+	err := x.readMore()
+	if !f.body.done {
+		x.c.in = x.c.p.buffers.Get() // for the feeder
+	}
+	return err
 }
 
 // readMore takes what has come of the body of a stream's request.
 func (x *exchange) readMore() error {
+	const usual = 1 << 10
 	f, s := &x.feeder, x.c.stream
-	for !f.body.done && len(x.piece) < window {
-		n, err := x.c.in.Fill(http2.Ready{Stream: s}, window)
-		x.piece = append(x.piece, x.c.in.Bytes()...)
-		x.c.in.Skip(n)
+	for have := len(x.piece); !f.body.done && have < window; have = len(x.piece) {
+		x.piece = slices.Grow(x.piece, usual)
+		n, err := http2.Ready{Stream: s}.Read(x.piece[have:min(cap(x.piece), window)])
+		x.piece = x.piece[:have+n]
 		switch {
 		case errors.Is(err, io.EOF):
 			f.body.close(&x.piece, s.Trailers())
@@ -269,7 +285,7 @@ func (f *feeder) blame() outcome {
 
 // untouched says whether nothing of the request's body has been sent.
 func (f *feeder) untouched(x *exchange) bool {
-	return f.whole.Load() && !f.fed && len(x.head) == x.headLen && f.body.from != http1.Chunked
+	return f.whole.Load() && !f.fed && len(x.piece) == 0 && x.req.Framing != http1.Chunked
 }
 
 // latest returns when something of the body was last sent, or t if that is later.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"crossfade.dev/internal/evidence"
 	"crossfade.dev/internal/http1"
 	"crossfade.dev/internal/upstream"
 )
@@ -14,9 +15,10 @@ import (
 // A stay is a request at a front, from when it could be passed on until its answer's last byte.
 type stay struct {
 	by     sender
-	placed bool // it has a place at the application
-	turned bool // it is refused: the application has not seen it
-	heard  bool // the application has answered
+	placed bool              // it has a place at the application
+	turned bool              // it is refused: the application has not seen it
+	heard  bool              // the application has answered
+	direct *evidence.Traffic // where it is counted, where it came past the gateways; nil elsewhere, and once it has ended
 
 	trailers []http1.Field // of the answer, with a load report
 }
@@ -116,6 +118,7 @@ func (f *Front) come(x *exchange) {
 	f.open.Add(1)
 	f.total.Add(1)
 	f.tally.open(x.protocol)
+	x.direct()
 	if x.stay.by == foreign {
 		f.foreign.Add(1)
 	}

@@ -3,6 +3,7 @@ package proxy
 import (
 	"bufio"
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -114,6 +115,14 @@ func TestRequestIDs(t *testing.T) {
 			t.Fatalf("got %s, want a new UUID of version 4", id)
 		}
 		seen[id] = true
+	}
+}
+
+func TestHexOf(t *testing.T) {
+	for _, n := range []uint32{0, 0x01234567, 0x89abcdef, 0x9a9a0f0f, 1<<32 - 1} {
+		if got, want := binary.BigEndian.AppendUint64(nil, hexOf(n)), fmt.Sprintf("%08x", n); string(got) != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
 	}
 }
 

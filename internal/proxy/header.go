@@ -2,7 +2,7 @@ package proxy
 
 import (
 	"cmp"
-	"encoding/hex"
+	"encoding/binary"
 	"math/rand/v2"
 	"net/http"
 
@@ -43,18 +43,18 @@ type edits struct {
 }
 
 func (e *edits) prepare(name, id string) {
-	e.sender = http1.Field{Name: []byte(FieldGateway), Value: []byte(cmp.Or(id, name))}
-	e.remote.Name = []byte(forwardedFor)
-	e.via = http1.Field{Name: []byte("Via"), Value: []byte("1.1 " + name)}
-	e.id = http1.Field{Name: []byte(requestID)}
+	e.sender = http1.NewField(FieldGateway, cmp.Or(id, name))
+	e.remote = http1.NewField(forwardedFor, "")
+	e.via = http1.NewField("Via", "1.1 "+name)
+	e.id = http1.NewField(requestID, "")
 	for i, scheme := range []string{plaintext, secure} {
-		e.proto[i] = http1.Field{Name: []byte(forwardedProto), Value: []byte(scheme)}
+		e.proto[i] = http1.NewField(forwardedProto, scheme)
 	}
-	e.reveal.Name = []byte(revealName)
-	e.cookie.Name = []byte("Set-Cookie")
+	e.reveal = http1.NewField(revealName, "")
+	e.cookie = http1.NewField("Set-Cookie", "")
 	e.cert = []byte(clientCert)
-	e.server = http1.Field{Name: []byte("Server"), Value: []byte(name)}
-	e.place.Name = []byte("Location")
+	e.server = http1.NewField("Server", name)
+	e.place = http1.NewField("Location", "")
 	e.interim.Remove = append(e.interim.Remove, e.reveal.Name)
 }
 
@@ -179,16 +179,26 @@ func (e *edits) explain(o *outcome) {
 
 // newID writes a random UUID, version 4. It names requests; it guards nothing.
 func newID(id *[36]byte) {
-	var raw [16]byte
 	hi, lo := rand.Uint64(), rand.Uint64()
-	for i := range 8 {
-		raw[i], raw[8+i] = byte(hi>>(8*i)), byte(lo>>(8*i))
-	}
-	raw[6], raw[8] = raw[6]&0x0f|0x40, raw[8]&0x3f|0x80
-	hex.Encode(id[0:8], raw[0:4])
-	hex.Encode(id[9:13], raw[4:6])
-	hex.Encode(id[14:18], raw[6:8])
-	hex.Encode(id[19:23], raw[8:10])
-	hex.Encode(id[24:36], raw[10:16])
+	hi, lo = hi&^(0xf<<12)|4<<12, lo&^(3<<62)|2<<62 // version and variant (RFC 9562 section 5.4)
+	first, second := hexOf(uint32(hi>>32)), hexOf(uint32(hi))
+	third, last := hexOf(uint32(lo>>32)), hexOf(uint32(lo))
+	binary.BigEndian.PutUint64(id[0:], first)
+	binary.BigEndian.PutUint32(id[9:], uint32(second>>32))
+	binary.BigEndian.PutUint32(id[14:], uint32(second))
+	binary.BigEndian.PutUint32(id[19:], uint32(third>>32))
+	binary.BigEndian.PutUint32(id[24:], uint32(third))
+	binary.BigEndian.PutUint64(id[28:], last)
 	id[8], id[13], id[18], id[23] = '-', '-', '-', '-'
+}
+
+// hexOf returns the eight hexadecimal digits of n as bytes, the first one highest, all of them worked out at a time.
+func hexOf(n uint32) uint64 {
+	const ones = 0x0101010101010101
+	x := uint64(n)
+	x = (x | x<<16) & 0x0000ffff0000ffff
+	x = (x | x<<8) & 0x00ff00ff00ff00ff
+	x = (x | x<<4) & 0x0f0f0f0f0f0f0f0f // a digit in each byte
+	letters := (x + 6*ones) >> 4 & ones // 1 where it is above 9
+	return x + '0'*ones + letters*('a'-10-'0')
 }

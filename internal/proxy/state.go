@@ -36,6 +36,7 @@ type Service struct {
 	pools     evidence.Book // of pools, by subset
 	requests  evidence.Book // likewise, of what was routed to them
 	callers   *evidence.Callers
+	direct    *evidence.Traffic // what came past the gateways to the instance that a front stands before; nil where no sidecar is
 }
 
 // A Pool is a service or one of its subsets, ready to be picked from.

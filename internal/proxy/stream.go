@@ -155,7 +155,7 @@ func (c *Conn) become(under *Conn, s *http2.Stream) {
 	c.state, c.listener = seen.state, seen.listener
 	c.read, c.wrote = upstream.Alarm{}, upstream.Alarm{}
 	c.end, c.begun, c.code = endPlain, true, http2.InternalError
-	c.hush.Store(false)
+	lower(&c.hush)
 }
 
 // lose counts a request that Cut or Part lost.

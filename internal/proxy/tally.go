@@ -156,6 +156,7 @@ func (c *Conn) missed() {
 	c.traffic.Requests.Ended(ending.Parted)
 	c.p.tally.opened[drain.HTTP1].Add(1)
 	c.p.tally.cut[drain.HTTP1].Add(1)
+	c.missedDirect()
 	c.lose()
 }
 

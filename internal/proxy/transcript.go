@@ -163,7 +163,9 @@ func (s *transcript) keep(fields []http1.Field, switching bool) {
 		case n == len("Content-Length") && http1.EqualFold(f.Name, "Content-Length"):
 		case switching && (http1.EqualFold(f.Name, keyName) || http1.EqualFold(f.Name, acceptName)):
 		default:
-			s.head.Fields = append(s.head.Fields, *f)
+			s.head.Fields = append(s.head.Fields, http1.Field{})
+			last := &s.head.Fields[len(s.head.Fields)-1]
+			last.Name, last.Value = f.Name, f.Value
 		}
 	}
 }

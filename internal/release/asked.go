@@ -18,6 +18,8 @@ type Asked struct {
 	Restarted string   `json:"restarted,omitempty"`
 	Binary    string   `json:"binary,omitempty"`  // of a gateway
 	Drained   []string `json:"drained,omitempty"` // of its replicas, by somebody other than its supervisor
+
+	Deadline time.Duration `json:"deadline_ns,omitempty"` // see [fleet.Workload]
 }
 
 // Open is what is known of a release that is not finished, beyond what people see of it.
@@ -25,13 +27,16 @@ type Open struct {
 	Release    string                 `json:"release"` // its id
 	Object     string                 `json:"object"`
 	Superseded bool                   `json:"superseded,omitempty"` // something else is asked of the object now: only those that came and went count
-	Before     map[string]ending.Sums `json:"before"`               // by service: how requests had ended when it became part of the release
+	Before     map[string]ending.Sums `json:"before"`               // by service: how requests had ended when it became part of the release; of one that is over, when that was counted
 	Sent       map[string][2]uint64   `json:"sent"`                 // by incarnation: attempts and failed ones, likewise
 	Leaves     map[string]Leave       `json:"leaves"`               // by episode
 	Changed    time.Time              `json:"changed"`              // when somebody last came or went
 	Over       time.Time              `json:"over,omitzero"`        // when it came to be as wanted
 	Had        int                    `json:"had"`                  // instances before
 	Was        []string               `json:"was"`                  // their versions, or revisions; sorted
+	Revision   string                 `json:"revision,omitempty"`   // that was asked for
+	Near       float64                `json:"near,omitempty"`       // how far it has come; see [Recorder.near]
+	Moved      time.Time              `json:"moved,omitzero"`       // when it last came nearer
 }
 
 // A Leave is what a data plane, or an agent, said of a leave.
@@ -58,7 +63,7 @@ func (r *Recorder) ask(v fleet.View, b Book, first bool, now time.Time) {
 		w := &v.Workloads[i]
 		object := deployments + w.Namespace + "/" + w.Name
 		seen[object] = true
-		next := Asked{Replicas: w.Replicas, Revision: w.Revision, Restarted: w.Restarted}
+		next := Asked{Replicas: w.Replicas, Revision: w.Revision, Restarted: w.Restarted, Deadline: w.Deadline}
 		old, known := r.asked[object]
 		r.asked[object] = next
 		if !first && old.differs(next) && (old.Replicas > 0 || next.Replicas > 0) {
@@ -212,18 +217,21 @@ func short(revision string) string {
 
 // begin opens a release of an object. Who was in the middle of another goes on with what has come and gone by then.
 func (r *Recorder) begin(rel *Release, object string, now time.Time) *Open {
+	rel.ID = r.name(rel.Name, now)
 	for _, o := range r.open {
-		if o.Object == object && r.of(o).Ended.IsZero() {
+		if other := r.of(o); o.Object == object && other.Ended.IsZero() {
+			if !o.Superseded && o.Over.IsZero() {
+				other.Overtaken = rel.ID
+			}
 			o.Superseded = true
 		}
 	}
-	rel.ID = r.name(rel.Name, now)
 	rel.Began, rel.Verdict, rel.Why = now, Running, "it is not over"
 	rel.Services, rel.Came, rel.Went, rel.Doubts = []string{}, []string{}, []string{}, []string{}
 	rel.Losses, rel.Failing, rel.Warm, rel.Events = []Loss{}, []Failing{}, []WarmTime{}, []fleet.Event{}
 	rel.ByService = map[string]ending.Sums{}
 	o := &Open{
-		Release: rel.ID, Object: object, Changed: now, Was: []string{},
+		Release: rel.ID, Object: object, Revision: r.asked[object].Revision, Changed: now, Was: []string{},
 		Before: map[string]ending.Sums{}, Sent: map[string][2]uint64{}, Leaves: map[string]Leave{},
 	}
 	r.releases = append(r.releases, rel)

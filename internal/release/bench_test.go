@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"crossfade.dev/internal/fleet"
 	"crossfade.dev/internal/release"
 )
 
@@ -66,6 +67,20 @@ func BenchmarkSecond(b *testing.B) {
 	}
 }
 
+// BenchmarkNews is a view in which something has happened to each of 10,000, while 500 releases go on.
+func BenchmarkNews(b *testing.B) {
+	h := crowd(b, true)
+	v := h.view()
+	var news []fleet.Event
+	for _, a := range h.instances {
+		news = append(news, fleet.Event{Time: h.now, Kind: "check.passed", Endpoint: a.Name, Incarnation: a.Incarnation})
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		h.rec.View(v, news, h, h.now)
+	}
+}
+
 // TestAViewOfManyCostsLittle bounds what is allocated for 10,000 endpoints of which nothing is new.
 func TestAViewOfManyCostsLittle(t *testing.T) {
 	h := crowd(t, false)
@@ -74,11 +89,11 @@ func TestAViewOfManyCostsLittle(t *testing.T) {
 	if n := testing.AllocsPerRun(5, func() { h.rec.View(v, nil, h, h.now) }); n > 200 {
 		t.Errorf("a view in which nothing is new allocates %v times", n)
 	}
-	if _, episodes := h.rec.Changed(); len(episodes) == 0 {
+	if _, episodes, _ := h.rec.Changed(); len(episodes) == 0 {
 		t.Error("nobody of so many has come")
 	}
 	h.rec.View(v, nil, h, h.now)
-	if releases, episodes := h.rec.Changed(); len(releases)+len(episodes) > 0 {
+	if releases, episodes, recorded := h.rec.Changed(); len(releases)+len(episodes)+len(recorded) > 0 {
 		t.Errorf("a view in which nothing is new changes %d releases and %d episodes", len(releases), len(episodes))
 	}
 	if r := h.latest(); r.Verdict != release.Running || len(r.Came) != 100 {

@@ -37,8 +37,8 @@ func (r *Recorder) resume(e Episode, object string) {
 	if n := len(l.Points); n > 0 {
 		l.next = l.Points[n-1].At + 1
 		r.pointed = append(r.pointed, l)
-		if n > 1 && l.Left.IsZero() {
-			l.stride = max(1, l.Points[n-1].At-l.Points[n-2].At)
+		if n > maxPoints/4 && l.Left.IsZero() { // with fewer, none can have gone
+			l.stride = leastStep(l.Points)
 		}
 	}
 	r.lives[e.ID] = l
@@ -52,6 +52,15 @@ func (r *Recorder) resume(e Episode, object string) {
 	if l.within(r.at) && len(r.windows) < maxWindows {
 		r.windows[e.ID] = l
 	}
+}
+
+// leastStep is the least time between two points, in seconds: seconds that are not known make others longer.
+func leastStep(points []Point) int64 {
+	least := points[1].At - points[0].At
+	for i := range points[2:] {
+		least = min(least, points[i+2].At-points[i+1].At)
+	}
+	return max(1, least)
 }
 
 // join makes l a part of an object.

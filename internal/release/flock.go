@@ -15,7 +15,7 @@ const lull = 30 * time.Second
 // flock sees who has come and who goes, and gives them to their releases. Instances that nobody was asked for, because agents
 // were started by hand or by somebody else's scheduler, or because they registered themselves, make releases of their own:
 // those of one workload, or of one service, that come and go together are one.
-func (r *Recorder) flock(b Book, now time.Time) {
+func (r *Recorder) flock(news *tidings, b Book, now time.Time) {
 	for _, l := range r.order {
 		came, went := l.Running && !l.joined, !l.parted && !l.stays()
 		if !came && !went || !r.belongs(l) {
@@ -27,6 +27,7 @@ func (r *Recorder) flock(b Book, now time.Time) {
 		}
 		l.joined, l.parted = true, l.parted || went
 		if o != nil { // else nobody asked for that: it is no release, and an episode all the same
+			r.recall(r.of(o), l, news)
 			r.take(o, l, came && l.born, went, b, now)
 		}
 	}

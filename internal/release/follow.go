@@ -11,7 +11,7 @@ import (
 )
 
 // follow sees how far a release is.
-func (r *Recorder) follow(o *Open, v fleet.View, news []fleet.Event, b Book, now time.Time) {
+func (r *Recorder) follow(o *Open, v fleet.View, news *tidings, b Book, now time.Time) {
 	rel := r.of(o)
 	if !rel.Ended.IsZero() {
 		return

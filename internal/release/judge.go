@@ -27,16 +27,7 @@ func (r *Recorder) judge(o *Open, at int64, b Book, now time.Time) (finished boo
 		rel.Before = b.Answers(rel.over(), began-around, began)
 	}
 	if !rel.Ended.IsZero() {
-		from := rel.Counted.Unix()
-		if at < from-1 { // the clock was set back: there is no minute after
-			return true
-		}
-		if at < from+around-1 {
-			return false
-		}
-		rel.After = b.Answers(rel.over(), from, from+around)
-		r.news[rel.ID] = true
-		return true
+		return r.after(o, rel, at, b)
 	}
 	r.count(o, rel, b)
 	if (at-began)%renew == 0 {
@@ -44,22 +35,42 @@ func (r *Recorder) judge(o *Open, at int64, b Book, now time.Time) (finished boo
 		r.fail(o, rel, b)
 	}
 	if o.Over.IsZero() || at < o.Over.Unix()+settle {
-		rel.Why = rel.soFar()
+		r.stall(o, rel, now)
 		return false
 	}
-	silent := b.Silent(now)
-	if (len(silent) > 0 || r.missing()) && now.Sub(o.Over) < forgive {
+	doubts := b.Doubts(rel.Services, now)
+	if (len(doubts) > 0 || r.missing()) && now.Sub(o.Over) < forgive {
 		return false
 	}
-	for _, id := range silent {
-		rel.Doubts = append(rel.Doubts, id+" has reported nothing for a while: what passed it is not counted")
-	}
+	rel.Doubts = append(rel.Doubts, doubts...)
 	rel.Ended, rel.Counted = later(o.Over, rel.Began), time.Unix(at+1, 0).UTC()
 	rel.During = b.Answers(rel.over(), began, at+1)
 	r.fail(o, rel, b)
-	r.close(rel)
+	for service := range o.Before {
+		o.Before[service] = b.Ended(service)
+	}
+	r.close(o, rel)
 	r.news[rel.ID] = true
 	return false
+}
+
+// after sees what became of a release's services in the minute after it, and says whether that is over.
+func (r *Recorder) after(o *Open, rel *Release, at int64, b Book) (finished bool) {
+	from := rel.Counted.Unix()
+	if at < from-1 { // the clock was set back: there is no minute after
+		return true
+	}
+	if at < from+around-1 {
+		return false
+	}
+	rel.After = b.Answers(rel.over(), from, from+around)
+	for service, before := range o.Before {
+		now := b.Ended(service)
+		since := now.Since(&before)
+		rel.LostAfter += since.Lost()
+	}
+	r.news[rel.ID] = true
+	return true
 }
 
 func later(a, b time.Time) time.Time {
@@ -128,20 +139,26 @@ func (r *Recorder) fail(o *Open, rel *Release, b Book) {
 }
 
 // close gives the verdict.
-func (r *Recorder) close(rel *Release) {
-	lost := rel.Requests.Lost()
+func (r *Recorder) close(o *Open, rel *Release) {
+	lost, unmet := rel.Requests.Lost(), r.unmet(o, rel)
+	o.Near, o.Moved = 0, time.Time{}
 	if cut := rel.Drains.Cut; cut > 0 && lost == 0 {
 		rel.Doubts = append(rel.Doubts, requests(cut)+" cut in a leave, and in no other count: by those who call an instance past the gateways")
 	}
 	switch {
 	case lost > 0:
-		rel.Verdict, rel.Why = Lossy, fmt.Sprintf("%s of %s lost: %s%s", number(lost), rel.passed(), lostText(rel.Losses), failingText(rel.Failing))
+		rel.Verdict, rel.Why = Lossy, fmt.Sprintf("%s of %s lost: %s%s%s", number(lost), rel.passed(), lostText(rel.Losses), failingText(rel.Failing), rel.killed())
+	case unmet != "":
+		rel.Verdict, rel.Why = Unproven, unmet+"; "+rel.passed()+", none lost"
 	case rel.Requests[ending.Served] == 0:
 		rel.Verdict, rel.Why = Unproven, rel.idle()
 	case len(rel.Doubts) > 0:
 		rel.Verdict, rel.Why = Unproven, fmt.Sprintf("%s, none lost that was counted; but %s", rel.passed(), strings.Join(rel.Doubts, "; "))
 	default:
 		rel.Verdict, rel.Why = Lossless, rel.none()
+	}
+	if lost > 0 && unmet != "" {
+		rel.Why += "; " + unmet
 	}
 	if lost > 0 && len(rel.Doubts) > 0 {
 		rel.Why += "; there may be more: " + strings.Join(rel.Doubts, "; ")
@@ -171,10 +188,19 @@ func (rel *Release) none() string {
 	if failed > 0 {
 		text += "; " + number(failed) + " attempts failed on the way"
 	}
-	if n := rel.Drains.Killed; n > 0 {
-		text += fmt.Sprintf("; %s ended without a leave", instances(n))
+	return text + rel.killed()
+}
+
+// killed says how many of those that went ended without a leave.
+func (rel *Release) killed() string {
+	switch n := rel.Drains.Killed; {
+	case n == 0:
+		return ""
+	case rel.Kind == Gateway:
+		return "; " + strings.Replace(counted(n), "replica", "gateway", 1) + " ended without a leave"
+	default:
+		return fmt.Sprintf("; %s ended without a leave", instances(n))
 	}
-	return text
 }
 
 // idle says that nothing passed, so that nothing is known.
@@ -218,7 +244,7 @@ func lostText(losses []Loss) string {
 func failingText(failing []Failing) string {
 	var parts []string
 	for _, f := range failing[:min(len(failing), 3)] {
-		parts = append(parts, fmt.Sprintf("%s %s of %s", f.Name, number(f.Failed), number(f.Attempts)))
+		parts = append(parts, fmt.Sprintf("%s %s (%s sent)", f.Name, number(f.Failed), number(f.Attempts)))
 	}
 	if len(parts) == 0 {
 		return ""

@@ -103,14 +103,68 @@ func (l *life) marked(kinds ...string) time.Time {
 	return time.Time{}
 }
 
+// Tidings are new events, in order.
+type tidings struct {
+	all []fleet.Event
+	of  map[string][]int // which of them are about an incarnation; "" is none
+}
+
+func tidingsOf(news []fleet.Event) *tidings {
+	t := &tidings{all: news, of: make(map[string][]int, len(news))}
+	for i := range news {
+		id := news[i].Incarnation
+		t.of[id] = append(t.of[id], i)
+	}
+	return t
+}
+
+// likely are those that may be about a release, in order: of thousands that happen at once most are about others.
+func (t *tidings) likely(rel *Release) []fleet.Event {
+	if rel.Kind == Gateway || len(t.all) == 0 {
+		return t.all
+	}
+	at := slices.Clone(t.of[""])
+	for _, ids := range [...][]string{rel.Came, rel.Went} {
+		for _, id := range ids {
+			at = append(at, t.of[id]...)
+		}
+	}
+	slices.Sort(at)
+	list := make([]fleet.Event, 0, len(at))
+	for _, i := range slices.Compact(at) { // somebody may have come and gone
+		list = append(list, t.all[i])
+	}
+	return list
+}
+
 // log adds to a release those events that are about it.
-func (r *Recorder) log(rel *Release, o *Open, news []fleet.Event) {
-	for _, e := range news {
+func (r *Recorder) log(rel *Release, o *Open, news *tidings) {
+	for _, e := range news.likely(rel) {
 		if !about(rel, o, &e) || len(rel.Events) >= maxEvents || e.Time.Before(rel.Began.Add(-time.Second)) {
 			continue
 		}
 		e.Time = e.Time.Round(0)
 		rel.Events = append(rel.Events, e)
+		r.news[rel.ID] = true
+	}
+}
+
+// recall adds to a release what has happened to one that becomes a part of it now, while it ran: that it died is told before it is
+// missed. What is news in this view log adds.
+func (r *Recorder) recall(rel *Release, l *life, news *tidings) {
+	if slices.Contains(rel.Came, l.ID) || slices.Contains(rel.Went, l.ID) {
+		return
+	}
+	isNews := func(m Mark) bool {
+		return slices.ContainsFunc(news.of[l.ID], func(i int) bool { return news.all[i].Kind == m.Kind && news.all[i].Reason == m.Text })
+	}
+	for _, m := range l.Marks {
+		if m.At.Before(rel.Began.Add(-time.Second)) || isNews(m) || len(rel.Events) >= maxEvents {
+			continue
+		}
+		e := fleet.Event{Time: m.At, Kind: m.Kind, Endpoint: l.Name, Incarnation: l.ID, Reason: m.Text}
+		at, _ := slices.BinarySearchFunc(rel.Events, e.Time, func(have fleet.Event, t time.Time) int { return cmp.Or(have.Time.Compare(t), -1) })
+		rel.Events = slices.Insert(rel.Events, at, e)
 		r.news[rel.ID] = true
 	}
 }

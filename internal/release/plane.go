@@ -171,12 +171,17 @@ func (r *Recorder) part(p *Plane, b Book, now time.Time) {
 }
 
 // Broke takes note that a process of a data plane ended, or was given up, without a last report, at some moment before
-// another.
-func (r *Recorder) Broke(id string, upto time.Time) {
-	doubt := id + " ended without a last report: what was open to it, and what it served at the end, nobody has counted"
+// another. It passed the services that are named, or all where none is.
+func (r *Recorder) Broke(id string, upto time.Time, services ...string) {
+	r.Doubt(id+" ended without a last report: what was open to it, and what it served at the end, nobody has counted", upto, services...)
+}
+
+// Doubt takes note of why what is counted of services, or of all where none is named, was not all at some moment before another.
+func (r *Recorder) Doubt(doubt string, upto time.Time, services ...string) {
 	for _, o := range r.open {
 		rel := r.of(o)
-		if rel.Ended.IsZero() && !rel.Began.After(upto) && !slices.Contains(rel.Doubts, doubt) {
+		passed := len(services) == 0 || slices.ContainsFunc(services, func(s string) bool { return slices.Contains(rel.Services, s) })
+		if passed && rel.Ended.IsZero() && !rel.Began.After(upto) && !slices.Contains(rel.Doubts, doubt) {
 			rel.Doubts = append(rel.Doubts, doubt)
 			r.news[rel.ID] = true
 		}

@@ -67,7 +67,7 @@ func TestAnyHistory(t *testing.T) {
 			if r.Name != "pay:9080" {
 				found++
 			}
-			if r.Verdict == release.Running {
+			if !r.Verdict.Over() {
 				rt.Errorf("%s (%s) is not over: %s; came %v, went %v", r.ID, r.What, r.Why, r.Came, r.Went)
 			}
 		}
@@ -94,7 +94,7 @@ func holds(t *rapid.T, h *theatre) {
 		switch {
 		case sum != r.Requests || lost != r.Requests.Lost():
 			t.Fatalf("%s: requests %v, by service %v, losses %v", r.ID, r.Requests, r.ByService, r.Losses)
-		case r.Verdict == release.Running != r.Ended.IsZero():
+		case r.Verdict.Over() == r.Ended.IsZero():
 			t.Fatalf("%s: %s, and ended %v", r.ID, r.Verdict, r.Ended)
 		case r.Verdict == release.Lossless && (lost > 0 || r.Requests[ending.Served] == 0 || len(r.Doubts) > 0):
 			t.Fatalf("%s: lossless with %v, %v", r.ID, r.Requests, r.Doubts)

@@ -43,8 +43,9 @@ type Book interface {
 	// together, oldest first. Seconds that are not known are left out.
 	Points(incarnation string, from, to int64) []Point
 
-	// Silent returns those data planes that serve and have not reported for some seconds, sorted.
-	Silent(now time.Time) []string
+	// Doubts returns why what is counted of services may not be all, in sentences, sorted: data planes that serve and have not
+	// reported for some seconds, instances that have left and still have callers.
+	Doubts(services []string, now time.Time) []string
 }
 
 // A State is all that a recorder must keep over a restart; its zero value has seen nothing. What a Book says must be of
@@ -81,7 +82,7 @@ type Recorder struct {
 	fleeting bool                     // somebody is gone of whom nothing is kept
 	replicas []fleet.Replica          // of gateways, in the latest view
 	news     map[string]bool          // ids of releases that have changed since somebody asked
-	newsOf   map[string]bool          // likewise of episodes
+	newsOf   map[string]bool          // likewise of episodes; false where nothing but points is new
 }
 
 // New returns a recorder that goes on from what was kept.
@@ -106,6 +107,7 @@ func New(kept State) *Recorder {
 	}
 	for i := range kept.Open {
 		if o := kept.Open[i].clone(); r.named[o.Release] != nil {
+			o.Moved = time.Time{} // the time in which nobody looked does not count
 			r.open = append(r.open, &o)
 		}
 	}
@@ -116,13 +118,13 @@ func New(kept State) *Recorder {
 // abandon ends releases of which it is not known any more what they are the difference of: part of what was kept is lost.
 func (r *Recorder) abandon() {
 	for _, rel := range r.releases {
-		if rel.Verdict != Running || slices.ContainsFunc(r.open, func(o *Open) bool { return o.Release == rel.ID }) {
+		if rel.Verdict.Over() || slices.ContainsFunc(r.open, func(o *Open) bool { return o.Release == rel.ID }) {
 			continue
 		}
 		rel.Doubts = append(rel.Doubts, "it was not seen to its end: what was kept of it on disk is damaged")
 		rel.Ended = later(time.Unix(r.at, 0).UTC(), rel.Began)
 		rel.Counted = rel.Ended
-		r.close(rel)
+		r.close(&Open{}, rel)
 		r.news[rel.ID] = true
 	}
 }
@@ -141,9 +143,10 @@ func (r *Recorder) View(v fleet.View, news []fleet.Event, b Book, now time.Time)
 	r.bury(now)
 	r.ask(v, b, first, now)
 	r.guard(v, first, b, now)
-	r.flock(b, now)
+	told := tidingsOf(news)
+	r.flock(told, b, now)
 	for _, o := range r.open {
-		r.follow(o, v, news, b, now)
+		r.follow(o, v, told, b, now)
 	}
 	r.trim()
 }
@@ -206,12 +209,20 @@ func (r *Recorder) Episode(id string) *Episode {
 }
 
 // Changed returns the ids of releases and episodes that have changed since it was last asked, sorted: for who writes them down,
-// and for who watches. One that is no longer kept is among them, and not to be found.
-func (r *Recorder) Changed() (releases, episodes []string) {
-	releases, episodes = slices.Sorted(maps.Keys(r.news)), slices.Sorted(maps.Keys(r.newsOf))
+// and for who watches. One that is no longer kept is among them, and not to be found. Of episodes that are recorded, nothing but
+// points is new.
+func (r *Recorder) Changed() (releases, episodes, recorded []string) {
+	releases = slices.Sorted(maps.Keys(r.news))
+	for _, id := range slices.Sorted(maps.Keys(r.newsOf)) {
+		if r.newsOf[id] {
+			episodes = append(episodes, id)
+		} else {
+			recorded = append(recorded, id)
+		}
+	}
 	clear(r.news)
 	clear(r.newsOf)
-	return releases, episodes
+	return releases, episodes, recorded
 }
 
 // State returns all that New needs to go on, as a value of its own but for what nobody changes any more: strings, and points.

@@ -166,8 +166,12 @@ func TestReleaseDuringRelease(t *testing.T) {
 	h.workload("ratings-v1").Revision = "r2"
 	h.steps(200)
 	for _, r := range h.rec.Releases() {
-		if r.Verdict != release.Lossless {
-			t.Errorf("%s (%s): %s, %s", r.ID, r.What, r.Verdict, r.Why)
+		want := release.Lossless
+		if r.What == "revision r1 → r2, 2 replicas" && r.Name == "reviews-v1" { // r3 was asked for before it was done
+			want = release.Unproven
+		}
+		if r.Verdict != want {
+			t.Errorf("%s (%s): %s, %s; want %s", r.ID, r.What, r.Verdict, r.Why, want)
 		}
 	}
 	if n := len(h.rec.Releases()); n != 3 {

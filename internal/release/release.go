@@ -17,10 +17,14 @@ type Verdict string
 // The verdicts.
 const (
 	Running  Verdict = "running"  // it is not over
+	Stalled  Verdict = "stalled"  // it is not over, and has come no nearer to its end for as long as its progress deadline; it runs again when it does
 	Lossless Verdict = "lossless" // requests passed, and none was lost
 	Lossy    Verdict = "lossy"    // at least one was lost
-	Unproven Verdict = "unproven" // nothing passed while it ran, or too little is known: that nothing was lost says nothing
+	Unproven Verdict = "unproven" // nothing passed while it ran, or too little is known, or it never came to be: that nothing was lost says nothing
 )
+
+// Over says whether a verdict is one: nothing changes it any more.
+func (v Verdict) Over() bool { return v != Running && v != Stalled }
 
 // A Kind is what sort of change a release is.
 type Kind string
@@ -48,7 +52,8 @@ type Release struct {
 	Ended     time.Time `json:"ended,omitzero"`   // when the last of it was warm or gone; zero while it runs
 	Counted   time.Time `json:"counted,omitzero"` // until when Requests and During are counted: some seconds after Ended, for last reports
 	Verdict   Verdict   `json:"verdict"`
-	Why       string    `json:"why"` // the verdict in a sentence
+	Why       string    `json:"why"`                    // the verdict in a sentence
+	Overtaken string    `json:"overtaken_by,omitempty"` // the release that was asked for before this one was as wanted
 
 	Came []string `json:"came"` // episodes of those that came, in order; a gateway's are its replicas' ids, which have no episodes
 	Went []string `json:"went"` // of those that went, likewise
@@ -59,8 +64,9 @@ type Release struct {
 	Doubts    []string               `json:"doubts"`   // why nothing is proven: what is missing in the count
 	Before    Quantiles              `json:"before"`   // of answers in the minute before
 	During    Quantiles              `json:"during"`
-	After     Quantiles              `json:"after"` // in the minute after Counted; empty until then
-	Warm      []WarmTime             `json:"warm"`  // of each that came, in order
+	After     Quantiles              `json:"after"`      // in the minute after Counted; empty until then
+	LostAfter uint64                 `json:"lost_after"` // at its services in the minute after Counted: in no verdict of its own, though a request that waited long may have been sent while it ran
+	Warm      []WarmTime             `json:"warm"`       // of each that came, in order
 	Drains    DrainSum               `json:"drains"`
 	Events    []fleet.Event          `json:"events"`     // about it, oldest first; bounded
 	ByService map[string]ending.Sums `json:"by_service"` // what Requests is the sum of
@@ -78,8 +84,8 @@ type Loss struct {
 type Failing struct {
 	Episode  string `json:"episode"`
 	Name     string `json:"name"`
-	Attempts uint64 `json:"attempts"`
-	Failed   uint64 `json:"failed"`
+	Attempts uint64 `json:"attempts"` // that were sent to it
+	Failed   uint64 `json:"failed"`   // of those, and connections to it that could not be made: it may be more
 }
 
 // Quantiles describe answers of some time.

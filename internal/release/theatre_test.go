@@ -38,6 +38,7 @@ type theatre struct {
 	idle      bool // nobody sends anything
 	losing    ending.Kind
 	slow      bool // nobody becomes ready
+	stuck     bool // no replica of the gateway does
 }
 
 // An actor is an instance.
@@ -164,7 +165,7 @@ func (h *theatre) planGateway() {
 		}
 		if r.Revision == h.group.Revision {
 			fresh++
-			r.Ready = true
+			r.Ready = r.Ready || !h.stuck
 		}
 		keep = append(keep, r)
 	}
@@ -364,7 +365,13 @@ func (h *theatre) Points(incarnation string, from, to int64) (points []release.P
 	return points
 }
 
-func (h *theatre) Silent(time.Time) []string { return h.silent }
+func (h *theatre) Doubts([]string, time.Time) []string {
+	var list []string
+	for _, id := range h.silent {
+		list = append(list, id+" has reported nothing for a while: what passed it is not counted")
+	}
+	return list
+}
 
 // latest is the newest release; there is one.
 func (h *theatre) latest() *release.Release {

@@ -39,9 +39,10 @@ func TestAProcessThatEndedUnseenLeavesADoubt(t *testing.T) {
 		h.steps(5)
 		for range 2 {
 			h.rec.Broke("gw-a", began.Add(upto))
+			h.rec.Broke("gw-b", began.Add(2*time.Second), "details:9080") // which passes something else
 		}
 		h.steps(100)
-		if r := h.latest(); r.Verdict != want || strings.Count(r.Why, "gw-a ended without a last report") > 1 {
+		if r := h.latest(); r.Verdict != want || strings.Count(r.Why, "gw-a ended without a last report") > 1 || strings.Contains(r.Why, "gw-b") {
 			t.Errorf("ended %v after it began: got %s: %s; want %s", upto, r.Verdict, r.Why, want)
 		}
 	}
@@ -111,12 +112,84 @@ func TestARolloutThatNeverEndsIsBounded(t *testing.T) {
 		}
 		h.step()
 	}
-	if r := h.latest(); r.Verdict != release.Running || len(r.Came) > 1000 || len(r.Went) > 1000 || len(r.Came) < 900 {
-		t.Errorf("got %s, %d came, %d went; want it to run, and 1000 at most", r.Verdict, len(r.Came), len(r.Went))
+	if r := h.latest(); r.Verdict != release.Stalled || len(r.Came) > 1000 || len(r.Went) > 1000 || len(r.Came) < 900 {
+		t.Errorf("got %s, %d came, %d went; want it stalled, and 1000 at most", r.Verdict, len(r.Came), len(r.Went))
 	}
 	h.slow = false
 	h.steps(150)
 	if r := h.latest(); r.Verdict != release.Lossless {
 		t.Errorf("got %s: %s", r.Verdict, r.Why)
+	}
+}
+
+// TestWhatIsLostAfterwardsIsSaid: a request that waited long may have been sent while the release ran; the verdict is given by then.
+func TestWhatIsLostAfterwardsIsSaid(t *testing.T) {
+	h := bookinfo(t)
+	h.workload("ratings-v1").Revision = "r2"
+	for !h.latestOver() {
+		h.step()
+	}
+	h.losing = ending.Timeout
+	h.steps(4)
+	h.restart()
+	h.losing = ending.Served
+	h.steps(70)
+	h.losing = ending.Timeout // later than a minute
+	h.steps(4)
+	if r := h.latest(); r.Verdict != release.Lossless || r.LostAfter != 4 || r.Requests.Lost() != 0 {
+		t.Errorf("got %s, %d lost after it, want lossless and 4", r.Verdict, r.LostAfter)
+	}
+}
+
+// latestOver says whether there is a release, and the newest is over.
+func (h *theatre) latestOver() bool {
+	r := h.rec.Release("latest")
+	return r != nil && r.Verdict.Over()
+}
+
+// TestALossyOneSaysWhoDied, since that is where to look first.
+func TestALossyOneSaysWhoDied(t *testing.T) {
+	h := bookinfo(t)
+	h.workload("reviews-v1").Revision = "r2"
+	h.steps(6)
+	h.count("reviews:9080", ending.Refused)
+	for _, a := range h.instances {
+		if a.Workload == "reviews-v1" && a.Revision == "r2" {
+			h.kill(a)
+		}
+	}
+	h.steps(150)
+	if r := h.latest(); r.Verdict != release.Lossy || !strings.Contains(r.Why, "; 2 instances ended without a leave") {
+		t.Errorf("got %s: %s", r.Verdict, r.Why)
+	}
+}
+
+// TestAReleaseTellsWhoDied, though that is told before the instance is missed; and tells nothing twice.
+func TestAReleaseTellsWhoDied(t *testing.T) {
+	h := bookinfo(t)
+	h.workload("reviews-v1").Revision = "r2"
+	h.step()
+	old := h.instances[0]
+	h.tell("instance.died", old)
+	h.show() // it is still there
+	h.kill(old)
+	h.news = nil
+	h.steps(150)
+	told := map[string]int{}
+	for i, e := range h.latest().Events {
+		told[e.Kind+" "+e.Incarnation+" "+e.Time.String()]++
+		if i > 0 && e.Time.Before(h.latest().Events[i-1].Time) {
+			t.Errorf("%s is out of order", e.Kind)
+		}
+	}
+	died := false
+	for what, n := range told {
+		died = died || strings.HasPrefix(what, "instance.died "+old.Incarnation)
+		if n > 1 {
+			t.Errorf("%s is told %d times", what, n)
+		}
+	}
+	if !died {
+		t.Errorf("nobody tells that %s died: %v", old.Incarnation, told)
 	}
 }

@@ -62,14 +62,18 @@ func (r *Recorder) record(l *life, at int64, b Book) {
 		if len(l.Points) == 0 {
 			l.From = p.At
 			r.pointed = append(r.pointed, l)
+			r.newsOf[l.ID] = true
 		}
 		l.Points = append(l.Points, p)
 		if start && len(l.Points) > maxPoints {
 			l.stride *= 2
 			l.Points = slices.DeleteFunc(slices.Clone(l.Points), func(p Point) bool { return p.At%l.stride != 0 })
 			l.From = l.Points[0].At
+			r.newsOf[l.ID] = true
 		}
-		r.newsOf[l.ID] = true
+		if _, changed := r.newsOf[l.ID]; !changed {
+			r.newsOf[l.ID] = false
+		}
 	}
 	l.next = at + 1
 	if !l.within(at) {
@@ -99,7 +103,7 @@ func (r *Recorder) rewind(at int64, now time.Time) {
 		}
 	}
 	for _, o := range r.open {
-		back(&o.Changed, &o.Over)
+		back(&o.Changed, &o.Over, &o.Moved)
 	}
 	for _, p := range r.planes {
 		back(&p.Since, &p.Gone)

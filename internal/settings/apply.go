@@ -101,14 +101,18 @@ func (e *Editor) carryOut(ctx context.Context, p *plan) error {
 	if p.proposal.source != fromEtcd {
 		return e.write(ctx, p.file.fileChange)
 	}
-	if p.proposal.remove {
-		was, err := e.Store.DeleteLifecycle(ctx, p.namespace, p.name)
-		if err == nil && !was {
-			err = ErrUnknown
-		}
-		return err
+	var was, next *string
+	if d := p.proposal.was; d != nil {
+		was = &d.text
 	}
-	return e.Store.PutLifecycle(ctx, p.namespace, p.name, p.proposal.text)
+	if !p.proposal.remove {
+		next = &p.proposal.text
+	}
+	done, err := e.Store.SwapLifecycle(ctx, p.namespace, p.name, was, next)
+	if err == nil && !done {
+		err = ErrDigest
+	}
+	return err
 }
 
 func (e *Editor) log() *slog.Logger {

@@ -18,16 +18,18 @@ import (
 // A Store keeps Lifecycles that people have put there, as text by NAMESPACE/NAME.
 type Store interface {
 	ListLifecycles(ctx context.Context) (map[string]string, error)
-	PutLifecycle(ctx context.Context, namespace, name, document string) error
-	DeleteLifecycle(ctx context.Context, namespace, name string) (bool, error)
+
+	// SwapLifecycle puts a document there, or takes it away where next is nil, if what is there is was: nil for none. It says
+	// whether it is so now.
+	SwapLifecycle(ctx context.Context, namespace, name string, was, next *string) (bool, error)
 }
 
 // An Editor reads and writes the documents of one configuration. Its fields must not change once it is used. Several
 // goroutines may use it.
 //
 // What it writes it has checked as control will read it: a change that brings an error in is refused. A change is about
-// one document and is made only while that document is what its editor has seen, by its digest; of one file nobody else's
-// change is lost. In the store the same is looked at just before, since that has no such condition.
+// one document and is made only while that document is what its editor has seen, by its digest: nobody else's change is lost, neither
+// in a file nor in the store.
 type Editor struct {
 	Dir      string // the directory of configuration, or its one file
 	Options  config.Options

@@ -83,15 +83,18 @@ func (s theStore) ListLifecycles(context.Context) (map[string]string, error) {
 	return maps.Clone(s), nil
 }
 
-func (s theStore) PutLifecycle(_ context.Context, namespace, name, document string) error {
-	s[namespace+"/"+name] = document
-	return nil
-}
-
-func (s theStore) DeleteLifecycle(_ context.Context, namespace, name string) (bool, error) {
-	_, was := s[namespace+"/"+name]
-	delete(s, namespace+"/"+name)
-	return was, nil
+func (s theStore) SwapLifecycle(_ context.Context, namespace, name string, was, next *string) (bool, error) {
+	key := namespace + "/" + name
+	there, is := s[key]
+	switch {
+	case is != (was != nil) || is && there != *was:
+		return false, nil
+	case next == nil:
+		delete(s, key)
+	default:
+		s[key] = *next
+	}
+	return true, nil
 }
 
 // newEditor makes an editor of files in a directory.
@@ -623,5 +626,28 @@ func TestLifecyclesInEtcdAreEdited(t *testing.T) {
 	}
 	if _, err := e.apply(t.Context(), "", proposeDelete(done.ID), &done.Digest); err != nil || len(store) != 0 {
 		t.Errorf("%v, %v", err, store)
+	}
+}
+
+// A hastyStore is an etcd in which somebody else changes a document between the look at it and the change of it.
+type hastyStore struct{ theStore }
+
+func (s hastyStore) SwapLifecycle(ctx context.Context, namespace, name string, was, next *string) (bool, error) {
+	s.theStore[namespace+"/"+name] += "# theirs\n"
+	return s.theStore.SwapLifecycle(ctx, namespace, name, was, next)
+}
+
+func TestNobodysChangeInEtcdIsLost(t *testing.T) {
+	e := newEditor(t, map[string]string{"shop.yaml": shop})
+	const life = "apiVersion: crossfade.dev/v1alpha1\nkind: Lifecycle\nmetadata: {name: shop}\nspec: {service: shop}\n"
+	store := theStore{"default/shop": life}
+	e.Store = hastyStore{store}
+	was := e.documentOf(t, "etcd.Lifecycle.default.shop")
+	if _, err := change(e, was.ID, was.Digest, life+"# ours\n"); !errors.Is(err, ErrDigest) || store["default/shop"] != life+"# theirs\n" {
+		t.Errorf("a change: %v; there is %q", err, store["default/shop"])
+	}
+	was = e.documentOf(t, "etcd.Lifecycle.default.shop")
+	if _, err := e.apply(t.Context(), "", proposeDelete(was.ID), &was.Digest); !errors.Is(err, ErrDigest) || store["default/shop"] == "" {
+		t.Errorf("deleting: %v; there is %q", err, store["default/shop"])
 	}
 }

@@ -105,6 +105,20 @@ spec:
   # more to come
 `
 
+func TestAFormSaysWhatGoesBeforeIt(t *testing.T) {
+	const rule = "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: shop}\nspec:\n  host: shop\n" +
+		"  trafficPolicy: {loadBalancer: {simple: ROUND_ROBIN, warmup: {duration: 40s}}}\n"
+	e := newEditor(t, map[string]string{"shop.yaml": shop})
+	if form := e.startForm(t, "default/shop-v1"); form.Instead == nil || len(form.Instead) > 0 {
+		t.Errorf("without a DestinationRule: %q, want an empty list", form.Instead)
+	}
+	e = newEditor(t, map[string]string{"shop.yaml": shop, "rule.yaml": rule})
+	form := e.startForm(t, "default/shop-v1")
+	if len(form.Instead) != 1 || !strings.HasPrefix(form.Instead[0], "shop:80 40 s from 10 %, linear, by ") {
+		t.Errorf("with a DestinationRule: %q, want its warm-up", form.Instead)
+	}
+}
+
 func TestASharedLifecycleIsChangedForAllOrLeftForOne(t *testing.T) {
 	files := map[string]string{"shop.yaml": shop, "life.yaml": everybody}
 	want := Start{true, 2, 90, "quadratic", 0.5, 10, "registered"}

@@ -74,6 +74,7 @@ type StartForm struct {
 	Digest   string          `json:"digest"`
 	Probe    *Probe          `json:"probe"`
 	Notes    []string        `json:"notes"`
+	Instead  []string        `json:"instead"` // warm-ups of DestinationRules, by service: where there is one, it goes before the form's
 	Writable bool            `json:"writable"`
 	Why      string          `json:"why,omitempty"`
 	Limits   StartLimits     `json:"limits"`
@@ -235,7 +236,7 @@ func (e *Editor) StartForm(ctx context.Context, key string) (*StartForm, error) 
 	}
 	form := &StartForm{
 		Workload: key, Kind: st.workload.kind(), Values: st.values(), From: st.from(d), Shared: append([]string{}, st.shared...), Scope: st.scope(),
-		Probe: st.probe(), Notes: st.notes(d), Writable: true,
+		Probe: st.probe(), Notes: st.notes(d), Instead: append([]string{}, policyWarmups(d, st.workload)...), Writable: true,
 		Limits: StartLimits{fleet.MaxLifecycleTime.Seconds(), curve.Flattest, curve.Steepest},
 	}
 	if st.document != nil {

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -28,6 +29,7 @@ const (
 	crowdEach     = 20   // endpoints of a service
 	crowdWarming  = 5    // services that warm up, for longer than the test takes
 	crowdRate     = 1000 // requests a second
+	crowdRush     = 5000 // in a rush
 	crowdPort     = 7000
 )
 
@@ -38,7 +40,8 @@ type crowd struct {
 	output  *transcript
 	conn    *grpc.ClientConn
 	rng     *rand.Rand
-	total   uint64
+	rate    atomic.Int64 // requests a second
+	total   atomic.Uint64
 	sums    [crowdServices][crowdEach]uint64
 }
 
@@ -78,6 +81,7 @@ func gather(t *testing.T) *crowd {
 	dir, socket := t.TempDir(), filepath.Join(t.TempDir(), "f", "feed.sock")
 	must(t, os.WriteFile(filepath.Join(dir, "crowd.yaml"), []byte(crowdYAML()), 0o600))
 	c := &crowd{t: t, output: &transcript{}, rng: rand.New(rand.NewPCG(10, 10))}
+	c.rate.Store(crowdRate)
 	c.control = exec.Command(binary(t), "control", "-f", dir, "--socket", socket, "--state", t.TempDir(), "--log-level", "WARN")
 	c.control.Stdout, c.control.Stderr = c.output, c.output
 	must(t, c.control.Start())
@@ -96,32 +100,36 @@ func gather(t *testing.T) *crowd {
 	tasks.Go(func() { c.follow(ctx, "local") })
 	tasks.Go(func() { c.follow(ctx, "gateway") })
 	eventually(t, soon, func() string {
-		if err := c.report(ctx, map[string]any{"from": "local", "role": "local", "instances": crowdInstances()}); err != nil {
+		if err := c.report(ctx, map[string]any{"from": "local-1", "role": "local", "instances": crowdInstances()}); err != nil {
 			return err.Error()
 		}
 		return ""
 	})
 	tasks.Go(func() { c.traffic(ctx) })
-	eventually(t, late, func() string {
-		all, err := console[struct {
-			Services []struct {
-				Stages map[string]int `json:"stages"`
-			} `json:"services"`
-		}](t, "overview")
-		if err != nil {
-			return err.Error()
-		}
-		warming, serving := 0, 0
-		for _, s := range all.Services {
-			warming += s.Stages["warming"]
-			serving += s.Stages["serving"]
-		}
-		if warming != crowdWarming*crowdEach || warming+serving != crowdServices*crowdEach {
-			return fmt.Sprintf("%d warming and %d serving endpoints of %d services", warming, serving, len(all.Services))
-		}
-		return ""
-	})
+	eventually(t, late, func() string { return missing(t) })
 	return c
+}
+
+// missing says who is; "" is that everybody is offered, and those who are to warm up do.
+func missing(t *testing.T) string {
+	t.Helper()
+	all, err := console[struct {
+		Services []struct {
+			Stages map[string]int `json:"stages"`
+		} `json:"services"`
+	}](t, "overview")
+	if err != nil {
+		return err.Error()
+	}
+	warming, serving := 0, 0
+	for _, s := range all.Services {
+		warming += s.Stages["warming"]
+		serving += s.Stages["serving"]
+	}
+	if warming != crowdWarming*crowdEach || warming+serving != crowdServices*crowdEach {
+		return fmt.Sprintf("%d warming and %d serving endpoints of %d services", warming, serving, len(all.Services))
+	}
+	return ""
 }
 
 // crowdInstances are all of them, each with an address of its own.
@@ -141,7 +149,7 @@ func crowdInstances() []map[string]any {
 	return all
 }
 
-func (c *crowd) report(ctx context.Context, r map[string]any) error {
+func (c *crowd) report(ctx context.Context, r any) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	return c.conn.Invoke(ctx, "/crossfade.feed.v1.Feed/Report", r, &map[string]any{})
@@ -181,39 +189,84 @@ func (c *crowd) traffic(ctx context.Context) {
 	}
 }
 
+// A crowd's gateway writes its reports as any gateway does: fields in this order.
+type (
+	crowdReport struct {
+		From    string       `json:"from"`
+		Role    string       `json:"role"`
+		Applied uint64       `json:"applied"`
+		Traffic crowdTraffic `json:"traffic"`
+	}
+	crowdTraffic struct {
+		Run       string          `json:"run"`
+		Span      time.Duration   `json:"span_ns"`
+		Listeners []crowdListener `json:"listeners"`
+		Services  []crowdService  `json:"services"`
+		Endpoints []crowdEndpoint `json:"endpoints"`
+	}
+	crowdListener struct {
+		Name     string            `json:"name"`
+		Requests uint64            `json:"requests"`
+		Active   int64             `json:"active"`
+		Connects uint64            `json:"connects"`
+		Ended    map[string]uint64 `json:"ended"`
+		Codes    []crowdCode       `json:"codes"`
+		Latency  [][2]int64        `json:"latency"`
+	}
+	crowdService struct {
+		Service string            `json:"service"`
+		Active  int64             `json:"active"`
+		Ended   map[string]uint64 `json:"ended"`
+		Codes   []crowdCode       `json:"codes"`
+		Latency [][2]int64        `json:"latency"`
+		Callers map[string]uint64 `json:"callers"`
+	}
+	crowdEndpoint struct {
+		Service     string     `json:"service"`
+		Incarnation string     `json:"incarnation"`
+		Requests    uint64     `json:"requests"`
+		Share       float64    `json:"share"`
+		Due         float64    `json:"due"`
+		Got         uint64     `json:"got"`
+		Latency     [][2]int64 `json:"latency"`
+	}
+	crowdCode struct {
+		Status int    `json:"status"`
+		N      uint64 `json:"n"`
+	}
+)
+
 // counted goes on by a second. As the contract says, rows that have not changed are left out.
-func (c *crowd) counted() map[string]any {
-	changed := map[[2]int]bool{}
-	for range crowdRate {
+func (c *crowd) counted() crowdReport {
+	changed, rate := map[[2]int]bool{}, c.rate.Load()
+	for range rate {
 		at := [2]int{c.rng.IntN(crowdServices), c.rng.IntN(crowdEach)}
 		c.sums[at[0]][at[1]]++
 		changed[at] = true
 	}
-	c.total += crowdRate
+	total := c.total.Add(uint64(rate))
 	took := func(n uint64) [][2]int64 { return [][2]int64{{-61, int64(n - n/8)}, {-54, int64(n / 8)}} }
-	endpoints, services, whole := []map[string]any{}, []map[string]any{}, map[int]bool{}
-	for at := range changed {
-		n := c.sums[at[0]][at[1]]
-		endpoints = append(endpoints, map[string]any{
-			"service": serviceName(at[0]) + ":80", "incarnation": incarnation(at[0], at[1]), "requests": n, "got": n, "due": float64(n), "share": 1, "latency": took(n),
-		})
-		whole[at[0]] = true
-	}
-	for s := range whole {
-		var n uint64
-		for _, of := range c.sums[s] {
-			n += of
+	answered := func(n uint64) []crowdCode { return []crowdCode{{200, n}} }
+	t := crowdTraffic{Run: "crowd", Span: time.Second, Listeners: []crowdListener{{
+		Name: "http-80", Requests: total, Connects: 1, Ended: map[string]uint64{"served": total}, Codes: answered(total), Latency: took(total),
+	}}}
+	for s := range crowdServices {
+		whole, grown := uint64(0), false
+		for i, n := range c.sums[s] {
+			whole += n
+			if changed[[2]int{s, i}] {
+				grown = true
+				t.Endpoints = append(t.Endpoints, crowdEndpoint{
+					Service: serviceName(s) + ":80", Incarnation: incarnation(s, i), Requests: n, Got: n, Due: float64(n), Share: 1, Latency: took(n),
+				})
+			}
 		}
-		services = append(services, map[string]any{
-			"service": serviceName(s) + ":80", "ended": map[string]uint64{"served": n}, "latency": took(n),
-			"codes": []map[string]any{{"status": 200, "n": n}}, "callers": map[string]uint64{"": n},
-		})
+		if grown {
+			t.Services = append(t.Services, crowdService{
+				Service: serviceName(s) + ":80", Ended: map[string]uint64{"served": whole}, Codes: answered(whole), Latency: took(whole),
+				Callers: map[string]uint64{"": whole},
+			})
+		}
 	}
-	return map[string]any{"from": "gateway-1", "role": "gateway", "applied": 1, "traffic": map[string]any{
-		"run": "crowd", "span_ns": time.Second, "endpoints": endpoints, "services": services,
-		"listeners": []map[string]any{{
-			"name": "http-80", "requests": c.total, "active": 0, "connects": 1, "ended": map[string]uint64{"served": c.total}, "latency": took(c.total),
-			"codes": []map[string]any{{"status": 200, "n": c.total}},
-		}},
-	}}
+	return crowdReport{From: "gateway-1", Role: "gateway", Applied: 1, Traffic: t}
 }

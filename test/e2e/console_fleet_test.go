@@ -25,17 +25,24 @@ const (
 	viewers      = 50
 	hertz        = 100              // of the kernel's ticks, as /proc counts them
 	watchFor     = 20 * time.Second // processors are looked at
+	watchBegin   = time.Minute      // likewise, when all have just come
+	watchRush    = 15 * time.Second // likewise, in a rush
 	mostPaint    = time.Second
 	mostBrowser  = 0.10 // of a processor
 	mostControl  = 0.05
-	quietSeconds = 30 // until what follows the beginning, its last minute of answers and the like, is over too
+	mostAtTimes  = 0.07 // in the beginning, and in a rush: 0.05 of one that is not shared with other tests
+	quietSeconds = 5    // until what follows the beginning is over too
+	rushSeconds  = 3    // until a rush is all that the last seconds know
 )
 
 // A crowd of 500 services and 10,000 endpoints, of which 100 warm up, is looked at by fifty, one of them a browser: its page is
-// there within a second, and neither it nor control takes more of a processor than they may.
+// there within a second, and neither it nor control takes more of a processor than they may: control in the minute after all of
+// them came at once, at rest, and in a rush. At its end everybody is still there, and every request is counted.
 func TestConsoleOfACrowd(t *testing.T) {
 	b := browse(t)
 	c := gather(t)
+	ofControl := func() []int { return []int{c.control.Process.Pid} }
+	begins := share(t, watchBegin, ofControl)
 	seen := watch(t, viewers-1, "overview")
 	page := view(t, b, browser.Desk(), "/")
 	must(t, page.AwaitText("s001:80"))
@@ -50,6 +57,7 @@ func TestConsoleOfACrowd(t *testing.T) {
 	if least > mostPaint {
 		t.Errorf("the first paint comes after %v, want %v", least, mostPaint)
 	}
+	beginPart := begins()               // nobody asks in the meantime: that would cost, too
 	eventually(t, late, func() string { // that all of them came at once is over
 		all, err := console[struct {
 			Releases []released `json:"releases"`
@@ -65,20 +73,40 @@ func TestConsoleOfACrowd(t *testing.T) {
 	})
 	waitSeconds(t, quietSeconds)
 	before := seen.Load()
-	inBrowser := share(t, func() []int { return processes(t, b.PID()) })
-	inControl := share(t, func() []int { return []int{c.control.Process.Pid} })
+	inBrowser := share(t, watchFor, func() []int { return processes(t, b.PID()) })
+	inControl := share(t, watchFor, ofControl)
 	browserPart, controlPart := inBrowser(), inControl()
-	t.Logf("%d services, %d endpoints, %d viewers: first paint %v; of a processor, browser %.1f %%, control %.1f %%",
-		crowdServices, crowdServices*crowdEach, viewers, least, 100*browserPart, 100*controlPart)
-	if browserPart > mostBrowser {
-		t.Errorf("the browser takes %.3f of a processor, want %.2f", browserPart, mostBrowser)
-	}
-	if controlPart > mostControl {
-		t.Errorf("control takes %.3f of a processor, want %.2f", controlPart, mostControl)
-	}
 	if heard := seen.Load() - before; heard < (viewers-1)*int64(watchFor/time.Second)/2 {
 		t.Errorf("the other viewers have heard %d messages in %v: who looks at nothing costs nothing", heard, watchFor)
 	}
+	c.rate.Store(crowdRush)
+	waitSeconds(t, rushSeconds)
+	rushPart := share(t, watchRush, ofControl)()
+	t.Logf("%d services, %d endpoints, %d viewers: first paint %v; of a processor, browser %.1f %%, control %.1f %%, in its first minute %.1f %%, at %d requests a second %.1f %%",
+		crowdServices, crowdServices*crowdEach, viewers, least, 100*browserPart, 100*controlPart, 100*beginPart, crowdRush, 100*rushPart)
+	for _, part := range []struct {
+		who       string
+		got, most float64
+	}{
+		{"the browser", browserPart, mostBrowser},
+		{"control", controlPart, mostControl},
+		{"control, after so many came at once,", beginPart, mostAtTimes},
+		{"control, in a rush,", rushPart, mostAtTimes},
+	} {
+		if part.got > part.most {
+			t.Errorf("%s takes %.3f of a processor, want %.2f", part.who, part.got, part.most)
+		}
+	}
+	c.rate.Store(0)
+	eventually(t, soon, func() string {
+		all, err := console[struct {
+			Outside counted `json:"outside"`
+		}](t, "overview")
+		if want := c.total.Load(); err == nil && all.Outside.Requests != want {
+			return fmt.Sprintf("%d requests counted of %d", all.Outside.Requests, want)
+		}
+		return missing(t)
+	})
 	wantQuiet(t, page, "the overview of a crowd")
 }
 
@@ -122,12 +150,12 @@ func watch(t *testing.T, n int, topic string) *atomic.Int64 {
 	return &heard
 }
 
-// share begins to look at what part of a processor some processes take. The function that it returns ends that.
-func share(t *testing.T, of func() []int) (part func() float64) {
+// share begins to look at what part of a processor some processes take. The function that it returns ends that, after so long.
+func share(t *testing.T, during time.Duration, of func() []int) (part func() float64) {
 	t.Helper()
 	ticks, at := spent(t, of()), time.Now()
 	return func() float64 {
-		waitSeconds(t, int((watchFor - time.Since(at)).Seconds()))
+		waitSeconds(t, int((during - time.Since(at)).Seconds()))
 		return float64(spent(t, of())-ticks) / hertz / time.Since(at).Seconds()
 	}
 }

@@ -237,6 +237,31 @@ func (c *Client) DeleteLifecycle(ctx context.Context, namespace, name string) (b
 	return was, err
 }
 
+// SwapLifecycle puts a document there, or takes it away where next is nil, if what is there is was: nil for none. It says whether it
+// is so now.
+func (c *Client) SwapLifecycle(ctx context.Context, namespace, name string, was, next *string) (bool, error) {
+	key, is := c.lifecycleKey(namespace+"/"+name), false
+	still, do := clientv3.Compare(clientv3.CreateRevision(key), "=", 0), clientv3.OpDelete(key)
+	if was != nil {
+		still = clientv3.Compare(clientv3.Value(key), "=", *was)
+	}
+	if next != nil {
+		do = clientv3.OpPut(key, *next)
+	}
+	err := c.persist(ctx, "change lifecycle "+namespace+"/"+name, func(ctx context.Context, etcd *clientv3.Client) error {
+		answer, err := etcd.Txn(ctx).If(still).Then(do).Else(clientv3.OpGet(key)).Commit()
+		if err != nil {
+			return err
+		}
+		if is = answer.Succeeded; !is { // an answer may have been lost, and this be asked again
+			there := answer.Responses[0].GetResponseRange().Kvs
+			is = next == nil && len(there) == 0 || next != nil && len(there) == 1 && string(there[0].Value) == *next
+		}
+		return nil
+	})
+	return is && err == nil, err
+}
+
 // ListLifecycles returns the documents that are there now, by NAMESPACE/NAME.
 func (c *Client) ListLifecycles(ctx context.Context) (map[string]string, error) {
 	all, err := c.read(ctx, "lifecycles", c.lifecycleKey(""))

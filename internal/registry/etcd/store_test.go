@@ -162,6 +162,34 @@ func TestLifecyclesAreFollowed(t *testing.T) {
 	}
 }
 
+// TestALifecycleIsSwapped only where it is what was read.
+func TestALifecycleIsSwapped(t *testing.T) {
+	c := dial(t, newServer(t, "", secure.Files{}).url(""))
+	one, two, three := "1", "2", "3"
+	for i, step := range []struct {
+		was, next *string
+		want      bool
+		there     string
+	}{
+		{&one, &two, false, ""},
+		{nil, &one, true, "1"},
+		{nil, &two, false, "1"},
+		{nil, &one, true, "1"}, // it is so already: the answer was lost, say
+		{&two, &three, false, "1"},
+		{&two, nil, false, "1"},
+		{&one, &two, true, "2"},
+		{&two, nil, true, ""},
+		{&two, nil, true, ""},
+	} {
+		if got, err := c.SwapLifecycle(t.Context(), "default", "a", step.was, step.next); got != step.want || err != nil {
+			t.Errorf("step %d: %t, %v; want %t", i, got, err, step.want)
+		}
+		if all, err := c.ListLifecycles(t.Context()); err != nil || all["default/a"] != step.there {
+			t.Errorf("step %d: there is %q, %v; want %q", i, all["default/a"], err, step.there)
+		}
+	}
+}
+
 // TestAWatchGoesOn after what it went by has been compacted away, and after all was lost.
 func TestAWatchGoesOn(t *testing.T) {
 	s := newServer(t, "", secure.Files{})
