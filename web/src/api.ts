@@ -10,7 +10,8 @@ export type Side = '' | 'client' | 'gateway' | 'endpoint';
 export type Sums = Partial<Record<EndingKind, number>>;
 
 export type Stage = 'Starting' | 'Warming' | 'Serving' | 'Draining' | 'Gone';
-export type Verdict = 'running' | 'lossless' | 'lossy' | 'unproven';
+/** stalled: it is not over, and has come no nearer to its end for long; it runs again when it does. */
+export type Verdict = 'running' | 'stalled' | 'lossless' | 'lossy' | 'unproven';
 export type ReleaseKind = 'rollout' | 'scale' | 'gateway';
 export type Role = 'view' | 'operate';
 
@@ -124,6 +125,7 @@ export interface ServiceRow {
   requests: number;
   lost: number;
   ended: Sums;
+  direct?: Sums; // of ended: of callers who came past the gateways
   rate: Rates;
   stages: Stages;
   spark: number[];
@@ -283,6 +285,7 @@ export interface Release {
   ended?: string;
   verdict: Verdict;
   why: string;
+  overtaken_by?: string; // the release that was asked for before this one was as wanted
   came: string[];
   went: string[];
   requests: Sums;
@@ -290,6 +293,7 @@ export interface Release {
   before: Quantiles;
   during: Quantiles;
   after: Quantiles;
+  lost_after?: number; // in the minute after; in no verdict
   warm: WarmTime[];
   drains: DrainSum;
   events: FleetEvent[];

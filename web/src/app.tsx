@@ -10,7 +10,7 @@ import { setTheme, theme, type Theme } from './theme';
 import { useCondition, useTopic } from './topics';
 import { Toasts } from './ui/dialog';
 import { DarkIcon, EventsIcon, InstancesIcon, LightIcon, Logo, OverviewIcon, ReleasesIcon, SettingsIcon, SystemIcon, TopologyIcon } from './ui/icons';
-import { Empty, Head } from './ui/parts';
+import { Empty, Head, goesOn } from './ui/parts';
 import { EventsView } from './events/EventsView';
 import { InstancesView } from './instances/InstancesView';
 import { Overview } from './views/overview';
@@ -118,7 +118,7 @@ function Side({ place, who }: { place: Place; who: Session | undefined }) {
 /** How many releases run: every page follows that, and so knows whether control is there. */
 function useRunning(): number {
   const { value } = useTopic<{ releases: ReleaseRow[] }>('releases');
-  return value?.releases.filter((r) => r.verdict === 'running').length ?? 0;
+  return value?.releases.filter((r) => goesOn(r.verdict)).length ?? 0;
 }
 
 function Who({ of: s }: { of: Session }) {

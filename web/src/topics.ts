@@ -20,7 +20,7 @@ export interface Live<T> {
 interface Topic { value?: unknown; gone?: string; watchers: Set<() => void> }
 
 const linger = 3_000; // ms for which a topic is followed after its last watcher left: going back and forth opens nothing anew
-const hideAfter = 20_000; // ms
+const hideAfter = 5_000; // ms
 
 /** The one stream: which topics it carries, and what it is now. */
 class Wire {
@@ -31,6 +31,8 @@ class Wire {
   #carried = '';
   #stop: AbortController | undefined;
   #planned = 0;
+  #due = 0; // when the plan is carried out; 0 is no plan
+  #left = false; // for another page: browsers keep this one as it is, for those who go back
   #frame = 0;
   #changed = new Set<Topic>();
 
@@ -40,6 +42,14 @@ class Wire {
       clearTimeout(hidden);
       if (document.hidden) hidden = window.setTimeout(() => this.#open(), hideAfter);
       else this.#open();
+    });
+    addEventListener('pagehide', () => {
+      this.#left = true; // or the stream would go on in a page that is kept, and have one of the six
+      this.#open();
+    });
+    addEventListener('pageshow', () => {
+      this.#left = false;
+      this.#open();
     });
   }
 
@@ -59,14 +69,21 @@ class Wire {
     return t;
   }
 
+  /** Looks after so many ms what is to be followed; what is to be looked for sooner stays. */
   #plan(pause: number): void {
+    const due = performance.now() + pause;
+    if (this.#due > 0 && this.#due <= due) return;
     clearTimeout(this.#planned);
-    this.#planned = window.setTimeout(() => this.#open(), pause);
+    this.#due = due;
+    this.#planned = window.setTimeout(() => {
+      this.#due = 0;
+      this.#open();
+    }, pause);
   }
 
   /** Follows what is watched, if that is not what is followed. */
   #open(): void {
-    const names = document.hidden ? [] : [...this.topics].filter(([, t]) => t.watchers.size > 0).map(([name]) => name).sort();
+    const names = document.hidden || this.#left ? [] : [...this.topics].filter(([, t]) => t.watchers.size > 0).map(([name]) => name).sort();
     const carried = names.join('\n');
     if (carried === this.#carried) return;
     this.#carried = carried;

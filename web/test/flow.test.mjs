@@ -56,3 +56,12 @@ test('services of one host are told apart by their ports', () => {
   const flow = flowOf([{ ...service('a', 1, []), name: 'a:80' }, { ...service('a', 1, []), name: 'a:81' }, service('b', 1, [])], [], [], 6, nobody, 1000);
   assert.deepEqual(flow.boxes.map((b) => b.name).sort(), ['a:80', 'a:81', 'b']);
 });
+
+test('callers past the gateways have a box of their own, only where there are any', () => {
+  const services = [service('a', 10, [['v1', 1]]), service('b', 4, [['v1', 1]])];
+  const edges = [{ from: '', to: 'a:80', requests: 10, total: 100 }, { from: '(direct)', to: 'b:80', requests: 4, total: 40 }];
+  const flow = flowOf(services, edges, gateways, 6, nobody, 1000);
+  assert.deepEqual(Object.fromEntries(flow.boxes.map((b) => [b.name, b.column])), { gw: 0, direct: 0, a: 1, b: 1 });
+  assert.deepEqual(flow.bands.map((b) => [b.from.name, b.to.name, b.rate]).sort(), [['direct', 'b', 4], ['gw', 'a', 10]]);
+  assert.ok(!flowOf(services, edges.slice(0, 1), gateways, 6, nobody, 1000).boxes.some((b) => b.name === 'direct'));
+});

@@ -6,7 +6,8 @@ const { readDiff, sumDiff } = await source('settings/diff.ts');
 const { actsFor } = await source('acts/words.ts');
 const { markWords } = await source('instances/marks.ts');
 const { lines, ticks } = await source('releases/lives.ts');
-const { totals, warmTimes } = await source('releases/model.ts');
+const { adviceOn, diedDuring, totals, warmTimes } = await source('releases/model.ts');
+const { newestFirst } = await source('events/order.ts');
 
 test('a unified diff is read with the numbers of both sides, and text that looks like its signs stays text', () => {
   const got = readDiff('--- a/x\n+++ b/x\n@@ -3,3 +3,3 @@ spec\n a\n--- b\n+++ c\n d\n\\ No newline at end of file\n');
@@ -55,4 +56,24 @@ test('what a release came to adds up', () => {
   assert.deepEqual(totals({ served: 10, aborted: 2, reset: 3, parted: 1 }), { ended: 16, served: 10, aborted: 2, lost: 4 });
   assert.deepEqual(totals(undefined), { ended: 0, served: 0, aborted: 0, lost: 0 });
   assert.deepEqual(warmTimes({ warm: [{ warm_ns: 9e9 }, { warm_ns: 0 }, { warm_ns: 3e9 }, { warm_ns: 5e9 }] }), { median: 5, longest: 9, warm: 3 });
+});
+
+test('what was lost is explained, the most telling first; nothing lost asks for nothing', () => {
+  const of = (r) => adviceOn({ losses: [], ...r }).map((a) => a.of).join(' ');
+  assert.equal(of({ requests: { served: 9 }, drains: { killed: 1, cut: 0 } }), '', 'somebody was killed, and it cost nothing');
+  assert.equal(of({ requests: { served: 9, '5xx': 8 }, drains: { killed: 2, cut: 0 }, losses: [{ kind: '5xx', side: 'endpoint', n: 8 }] }), 'killed 5xx');
+  const losses = [{ kind: 'reset', side: 'endpoint', service: 'a', n: 1 }, { kind: 'no-endpoint', side: 'gateway', service: 'a', n: 3 }, { kind: 'reset', side: 'endpoint', service: 'b', n: 5 }];
+  assert.equal(of({ requests: { served: 1, reset: 6, 'no-endpoint': 3 }, drains: { killed: 0, cut: 6 }, losses }), 'cut reset no-endpoint');
+  assert.equal(of({ requests: { served: 1 }, drains: null, lost_after: 1 }), 'after');
+  const r = { began: '2026-01-01T00:00:10Z', ended: '2026-01-01T00:00:20Z', services: ['a:80'], requests: { grpc: 1 }, losses: [] };
+  const one = (id, ended, service = 'a:80', killed = true) => ({ id, ended: `2026-01-01T00:00:${ended}Z`, services: [service], killed });
+  const died = diedDuring(r, [one('before', '05'), one('it', '15'), one('other', '15', 'b:80'), one('left', '15', 'a:80', false), one('after', '40'), { id: 'runs', services: ['a:80'] }]);
+  assert.deepEqual(died.map((e) => e.id), ['it']);
+  assert.deepEqual(adviceOn(r, died.length).map((a) => a.of), ['killed'], 'somebody who is none of the release');
+  for (const a of adviceOn({ requests: { reset: 1 }, losses: [{ kind: 'reset', n: 1 }], drains: { killed: 1, cut: 1 } })) assert.match(`${a.what} ${a.todo}`, /^\S.*: \S.*\.$/);
+});
+
+test('events stand in the order of when they were, however late they were told', () => {
+  const at = (s, kind) => ({ time: `2026-01-01T00:00:${s}Z`, kind });
+  assert.deepEqual(newestFirst([at('05', 'b'), at('01', 'late'), at('04.5', 'a'), at('05', 'c')]).map((e) => e.kind), ['b', 'c', 'a', 'late']);
 });

@@ -7,6 +7,7 @@ import { useGet } from '../topics';
 import { Refused } from '../ui/dialog';
 import { Card, Empty, Head, Loading, Segments } from '../ui/parts';
 import { Events } from './Lines';
+import { newestFirst } from './order';
 
 const most = 1000; // asked for
 const atOnce = 200; // shown before somebody asks for more
@@ -20,7 +21,7 @@ export function EventsView() {
   const [search, setSearch] = useQuery('q');
   const [group, setGroup] = useQuery('of');
   const [shown, setShown] = useState(atOnce);
-  const all = value?.events ?? none;
+  const all = useMemo(() => newestFirst(value?.events ?? none), [value]);
   const found = useMemo(() => all.filter((e) => within(e, group as Group) && fits(e, search)), [all, group, search]);
   return (
     <>

@@ -9,7 +9,7 @@ import { DownloadIcon } from '../ui/icons';
 import { Menu } from '../ui/menu';
 import { Badge, Card, Empty, Facts, Figures, Head, Loading, Notice, VerdictBadge } from '../ui/parts';
 import { Gantt } from './Gantt';
-import { kindText, sideText, totals, warmTimes } from './model';
+import { adviceOn, diedDuring, kindText, sideText, totals, warmTimes } from './model';
 import { took } from './ReleasesView';
 
 /** One release: what it came to, and all that it came to it by; live while it runs. */
@@ -40,17 +40,19 @@ function Told({ r, rows }: { r: Release; rows: readonly ReleaseRow[] }) {
   return (
     <>
       <Head
-        title={r.name} beside={<><VerdictBadge verdict={r.verdict} /><Badge>{r.kind}</Badge></>}
+        title={r.name} beside={<><VerdictBadge verdict={r.verdict} lost={totals(r.requests).lost} /><Badge>{r.kind}</Badge></>}
         sub={<><a href="/releases">Releases</a>{` · ${r.what} · began ${clock(r.began)} · ${r.ended ? `took ${took(r)}` : `runs for ${took(r)}`}`}</>}
       >
         <Beside r={r} rows={rows} />
         <a class="button" href={address(`releases/${encodeURIComponent(r.id)}/report`)} target="_blank" rel="noopener">Report<span class="hidden">, in a new tab</span></a>
         <a class="button" href={address(`releases/${encodeURIComponent(r.id)}`, { download: 1 })} download><DownloadIcon />JSON</a>
       </Head>
-      <Notice tone={({ lossless: 'good', lossy: 'bad', unproven: 'warn', running: 'accent' } as const)[r.verdict]}>
-        <b>{r.why}</b>
+      <Notice tone={totals(r.requests).lost > 0 ? 'bad' : ({ lossless: 'good', lossy: 'bad', unproven: 'warn', stalled: 'warn', running: 'accent' } as const)[r.verdict]}>
+        <b>{sentence(r.why)}</b>
         {(r.doubts ?? []).length > 0 && <ul>{(r.doubts ?? []).map((d) => <li key={d}>{d}</li>)}</ul>}
+        {r.overtaken_by && <p><a href={place(['releases', r.overtaken_by])}>The release that was asked for before this one was as wanted</a></p>}
       </Notice>
+      <Advice r={r} died={diedDuring(r, value?.episodes ?? [])} />
       <Sum r={r} />
       {instances.length > 0 && (
         <Card title="Who came and who went" beside={<span class="faint small">{`${some((r.came ?? []).length, 'instance')} came, ${count((r.went ?? []).length)} went`}</span>}>
@@ -70,6 +72,21 @@ function Told({ r, rows }: { r: Release; rows: readonly ReleaseRow[] }) {
       </div>
       <Card title="Events" beside={<span class="faint small">in order</span>} flush><Events of={r.events ?? []} most={40} /></Card>
     </>
+  );
+}
+
+const sentence = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);
+
+/** What lost requests have to do with, and what to do about it. */
+function Advice({ r, died }: { r: Release; died: readonly EpisodeRow[] }) {
+  const all = adviceOn(r, died.length);
+  if (all.length === 0) return null;
+  return (
+    <Card title="Why, and what to do">
+      <ul class="advice">
+        {all.map((a) => <li key={a.what}><b>{a.what}</b> {a.todo}{a.of === 'killed' && died.length > 0 && <> How each ended: {died.map((e, i) => <>{i > 0 && ', '}<a href={place(['instances', e.id])}>{e.name}</a></>)}.</>}</li>)}
+      </ul>
+    </Card>
   );
 }
 
@@ -93,7 +110,7 @@ function Sum({ r }: { r: Release }) {
     <Figures label="What it came to" of={[
       { name: 'Served', value: count(t.served), note: `of ${count(t.ended)} requests that ended` },
       { name: 'Lost', value: count(t.lost), tone: t.lost > 0 ? 'bad' : t.ended > 0 ? 'good' : undefined, note: t.aborted > 0 ? `and ${count(t.aborted)} that clients gave up` : t.ended > 0 ? percent(t.lost / t.ended) : 'nothing passed' },
-      { name: 'p99 while it ran', value: ms(r.during?.p99_ms), note: `${ms(r.before?.p99_ms)} before, ${ms(r.after?.p99_ms)} after` },
+      { name: 'p99 while it ran', value: ms(r.during?.p99_ms), note: `${ms(r.before?.p99_ms)} before${r.after?.answers ? `, ${ms(r.after.p99_ms)} after` : ''}` },
       { name: 'Time to warm', value: warm.longest === undefined ? '–' : seconds(warm.longest), note: warm.warm > 1 ? `the longest of ${warm.warm}; median ${seconds(warm.median ?? 0)}` : undefined },
       { name: 'Cut by drains', value: count(drains?.cut ?? 0), tone: drains?.cut ? 'bad' : undefined, note: drains?.instances ? `${drains.drained} of ${some(drains.instances, 'instance')} drained` : 'nobody left' },
     ]} />

@@ -9,7 +9,7 @@ import { Pair } from './Pair';
 import './releases.css';
 
 const none: ReleaseRow[] = [];
-const verdicts = [['', 'All'], ['running', 'Running'], ['lossless', 'Lossless'], ['lossy', 'Lossy'], ['unproven', 'Unproven']] as const;
+const verdicts = [['', 'All'], ['running', 'Running'], ['stalled', 'Stalled'], ['lossless', 'Lossless'], ['lossy', 'Lossy'], ['unproven', 'Unproven']] as const;
 
 /** Releases: each that was recognised, with its verdict; and one of them, or two beside each other. */
 export function ReleasesView() {
@@ -29,7 +29,7 @@ export function ReleasesView() {
 }
 
 const columns: ColumnOf<ReleaseRow>[] = [
-  { id: 'verdict', head: 'Verdict', cell: (r) => <VerdictBadge verdict={r.verdict} why={r.why} />, sort: (r) => r.verdict },
+  { id: 'verdict', head: 'Verdict', cell: (r) => <VerdictBadge verdict={r.verdict} why={r.why} lost={r.lost} />, sort: (r) => r.verdict },
   {
     id: 'name', head: 'What', sort: (r) => r.name,
     cell: (r) => <span class="two"><a class="name" href={place(['releases', r.id])}>{r.name}</a><small>{`${r.kind} · ${r.what}`}</small></span>,

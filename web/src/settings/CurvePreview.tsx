@@ -1,4 +1,5 @@
 import { percent, seconds } from '../format';
+import { Notice } from '../ui/parts';
 import { shareAt } from '../instances/curve';
 import { aggressionOf, type StartValues } from './model';
 
@@ -9,8 +10,9 @@ const bottom = 22;
 const top = 8;
 const right = 10;
 
-/** The share of a new instance over time, as these settings would have it: a line, and the same in words. */
-export function CurvePreview({ values: v }: { values: StartValues }) {
+/** The share of a new instance over time, as these settings would have it: a line, and the same in words. Where a DestinationRule says
+ * otherwise, that is said first: it is not what will happen there. */
+export function CurvePreview({ values: v, instead }: { values: StartValues; instead: readonly string[] }) {
   const delay = v.enabled && v.delay_s > 0 ? v.delay_s : 0;
   const window = v.enabled && v.warmup_s > 0 ? v.warmup_s : 0;
   const span = Math.max(1, (delay + window) * 1.18);
@@ -20,8 +22,12 @@ export function CurvePreview({ values: v }: { values: StartValues }) {
   const points = Array.from({ length: 121 }, (_, i) => (i / 120) * span);
   const line = `M${x(0)} ${y(0)}` + (delay > 0 ? `L${x(delay)} ${y(0)}L${x(delay)} ${y(share(delay))}` : `L${x(0)} ${y(share(0))}`) + points.filter((t) => t > delay).map((t) => `L${x(t).toFixed(1)} ${y(share(t)).toFixed(1)}`).join('');
   const quarter = [0.25, 0.5, 0.75].map((p) => `${Math.round(share(delay + p * window) * 100)} %`);
+  const words = !v.enabled || window === 0
+    ? `Its whole share at once${delay > 0 ? `, ${seconds(delay)} after it can serve` : ''}.`
+    : `${delay > 0 ? `Nothing for ${seconds(delay)}, then ` : 'From '}${percent(share(delay), 0)} to its whole share in ${seconds(window)}: ${quarter.join(', ')} at a quarter, a half and three quarters of the way.`;
   return (
-    <div class="curve-preview">
+    <div class={instead.length > 0 ? 'curve-preview beside' : 'curve-preview'}>
+      {instead.length > 0 && <Notice tone="warn">Not this, but what a DestinationRule says: {instead.join('; ')}.</Notice>}
       <svg viewBox={`0 0 ${width} ${height}`} aria-hidden="true">
         {[0, 0.5, 1].map((s) => <g key={s}><line class="grid" x1={left} x2={width - right} y1={y(s)} y2={y(s)} /><text x={left - 6} y={y(s) + 3.5} text-anchor="end">{percent(s, 0)}</text></g>)}
         {delay > 0 && <rect class="delay" x={x(0)} y={top} width={x(delay) - x(0)} height={height - top - bottom} />}
@@ -32,9 +38,7 @@ export function CurvePreview({ values: v }: { values: StartValues }) {
         <text x={left} y={height - 7} text-anchor="middle">0</text>
       </svg>
       <p class="small quiet">
-        {!v.enabled || window === 0
-          ? `Its whole share at once${delay > 0 ? `, ${seconds(delay)} after it can serve` : ''}.`
-          : `${delay > 0 ? `Nothing for ${seconds(delay)}, then ` : 'From '}${percent(share(delay), 0)} to its whole share in ${seconds(window)}: ${quarter.join(', ')} at a quarter, a half and three quarters of the way.`}
+        {instead.length > 0 ? `By this form alone: ${words.charAt(0).toLowerCase()}${words.slice(1)}` : words}
       </p>
     </div>
   );

@@ -1,5 +1,5 @@
 import { useEffect, useId, useState } from 'preact/hooks';
-import { post } from '../call';
+import { Refusal, post } from '../call';
 import { go, place } from '../router';
 import { useOperates } from '../session';
 import { useGet } from '../topics';
@@ -16,14 +16,16 @@ const pause = 500; // ms without a key, after which the text is checked
 
 /** One document: its text, and what is wrong with it as it is typed. */
 export function Edit({ id }: { id: string }) {
+  const [mine, keep] = useState<string>(); // a text that was begun on an older one
   const { value: d, refusal, again } = useGet<DocumentBody>(`documents/${encodeURIComponent(id)}`);
   if (!d) return <Card>{!refusal ? <Loading what="the document" /> : refusal.status === 404 ? <Empty title="There is no such document"><a href="/settings/documents">All documents</a></Empty> : <Refused refusal={refusal} />}</Card>;
-  return <Written key={d.digest} d={d} again={again} />;
+  return <Written key={d.digest} d={d} mine={mine} again={(text) => { keep(text); again(); }} />;
 }
 
-function Written({ d, again }: { d: DocumentBody; again: () => void }) {
+/** again reads the document anew; a text given goes on over what is there then. */
+function Written({ d, mine, again }: { d: DocumentBody; mine: string | undefined; again: (mine?: string) => void }) {
   const operates = useOperates();
-  const [text, setText] = useState(d.yaml);
+  const [text, setText] = useState(mine ?? d.yaml);
   const [reviewing, review] = useState<'' | 'apply' | 'delete'>('');
   const changed = text !== d.yaml;
   useKept(changed);
@@ -42,10 +44,10 @@ function Written({ d, again }: { d: DocumentBody; again: () => void }) {
           <div class="stack">
             {!d.writable && <Notice>{d.why ?? 'It can be read here, not changed.'}</Notice>}
             <Editor label={`${d.kind} ${d.name}`} text={text} set={setText} first={Math.max(1, d.line)} findings={findings.filter((f) => f.here)} focus={focus} readOnly={!may} />
-            <Said check={check} changed={changed} to={(line) => setFocus({ line, turn: (focus?.turn ?? 0) + 1 })} />
+            {check?.conflict ? <Conflict mine={() => again(text)} theirs={() => again()} /> : <Said check={check} changed={changed} to={(line) => setFocus({ line, turn: (focus?.turn ?? 0) + 1 })} />}
             {may && (
               <div class="row editor-tools">
-                <button type="button" class="button primary" disabled={!changed} onClick={() => review('apply')}>Review the change…</button>
+                <button type="button" class="button primary" disabled={!changed || check?.conflict} onClick={() => review('apply')}>Review the change…</button>
                 <button type="button" class="button" disabled={!changed} onClick={() => setText(d.yaml)}>Take it back</button>
                 <button type="button" class="button danger editor-delete" onClick={() => review('delete')}>Delete…</button>
               </div>
@@ -70,6 +72,19 @@ function Written({ d, again }: { d: DocumentBody; again: () => void }) {
         />
       )}
     </>
+  );
+}
+
+/** Somebody else has changed the document while it was edited here: nothing of either is lost unasked. */
+function Conflict({ mine, theirs }: { mine: () => void; theirs: () => void }) {
+  return (
+    <div class="stack">
+      <Notice tone="warn" alert>Somebody has changed this document since you opened it. Go on with your text, and the review will show what it changes of theirs; or drop yours.</Notice>
+      <div class="row">
+        <button type="button" class="button" onClick={mine}>Go on with mine</button>
+        <button type="button" class="button" onClick={theirs}>Show theirs</button>
+      </div>
+    </div>
   );
 }
 
@@ -190,5 +205,5 @@ function useCheck(body: object | undefined): Check | undefined {
 /** A check that was refused, as a finding: a body that is no YAML at all, a digest that is not the newest. */
 function refusedCheck(e: unknown): Check {
   const finding: SettingsFinding = { severity: 'error', message: e instanceof Error ? e.message : String(e), here: true };
-  return { ok: false, changed: true, findings: [finding], diff: '', effects: [], file: '', line: 1, digest: '', id: '' };
+  return { ok: false, changed: true, findings: [finding], diff: '', effects: [], file: '', line: 1, digest: '', id: '', conflict: e instanceof Refusal && e.status === 409 };
 }

@@ -61,7 +61,7 @@ function Form({ form, again }: { form: GatewayForm; again: () => void }) {
         <fieldset disabled={!v.graceful_shutdown}>
           <legend class="hidden">Shutdown</legend>
           <NumberField
-            label="Connection timeout" unit="seconds" value={v.timeout_s} set={(n) => set('timeout_s', n)} disabled={fixed('timeout_s')} from={form.from.timeout_s} wrong={wrong.timeout_s}
+            label="Connection timeout" unit="s" value={v.timeout_s} set={(n) => set('timeout_s', n)} disabled={fixed('timeout_s')} from={form.from.timeout_s} wrong={wrong.timeout_s}
             hint={`How long what is open may take, ${span(limits.timeout_least, limits.timeout_most)}; then it is ended, and counted as cut.`}
           />
         </fieldset>

@@ -87,7 +87,7 @@ function Form({ form, again }: { form: StartForm; again: () => void }) {
           </footer>
         </form>
         <aside class="settings-aside">
-          <Card title="What a new instance gets"><CurvePreview values={v} /></Card>
+          <Card title="What a new instance gets"><CurvePreview values={v} instead={form.instead} /></Card>
           {form.probe && <ProbeNote form={form} />}
         </aside>
       </div>

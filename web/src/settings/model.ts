@@ -49,6 +49,7 @@ export interface Check {
   line: number;
   digest: string;
   id: string;
+  conflict?: boolean; // said by the page: somebody else has changed it since
 }
 
 export interface AppliedChange { applied: boolean; changed: boolean; file: string; line: number; id: string; digest: string }
@@ -90,6 +91,7 @@ export interface StartForm {
   digest: string;
   probe: Probe | null;
   notes: string[];
+  instead: string[]; // warm-ups of DestinationRules that go before the form's, by service
   writable: boolean;
   why?: string;
   limits: { time_s: number; aggression_least: number; aggression_most: number };

@@ -42,15 +42,20 @@ export function StageBadge(p: { stage: Stage; ejected?: boolean; killed?: boolea
 
 const verdicts: Record<Verdict, { tone: Tone; icon: () => ComponentChildren; text: string }> = {
   running: { tone: 'accent', icon: RunningIcon, text: 'Running' },
+  stalled: { tone: 'warn', icon: AlertIcon, text: 'Stalled' },
   lossless: { tone: 'good', icon: CheckIcon, text: 'Lossless' },
   lossy: { tone: 'bad', icon: AlertIcon, text: 'Lossy' },
   unproven: { tone: 'warn', icon: UnknownIcon, text: 'Unproven' },
 };
 
-export function VerdictBadge(p: { verdict: Verdict; why?: string }) {
+/** What a release has come to. One that is not over and has lost something already is as red as it will be in the end. */
+export function VerdictBadge(p: { verdict: Verdict; why?: string; lost?: number }) {
   const { tone, icon: Icon, text } = verdicts[p.verdict];
-  return <Badge tone={tone} title={p.why}><Icon />{text}</Badge>;
+  return <Badge tone={p.lost ? 'bad' : tone} title={p.why}><Icon />{text}</Badge>;
 }
+
+/** Whether a release is not over. */
+export const goesOn = (v: Verdict): boolean => v === 'running' || v === 'stalled';
 
 /** A sentence that asks for something. */
 export function Notice(p: { tone?: Tone; children: ComponentChildren; alert?: boolean }) {

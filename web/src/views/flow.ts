@@ -5,8 +5,11 @@ import type { Edge, GatewayRow, ServiceRow } from '../api';
 const card = { least: 164, most: 224, head: 58, version: 25, foot: 8, down: 22 };
 const across = { least: 56, most: 170 }; // between columns
 
+/** Where an edge is from whose caller came to a service's instances past the gateways. */
+export const direct = '(direct)';
+
 export interface Box {
-  id: string; // "gateway:NAME", "service:NAME", "others:COLUMN"
+  id: string; // "gateway", "direct", "service:NAME", "others:COLUMN"
   kind: 'gateway' | 'service' | 'others';
   name: string; // of a service: its host, and its port where others have that host too
   column: number;
@@ -44,7 +47,7 @@ export function flowOf(services: ServiceRow[], edges: Edge[], gateways: GatewayR
   const depth = depths(services, often);
   const alone = chosen(services, depth, most, wanted);
   const boxes = new Map<string, Box>();
-  for (const g of gatewaysOf(gateways, edges)) boxes.set(g.id, g);
+  for (const b of [...gatewaysOf(gateways, edges), ...directOf(edges)]) boxes.set(b.id, b);
   const hosts = new Set<string>();
   const twice = new Set(services.map((s) => s.host).filter((h) => hosts.has(h) || !hosts.add(h)));
   const at = (s: ServiceRow): Box => {
@@ -60,13 +63,13 @@ export function flowOf(services: ServiceRow[], edges: Edge[], gateways: GatewayR
   };
   const byName = new Map(services.map((s) => [s.name, s]));
   const of = new Map(services.map((s) => [s.name, at(s)]));
-  const entrance = [...boxes.values()].filter((b) => b.kind === 'gateway');
+  const entrance = (from: string) => boxes.get(from === direct ? 'direct' : 'gateway');
   const bands = new Map<string, Band>();
   for (const c of calls) {
     if (c.rate === 0 && !often.includes(c)) continue;
     const to = of.get(c.to);
     const service = byName.get(c.to);
-    const from = c.from === '' ? entrance[0] : of.get(c.from);
+    const from = outside(c.from) ? entrance(c.from) : of.get(c.from);
     if (to && from && service && to !== from) split(bands, from, to, service, c.rate);
   }
   return placed([...boxes.values()], [...bands.values()], room);
@@ -84,6 +87,15 @@ function gatewaysOf(gateways: GatewayRow[], edges: Edge[]): Box[] {
   return [{ id: 'gateway', kind: 'gateway', name: groups.length === 1 ? groups[0]! : 'gateways', column: 0, x: 0, y: 0, height: card.head + shown * card.version + card.foot, rate: gateways.reduce((n, g) => n + g.rate.requests, 0), replicas: gateways }];
 }
 
+/** One box for whoever calls past the gateways, if anybody does. */
+function directOf(edges: Edge[]): Box[] {
+  const theirs = edges.filter((e) => e.from === direct);
+  if (theirs.length === 0) return [];
+  return [{ id: 'direct', kind: 'gateway', name: 'direct', column: 0, x: 0, y: 0, height: card.head, rate: theirs.reduce((n, e) => n + e.requests, 0) }];
+}
+
+const outside = (from: string): boolean => from === '' || from === direct;
+
 /** Which service a workload's instances belong to: as its endpoints say, else as its name begins. */
 function ownersOf(services: ServiceRow[]): (workload: string) => string | undefined {
   const known = new Map<string, string>();
@@ -99,7 +111,7 @@ const stray = 0.05; // of all calls of a service: fewer say nothing of where it 
 function callsOf(edges: Edge[], owner: (workload: string) => string | undefined): Call[] {
   const sums = new Map<string, Call>();
   for (const e of edges) {
-    const from = e.from === '' ? '' : owner(e.from);
+    const from = outside(e.from) ? e.from : owner(e.from);
     if (from === undefined) continue;
     const key = `${from}\n${e.to}`;
     const was = sums.get(key);
@@ -123,7 +135,7 @@ function depths(services: ServiceRow[], calls: Call[]): Map<string, number> {
   const callees = new Map<string, string[]>();
   for (const c of calls) callees.set(c.from, [...(callees.get(c.from) ?? []), c.to]);
   const depth = new Map<string, number>();
-  let front = callees.get('') ?? [];
+  let front = [...(callees.get('') ?? []), ...(callees.get(direct) ?? [])];
   for (let d = 1; front.length > 0; d++) {
     const fresh = [...new Set(front)].filter((name) => !depth.has(name));
     for (const name of fresh) depth.set(name, d);

@@ -1,15 +1,16 @@
 // Everything at a glance: what comes in, what is lost, what moves, and every service.
 
 import { useMemo } from 'preact/hooks';
-import type { EndpointRow, GatewayRow, Overview as Whole, ReleaseRow, ServiceRow, WorkloadRow } from '../api';
+import type { EndpointRow, GatewayRow, ListenerRow, Overview as Whole, ReleaseRow, ServiceRow, WorkloadRow } from '../api';
 import { Acts } from '../acts/Acts';
-import { ago, clock, count, ms, rate, seconds } from '../format';
+import { ago, clock, count, ms, percent, rate, seconds } from '../format';
+import { totals } from '../releases/model';
 import { place, useQuery } from '../router';
 import { useTopic } from '../topics';
 import { Spark } from '../ui/spark';
 import { Table, type ColumnOf } from '../ui/table';
-import { Badge, Card, Empty, Figures, Head, Loading, Notice, Segments, Share, StageBadge, VerdictBadge, type Tone } from '../ui/parts';
-import { lostShort, stageWords } from './words';
+import { Badge, Card, Empty, Figures, Head, Loading, Notice, Segments, StageBadge, VerdictBadge, type Tone } from '../ui/parts';
+import { lostShort, reasonShort, stageWords } from './words';
 import { VersionBar } from './versions';
 import '../style/overview.css';
 
@@ -31,6 +32,7 @@ export function Overview() {
         <Gateways rows={o.gateways} />
       </div>
       <Services services={o.services} />
+      <Listeners rows={o.outside.listeners ?? []} />
       <div id="workloads"><Workloads rows={o.workloads} /></div>
     </>
   );
@@ -41,12 +43,17 @@ function Outside({ of: { outside } }: { of: Whole }) {
   return (
     <Figures label="What comes in from outside" of={[
       { name: 'Requests from outside', value: <>{rate(outside.rate.requests)} <small>per second</small></>, note: `${count(outside.requests)} in all` },
-      { name: 'Lost', value: count(outside.lost), tone: lost, note: outside.lost > 0 ? `${lostShort(outside.ended)}` : 'none since counting began' },
+      { name: 'Lost', value: count(outside.lost), tone: lost, note: outside.lost > 0 ? <LostNote rate={outside.rate.lost} what={lostShort(outside.ended)} /> : 'none since counting began' },
       { name: 'Latency, p50', value: ms(outside.rate.p50_ms), note: 'over the last 10 s' },
       { name: 'Latency, p99', value: ms(outside.rate.p99_ms), note: 'over the last 10 s' },
       { name: 'Open now', value: count(outside.active), note: outside.rejected > 0 ? `${count(outside.rejected)} connections refused at a limit` : 'none refused at a limit' },
     ]} />
   );
+}
+
+/** Of losses: whether it goes on, before what they were. */
+function LostNote(p: { rate: number; what: string }) {
+  return <>{p.rate > 0 ? <b class="bad">{rate(p.rate)} per second now</b> : 'none in the last 10 s'}<br />{p.what}</>;
 }
 
 const filters = [['all', 'All'], ['moving', 'Moving'], ['lossy', 'Lossy']] as const;
@@ -89,7 +96,7 @@ const columns: ColumnOf<ServiceRow>[] = [
   { id: 'rate', head: 'Requests/s', number: true, sort: (s) => s.rate.requests, cell: (s) => <span class={s.rate.requests ? '' : 'zero'}>{rate(s.rate.requests)}</span> },
   { id: 'lost', head: 'Lost', number: true, sort: (s) => s.lost, cell: (s) => <Lost of={s} /> },
   { id: 'p50', head: 'p50', number: true, wide: true, sort: (s) => s.rate.p50_ms, cell: (s) => ms(s.rate.p50_ms) },
-  { id: 'p99', head: 'p99', number: true, sort: (s) => s.rate.p99_ms, cell: (s) => ms(s.rate.p99_ms) },
+  { id: 'p99', head: 'p99', number: true, wide: true, sort: (s) => s.rate.p99_ms, cell: (s) => ms(s.rate.p99_ms) },
   { id: 'versions', head: 'Versions', wide: true, sort: (s) => s.versions.length, cell: (s) => <VersionBar of={s.versions} /> },
   { id: 'stages', head: 'Endpoints', sort: (s) => s.stages.serving + s.stages.warming, cell: (s) => <StagesOf of={s} /> },
 ];
@@ -128,10 +135,10 @@ function Releases({ of }: { of: ReleaseRow[] }) {
       <ul class="list">
         {of.slice(0, few).map((r) => (
           <li key={r.id}>
-            <VerdictBadge verdict={r.verdict} why={r.why} />
+            <VerdictBadge verdict={r.verdict} why={r.why} lost={r.lost} />
             <div class="two">
-              <a class="clip" href={place(['releases', r.id])}>{r.name}: {r.what}</a>
-              <small class="faint clip">{count(r.served)} served{r.lost > 0 ? <>, <b class="bad">{count(r.lost)} lost</b></> : !r.ended && ', none lost'} · {r.ended ? ago(r.ended) : ago(r.began).replace(' ago', '')}</small>
+              <a class="clip" href={place(['releases', r.id])}>{r.name}</a>
+              <small class="faint clip" title={`${count(r.served)} served`}>{r.lost > 0 && <><b class="bad">{count(r.lost)} lost</b> · </>}{r.what} · {r.ended ? ago(r.ended) : ago(r.began).replace(' ago', '')}</small>
             </div>
           </li>
         ))}
@@ -141,6 +148,9 @@ function Releases({ of }: { of: ReleaseRow[] }) {
 }
 
 const order = (e: EndpointRow) => (e.ejected ? 0 : e.stage === 'Draining' ? 1 : e.stage === 'Warming' ? 2 : 3);
+
+/** Why somebody who warms up has another share than by their warm-up. */
+const why = (e: EndpointRow): string | undefined => (e.stage === 'Warming' ? reasonShort(e.reason) : undefined);
 
 /** Who is not simply serving: one line each, or one for each service where endpoints are too many to be told. */
 function Motion({ services }: { services: ServiceRow[] }) {
@@ -157,9 +167,10 @@ function Motion({ services }: { services: ServiceRow[] }) {
             <StageBadge stage={e.stage} ejected={e.ejected} />
             <div class="two">
               <a class="clip" href={place(['instances', e.id])}>{e.name}</a>
-              <small class="faint clip">{s.host}, {seconds(Math.round(e.age_s))} old</small>
+              <small class={why(e) ? 'quiet' : 'faint clip'}>{s.host}, {why(e) ?? `${seconds(Math.round(e.age_s))} old`}</small>
+              {e.stage === 'Warming' && <i class="progress" style={{ width: `${e.share * 100}%` }} />}
             </div>
-            {e.stage === 'Warming' && <Share part={e.share} tone="--warming" />}
+            {e.stage === 'Warming' && <span class="nowrap">{percent(e.share, 0)}</span>}
             {e.stage === 'Draining' && <span class="small quiet nowrap">{count(e.active)} open</span>}
           </li>
         ))}
@@ -184,7 +195,7 @@ function Gateways({ rows }: { rows: GatewayRow[] }) {
             <Badge tone={gatewayTones[g.stage]}>{g.stage[0]!.toUpperCase() + g.stage.slice(1)}</Badge>
             <div class="two">
               <span class="clip">{g.id}</span>
-              <small class="faint clip" title={g.leave}>{g.leave || `${rate(g.rate.requests)}/s · p99 ${ms(g.rate.p99_ms)} · ${count(g.active)} open`}</small>
+              <small class="faint clip" title={g.leave}>{g.leave || `${rate(g.rate.requests)}/s · ${g.stage === 'serving' ? `p99 ${ms(g.rate.p99_ms)}` : `${count(g.active)} open`}`}</small>
             </div>
             <Acts of={{ kind: 'gateway', namespace: g.namespace, name: g.id, stage: g.stage }} />
           </li>
@@ -194,6 +205,24 @@ function Gateways({ rows }: { rows: GatewayRow[] }) {
     </Card>
   );
 }
+
+/** What came in by each port, where there is more than one; of what services say to each other, the services tell. */
+function Listeners({ rows }: { rows: ListenerRow[] }) {
+  const ports = rows.filter((l) => !l.mesh);
+  if (ports.length < 2) return null;
+  return (
+    <Card flush title="Ports of the gateways" beside={<span class="faint small">{count(ports.length)}</span>}>
+      <Table label="Ports of the gateways" rows={ports} columns={listenerColumns} id={(l) => l.name} order="name" />
+    </Card>
+  );
+}
+
+const listenerColumns: ColumnOf<ListenerRow>[] = [
+  { id: 'name', head: 'Port', sort: (l) => l.name, class: 'clip', cell: (l) => <b class="name">{l.name}</b> },
+  { id: 'requests', head: 'Requests in all', number: true, sort: (l) => l.requests, cell: (l) => count(l.requests) },
+  { id: 'active', head: 'Open now', number: true, sort: (l) => l.active, cell: (l) => count(l.active) },
+  { id: 'lost', head: 'Lost', number: true, sort: (l) => totals(l.ended).lost, cell: (l) => <span class={totals(l.ended).lost > 0 ? 'bad' : 'zero'} title={lostShort(l.ended)}>{count(totals(l.ended).lost)}</span> },
+];
 
 function Workloads({ rows }: { rows: WorkloadRow[] }) {
   if (rows.length === 0) return null;

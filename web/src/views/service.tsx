@@ -4,6 +4,8 @@ import { useMemo } from 'preact/hooks';
 import type { By, Code, EndpointRow, PoolRow, Service } from '../api';
 import { Acts } from '../acts/Acts';
 import { clock, count, ms, percent, rate, seconds, short } from '../format';
+import { newestFirst } from '../events/order';
+import { totals } from '../releases/model';
 import { place, useQuery } from '../router';
 import { useTopic } from '../topics';
 import { HeatMap } from '../ui/heat';
@@ -32,7 +34,7 @@ export function ServiceView({ name }: { name: string }) {
         sub={s.origin?.file && <>Declared in <Where of={s.origin} /></>}
       />
       {gone && <Notice tone="warn">{gone}</Notice>}
-      {s.findings.map((f) => <Notice key={f} tone="warn">{f}</Notice>)}
+      {s.findings.length > 0 && <Notice tone="warn">{s.findings.length === 1 ? s.findings[0] : <ul>{s.findings.map((f) => <li key={f}>{f}</li>)}</ul>}</Notice>}
       <Totals of={s} />
       <div class="row between">
         <Segments label="Curves of" value={by as By} of={bys} choose={setBy} />
@@ -57,7 +59,7 @@ function Totals({ of: s }: { of: Service }) {
   const ended = s.requests;
   return (
     <Figures label={`What ${s.name} got`} of={[
-      { name: 'Requests', value: <>{rate(s.rate.requests)} <small>per second</small></>, note: `${count(ended)} have ended` },
+      { name: 'Requests', value: <>{rate(s.rate.requests)} <small>per second</small></>, note: `${count(ended)} have ended${s.direct ? `, ${count(totals(s.direct).ended)} of them past the gateways` : ''}` },
       { name: 'Lost', value: count(s.lost), tone: s.lost > 0 ? 'bad' : undefined, note: s.lost > 0 ? `${percent(s.lost / Math.max(1, ended))}: ${lostShort(s.ended)}` : 'none since counting began' },
       { name: 'p50', value: ms(s.rate.p50_ms), note: 'over 10 s' },
       { name: 'p99', value: ms(s.rate.p99_ms), note: 'over 10 s' },
@@ -122,16 +124,26 @@ function columnsOf(namespace: string): ColumnOf<EndpointRow>[] {
     },
     { id: 'version', head: 'Version', wide: true, sort: (e) => e.version, cell: (e) => <div class="two"><span class={e.version ? 'clip' : 'zero'}>{versionName(e.version)}</span>{(e.front || e.foreign) && <small>{e.foreign ? 'registered itself' : 'behind a front'}</small>}</div> },
     { id: 'stage', head: 'Stage', sort: (e) => `${e.ejected ? 0 : 1}${e.stage}`, cell: (e) => <span class="row nowrap"><StageBadge stage={e.stage} ejected={e.ejected} />{e.paused && <Badge>paused</Badge>}</span> },
-    { id: 'share', head: 'Share', sort: (e) => e.share, cell: (e) => <Share part={e.share} tone={e.stage === 'Warming' ? '--warming' : e.stage === 'Draining' ? '--draining' : '--serving'} /> },
+    { id: 'share', head: 'Share', sort: (e) => e.share, cell: (e) => <ShareOf e={e} /> },
     { id: 'rate', head: 'Requests/s', number: true, sort: (e) => e.requests, cell: (e) => <div class="two">{rate(e.requests)}<small>{rate(e.due)} due</small></div> },
     { id: 'failed', head: 'Failed', number: true, sort: failing, cell: (e) => (e.failed > 0 ? <span class="bad">{percent(failing(e))}</span> : <span class="zero">0</span>) },
     { id: 'p99', head: 'p99', number: true, wide: true, sort: (e) => e.p99_ms, cell: (e) => ms(e.p99_ms) },
     { id: 'active', head: 'Open', number: true, wide: true, sort: (e) => e.active, cell: (e) => count(e.active) },
-    { id: 'weight', head: 'Weight', number: true, wide: true, sort: (e) => e.weight * e.factor, cell: (e) => <span title={e.factor !== 1 ? `${e.weight} × ${e.factor}` : undefined} class={e.factor !== 1 ? 'warn' : ''}>{short(e.weight * e.factor)}</span> },
-    { id: 'age', head: 'Age', number: true, wide: true, sort: (e) => e.age_s, cell: (e) => seconds(Math.round(e.age_s)) },
+    { id: 'age', head: 'Age', number: true, wide: true, sort: (e) => e.age_s, cell: (e) => seconds(e.age_s < 600 ? Math.round(e.age_s) : Math.floor(e.age_s / 60) * 60) },
     { id: 'why', head: 'Why its share is so', wide: true, class: 'why', cell: (e) => (e.stage === 'Serving' && e.share === 1 && !e.ejected ? null : <span class="quiet small" title={e.sentence}>{e.sentence || e.reason}</span>) },
-    { id: 'acts', head: <span class="hidden">Acts</span>, cell: (e) => <Acts of={{ kind: 'endpoint', namespace, name: e.name, stage: e.stage, share: e.share, paused: e.paused, factor: e.factor }} /> },
+    { id: 'acts', head: <span class="hidden">Acts</span>, class: 'acts', cell: (e) => <Acts of={{ kind: 'endpoint', namespace, name: e.name, stage: e.stage, share: e.share, paused: e.paused, factor: e.factor }} /> },
   ];
+}
+
+/** What an endpoint's share is, and of which weight where that is not the usual one. */
+function ShareOf({ e }: { e: EndpointRow }) {
+  const weight = e.weight * e.factor;
+  return (
+    <div class="two">
+      <Share part={e.share} tone={e.stage === 'Warming' ? '--warming' : e.stage === 'Draining' ? '--draining' : '--serving'} />
+      {weight !== 1 && <small class={e.factor !== 1 ? 'warn' : ''}>{`of weight ${short(weight)}${e.factor !== 1 ? ` (× ${e.factor})` : ''}`}</small>}
+    </div>
+  );
 }
 
 function Pools({ of }: { of: PoolRow[] }) {
@@ -159,7 +171,7 @@ function EventsOf({ of: s }: { of: Service }) {
     <Card title="Events" tools={<a class="small" href={place(['events'], { q: s.name })}>All</a>}>
       {s.events.length === 0 && <p class="quiet">Nothing has happened to it since counting began.</p>}
       <ol class="happened" tabIndex={0} aria-label="Events, the newest first">
-        {s.events.slice(0, most).map((e, i) => (
+        {newestFirst(s.events).slice(0, most).map((e, i) => (
           <li key={`${e.time}${e.kind}${e.endpoint}${i}`}>
             <time class="faint" dateTime={e.time}>{clock(e.time)}</time>
             <span><b>{e.kind}</b>{e.endpoint && <> · {e.incarnation ? <a href={place(['instances', e.incarnation])}>{e.endpoint}</a> : e.endpoint}</>}{e.reason && <span class="quiet">: {e.reason}</span>}{e.by && <span class="faint"> by {e.by}</span>}</span>

@@ -8,8 +8,8 @@ import { place, useQuery } from '../router';
 import { useTopic } from '../topics';
 import { useWidth } from '../ui/size';
 import { series } from '../ui/theme';
-import { Card, Empty, Head, Loading, VerdictBadge } from '../ui/parts';
-import { flowOf, type Band, type Box, type Flow } from './flow';
+import { Card, Empty, Head, Loading, VerdictBadge, goesOn } from '../ui/parts';
+import { direct, flowOf, type Band, type Box, type Flow } from './flow';
 import { lostShort, versionName } from './words';
 import '../style/topology.css';
 
@@ -34,11 +34,11 @@ export function Topology() {
 
 /** The releases that run now, above the picture in which they are seen. */
 function Running({ of: o }: { of: Overview }) {
-  const running = o.releases.filter((r) => r.verdict === 'running');
+  const running = o.releases.filter((r) => goesOn(r.verdict));
   if (running.length === 0) return null;
   return (
     <ul class="row" aria-label="Releases that run now">
-      {running.slice(0, 4).map((r) => <li key={r.id} class="row"><VerdictBadge verdict="running" /><a href={place(['releases', r.id])}>{r.name}: {r.what}</a><span class="small quiet">{some(r.served, 'request')} served, {r.lost ? <b class="bad">{count(r.lost)} lost</b> : 'none lost'}</span></li>)}
+      {running.slice(0, 4).map((r) => <li key={r.id} class="row"><VerdictBadge verdict={r.verdict} lost={r.lost} /><a href={place(['releases', r.id])}>{r.name}: {r.what}</a><span class="small quiet">{some(r.served, 'request')} served, {r.lost ? <b class="bad">{count(r.lost)} lost</b> : 'none lost'}</span></li>)}
     </ul>
   );
 }
@@ -119,7 +119,7 @@ function ServiceBox({ of: s, name }: { of: ServiceRow; name: string }) {
   return (
     <>
       <span class="top"><b class="clip">{name}</b><span class="rate">{rate(s.rate.requests)}<small>/s</small></span></span>
-      <span class="under"><span>p99 {ms(s.rate.p99_ms)}</span>{s.lost > 0 ? <b class="bad" title={lostShort(s.ended)}>{count(s.lost)} lost</b> : <span>none lost</span>}</span>
+      <span class="under"><span>p99 {ms(s.rate.p99_ms)}</span>{s.lost > 0 ? <span class={s.rate.lost > 0 ? 'bad now' : 'bad'} title={`${lostShort(s.ended)}; ${s.rate.lost > 0 ? `${rate(s.rate.lost)} per second now` : 'none in the last 10 s'}`}>{count(s.lost)} lost</span> : <span>none lost</span>}</span>
       {s.versions.map((v, i) => (
         <span key={v.name} class="version">
           <i class="dot" style={{ color: `var(${series(i)})` }} />
@@ -150,7 +150,7 @@ function GatewayBox({ box: b }: { box: Box }) {
   return (
     <>
       <span class="top"><b class="clip">{b.name}</b><span class="rate">{rate(b.rate)}<small>/s</small></span></span>
-      <span class="under"><span>{some(replicas.length, 'replica')}</span></span>
+      <span class="under"><span>{b.replicas ? some(replicas.length, 'replica') : 'callers who ask no gateway'}</span></span>
       {replicas.slice(0, 8).map((g) => (
         <span key={g.id} class="version" title={g.leave}>
           <i class="dot" style={{ color: `var(${gatewayColour[g.stage]})` }} />
@@ -172,7 +172,7 @@ function AsTable({ of: o }: { of: Overview }) {
         <div class="card table dense" role="region" aria-label="Who calls what" tabIndex={0}>
           <table>
             <thead><tr><th scope="col"><span>From</span></th><th scope="col"><span>To</span></th><th scope="col" class="number"><span>Requests/s</span></th><th scope="col" class="number"><span>In all</span></th></tr></thead>
-            <tbody>{o.edges.map((e) => <tr key={`${e.from} ${e.to}`}><td>{e.from || 'outside'}</td><td>{e.to}</td><td class="number">{rate(e.requests)}</td><td class="number">{count(e.total)}</td></tr>)}</tbody>
+            <tbody>{o.edges.map((e) => <tr key={`${e.from} ${e.to}`}><td>{e.from === direct ? 'past the gateways' : e.from || 'outside'}</td><td>{e.to}</td><td class="number">{rate(e.requests)}</td><td class="number">{count(e.total)}</td></tr>)}</tbody>
           </table>
         </div>
       )}

@@ -13,5 +13,21 @@ export function lostShort(sums: Sums): string {
 /** (serving, 3) → "3 serving" */
 export const stageWords = (stage: keyof Stages, n: number): string => `${count(n)} ${stage}`;
 
+const short: Record<string, string> = {
+  'not-ready': 'fails its checks now',
+  recovered: 'is back, on a shorter warm-up',
+  budget: 'raised, to spare the warm',
+  probe: 'raised, or it would starve',
+  'bypass-single': 'nobody else is there',
+  'bypass-all-cold': 'everybody is cold',
+  manual: 'moved by hand',
+  weight: 'its weight was changed',
+  panic: 'too few others serve',
+  elsewhere: 'others are nearer',
+};
+
+/** Why an endpoint's share is another than by its warm-up, in a few words; undefined where that is all there is to it. */
+export const reasonShort = (reason: string | undefined): string | undefined => (reason !== undefined && Object.hasOwn(short, reason) ? short[reason] : undefined);
+
 /** What a version is called that has no name. */
 export const versionName = (name: string): string => name || 'no version';
