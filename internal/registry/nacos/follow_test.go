@@ -3,6 +3,7 @@ package nacos
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -116,6 +117,28 @@ func run(t *testing.T, c *Client) {
 			t.Errorf("Run ended with %v", err)
 		}
 	})
+}
+
+// patiently does something again as long as it takes too long, as an agent does: how slow a machine may be is not what is tested.
+func patiently(do func() error) error {
+	for late := time.Now().Add(waitFor); ; {
+		if err := do(); !errors.Is(err, registry.ErrAway) || time.Now().After(late) {
+			return err
+		}
+	}
+}
+
+// putting is what becomes of a Put in the end, and put is one that has to succeed.
+func putting(t *testing.T, c *Client, in fleet.Instance) error {
+	t.Helper()
+	return patiently(func() error { return c.Put(t.Context(), in) })
+}
+
+func put(t *testing.T, c *Client, in fleet.Instance) {
+	t.Helper()
+	if err := putting(t, c, in); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // weight returns what weight anybody sees that an instance has; −1 is that it is not listed.

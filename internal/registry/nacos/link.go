@@ -45,6 +45,8 @@ type link struct {
 
 // linked returns the connection, and makes one where there is none.
 func (c *Client) linked(ctx context.Context) (*link, error) {
+	ctx, cancel := context.WithTimeout(ctx, attempt)
+	defer cancel()
 	select {
 	case c.linking <- struct{}{}:
 		defer func() { <-c.linking }()
@@ -255,6 +257,8 @@ func (l *link) news() map[wire.Service]wire.ServiceInfo {
 
 // ask asks one question.
 func (l *link) ask(ctx context.Context, kind string, headers map[string]string, v any) (wire.Response, error) {
+	ctx, cancel := context.WithTimeout(ctx, attempt)
+	defer cancel()
 	frame, err := wire.NewFrame(kind, headers, v)
 	if err != nil {
 		return wire.Response{}, err

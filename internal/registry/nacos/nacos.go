@@ -28,7 +28,7 @@ import (
 
 // How long things take that do not end by themselves.
 const (
-	attempt  = 2 * time.Second        // of one question to Nacos
+	attempt  = 2 * time.Second        // of one question to Nacos, and of a connection to it
 	pause    = 200 * time.Millisecond // between attempts, at most
 	askEvery = time.Second            // whether Nacos is still there, and which services it has, by who watches
 )
@@ -55,7 +55,7 @@ type Client struct {
 	sticky atomic.Bool  // this server keeps what was first said of an address: see mend
 }
 
-// A speaker does in one of Nacos's protocols what there is to do.
+// A speaker does in one of Nacos's protocols what there is to do. Each of its questions is given up after an attempt's time.
 type speaker interface {
 	// register has Nacos have an instance, in place of what it has at that address.
 	register(ctx context.Context, of wire.Service, in wire.Instance) error
@@ -106,21 +106,22 @@ func (c *Client) Close() error {
 	return nil
 }
 
-// persist does something until it succeeds or fails for good: see [registry.Persist]. Each attempt is bounded.
+// persist does something until it succeeds or fails for good: see [registry.Persist].
 func (c *Client) persist(ctx context.Context, what string, do func(context.Context) error) error {
-	return registry.Persist(ctx, "nacos: "+what, func(ctx context.Context) error { return once(ctx, do) }, passing)
+	return registry.Persist(ctx, "nacos: "+what, do, passing)
 }
 
-// once does something with a bound.
-func once(ctx context.Context, do func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, attempt)
-	defer cancel()
-	return do(ctx)
+// unanswered says whether an error says nothing of Nacos but that it has not answered in time.
+func unanswered(err error) bool {
+	return errors.Is(err, context.DeadlineExceeded) || status.Code(err) == codes.DeadlineExceeded
 }
 
 // passing says whether an error may be over when the same is asked again: only Nacos itself says no for good, and a
 // certificate that is not to be trusted.
 func passing(err error) bool {
+	if errors.Is(err, errStale) { // whoever may not mend that may still find it mended
+		return true
+	}
 	if errors.Is(err, errNotOurs) || errors.Is(err, errNoListing) {
 		return false
 	}

@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 }
 
 // waitFor is longer than anything here takes.
-const waitFor = time.Minute
+const waitFor = 3 * time.Minute
 
 // A nacosServer is one in a process of its own: r-nacos, since Nacos's own cannot be had. It knows v1 of HTTP, and gRPC.
 type nacosServer struct {

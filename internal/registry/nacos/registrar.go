@@ -7,7 +7,6 @@ import (
 	"maps"
 	"math"
 	"net/http"
-	"sync"
 	"time"
 
 	"crossfade.dev/internal/fleet"
@@ -29,16 +28,23 @@ const settles = 1500 * time.Millisecond
 type entry struct {
 	at wire.Key // where it is registered; the client's lock is that of this field
 
-	mu     sync.Mutex // held over one attempt at most
-	over   bool       // it is taken away, or there is another incarnation in its place
+	held   chan struct{} // holds one while somebody has it locked, over one attempt at most; in a test's bubble time goes on meanwhile
+	over   bool          // it is taken away, or there is another incarnation in its place
 	of     wire.Service
 	in     wire.Instance
 	gone   bool      // to be taken away
 	before *placed   // registered at another address, to be taken away
-	sent   time.Time // when Nacos accepted it; zero is that it is to be sent
+	first  time.Time // when Nacos first accepted what it says now
+	sent   time.Time // when Nacos last accepted it; zero is that it is to be sent
 	mended bool      // by an operator's update, then
-	read   time.Time // when it was last read to be there
+	read   time.Time // when it was last read to be there; zero is not since it was sent
 }
+
+func (e *entry) lock()   { e.held <- struct{}{} }
+func (e *entry) unlock() { <-e.held }
+
+// again has an entry sent once more. It is locked, or new.
+func (e *entry) again() { e.sent, e.read = time.Time{}, time.Time{} }
 
 // placed is an instance of a service.
 type placed struct {
@@ -49,51 +55,70 @@ type placed struct {
 var _ registry.Registrar = (*Client)(nil)
 
 // Put publishes an instance, see [registry.Registrar]. One that failed is still to be published: Run goes on trying,
-// until Remove.
+// until Remove, and so does another Put of the same, from where this one stopped.
 func (c *Client) Put(ctx context.Context, in fleet.Instance) error {
 	of, shaped, err := c.place.shape(in)
 	if err != nil {
 		return fmt.Errorf("nacos: publish %s: %w", in.Incarnation, err)
 	}
-	e, replaced := c.entry(in.Incarnation, of.Key(shaped))
-	for _, old := range replaced {
-		old.mu.Lock()
-		old.over = true
-		old.mu.Unlock()
+	e := c.entry(in.Incarnation, of.Key(shaped))
+	for e.over { // somebody was just taking it away
+		e.unlock()
+		e = c.entry(in.Incarnation, of.Key(shaped))
 	}
-	e.mu.Lock()
-	if was := e.in; was.IP != "" && e.of.Key(was) != of.Key(shaped) {
-		e.before = &placed{e.of, was}
-	}
-	e.of, e.in, e.gone, e.sent = of, shaped, false, time.Time{}
-	e.mu.Unlock()
+	e.change(of, shaped)
+	e.unlock()
 	return c.persist(ctx, "publish "+in.Incarnation, func(ctx context.Context) error {
-		e.mu.Lock()
-		defer e.mu.Unlock()
+		e.lock()
+		defer e.unlock()
 		return c.publish(ctx, e)
 	})
 }
 
-// entry returns that of an incarnation, which is to be registered at a place, and those that were there.
-func (c *Client) entry(incarnation string, at wire.Key) (e *entry, replaced []*entry) {
+// entry returns that of an incarnation, locked, which is to be registered at a place. Those that were there are over.
+func (c *Client) entry(incarnation string, at wire.Key) *entry {
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	var replaced []*entry
 	for other, old := range c.entries {
 		if other != incarnation && old.at == at {
 			delete(c.entries, other)
 			replaced = append(replaced, old)
 		}
 	}
-	e = c.entries[incarnation]
+	e := c.entries[incarnation]
 	if e == nil {
-		e = &entry{}
+		e = &entry{held: make(chan struct{}, 1)}
 		c.entries[incarnation] = e
 	}
 	e.at = at
-	return e, replaced
+	c.mu.Unlock()
+	for _, old := range replaced {
+		old.lock()
+		old.over = true
+		old.unlock()
+	}
+	e.lock()
+	return e
 }
 
-// publish registers an entry, if that is not done, and reads it back. The entry is locked.
+// change has an entry say something. What it says already, and Nacos has not been read to have, goes on as it is: whoever asks
+// for that again does not begin anew. The entry is locked.
+func (e *entry) change(of wire.Service, in wire.Instance) {
+	moves := e.of.Key(e.in) != of.Key(in)
+	if moves && e.in.IP != "" {
+		e.before = &placed{e.of, e.in}
+	}
+	if moves || !same(e.in, in) {
+		e.first = time.Time{}
+	}
+	if e.first.IsZero() || e.gone || !e.read.IsZero() {
+		e.again()
+	}
+	e.of, e.in, e.gone = of, in, false
+}
+
+// publish registers an entry, if that is not done, and reads it back. It goes on where the one before has stopped. The entry is
+// locked.
 func (c *Client) publish(ctx context.Context, e *entry) error {
 	if e.gone || e.over {
 		return nil
@@ -104,10 +129,11 @@ func (c *Client) publish(ctx context.Context, e *entry) error {
 		}
 	}
 	has, there, err := c.find(ctx, e)
-	late := time.Since(e.sent) > settles
 	switch {
-	case err != nil:
-		e.sent = time.Time{}
+	case unanswered(err):
+		return err
+	case err != nil: // it may be another Nacos now
+		e.again()
 		return err
 	case there && holds(has, e.in):
 		if e.mended {
@@ -115,13 +141,26 @@ func (c *Client) publish(ctx context.Context, e *entry) error {
 		}
 		e.read = time.Now()
 		return c.leaveOld(ctx, e)
+	case !e.read.IsZero(): // somebody has changed it, or taken it away
+		e.again()
+		return c.publish(ctx, e)
+	}
+	return c.insist(ctx, e, there)
+}
+
+// insist does what there is to do about an entry that was sent and is not read back, whether or not something else is there. At first
+// that is nothing; then it is mended, and after as long again it is sent again. The entry is locked.
+func (c *Client) insist(ctx context.Context, e *entry, there bool) error {
+	late := time.Since(e.sent) > settles
+	switch {
 	case late && there && !e.mended:
 		e.sent, e.mended = time.Now(), true
 		if err := c.mend(ctx, e); err != nil {
 			return fmt.Errorf("%w; an update over HTTP: %w", errStale, err)
 		}
+		return c.publish(ctx, e)
 	case late:
-		e.sent = time.Time{}
+		e.again()
 	}
 	return errStale
 }
@@ -137,6 +176,9 @@ func (c *Client) send(ctx context.Context, e *entry) error {
 		}
 	}
 	e.sent = time.Now()
+	if e.first.IsZero() {
+		e.first = e.sent
+	}
 	return nil
 }
 
@@ -195,12 +237,12 @@ func (c *Client) Remove(ctx context.Context, incarnation string) error {
 	if e == nil {
 		return c.persist(ctx, "remove "+incarnation, func(ctx context.Context) error { return c.absent(ctx, incarnation) })
 	}
-	e.mu.Lock()
+	e.lock()
 	e.gone = true
-	e.mu.Unlock()
+	e.unlock()
 	return c.persist(ctx, "remove "+incarnation, func(ctx context.Context) error {
-		e.mu.Lock()
-		defer e.mu.Unlock()
+		e.lock()
+		defer e.unlock()
 		return c.withdraw(ctx, incarnation, e)
 	})
 }
@@ -240,7 +282,7 @@ func (c *Client) withdraw(ctx context.Context, incarnation string, e *entry) err
 
 // absent reads whether an incarnation is listed that this client has not put: then it is not for it to take away.
 func (c *Client) absent(ctx context.Context, incarnation string) error {
-	names, err := c.namesBy(c.speak)(ctx)
+	names, err := c.names(ctx, c.speak)
 	for _, name := range names {
 		var info wire.ServiceInfo
 		if info, err = c.speak.list(ctx, wire.NewService(c.place.namespace, c.place.group, name)); err != nil {
@@ -269,39 +311,37 @@ func (c *Client) keep(ctx context.Context) error {
 	c.mu.Unlock()
 	var errs []error
 	for incarnation, e := range entries {
-		errs = append(errs, once(ctx, func(ctx context.Context) error {
-			e.mu.Lock()
-			defer e.mu.Unlock()
-			switch {
-			case e.over:
-				return nil
-			case e.gone:
-				return c.withdraw(ctx, incarnation, e)
-			}
-			return c.refresh(ctx, e)
-		}))
+		errs = append(errs, c.keepOne(ctx, incarnation, e))
 	}
 	return errors.Join(errs...)
 }
 
-// refresh has Nacos keep an entry for another while. The entry is locked.
+func (c *Client) keepOne(ctx context.Context, incarnation string, e *entry) error {
+	e.lock()
+	defer e.unlock()
+	switch {
+	case e.over:
+		return nil
+	case e.gone:
+		return c.withdraw(ctx, incarnation, e)
+	}
+	return c.refresh(ctx, e)
+}
+
+// refresh has Nacos keep an entry for another while. What was put a moment ago is left to who put it: he reads it, and is told what
+// is wrong with it. The entry is locked.
 func (c *Client) refresh(ctx context.Context, e *entry) error {
-	err := c.speak.keep(ctx, e.of, e.in)
-	if errors.Is(err, errGone) || e.sent.IsZero() {
-		e.sent = time.Time{}
+	if e.sent.IsZero() {
 		return c.publish(ctx, e)
 	}
-	if err != nil || time.Since(e.read) < c.place.ttl {
-		return err
-	}
-	has, there, err := c.find(ctx, e)
+	err := c.speak.keep(ctx, e.of, e.in)
 	switch {
+	case errors.Is(err, errGone):
+		e.again()
 	case err != nil:
 		return err
-	case !there || !holds(has, e.in):
-		e.sent = time.Time{}
-		return c.publish(ctx, e)
+	case e.read.IsZero() && time.Since(e.first) <= settles, !e.read.IsZero() && time.Since(e.read) < c.place.ttl:
+		return nil
 	}
-	e.read = time.Now()
-	return nil
+	return c.publish(ctx, e)
 }

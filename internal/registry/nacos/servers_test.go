@@ -36,9 +36,7 @@ func TestTheNextServer(t *testing.T) {
 			at := fmt.Sprintf("nacos://127.0.0.1:%d,127.0.0.1:%d?ttl=2s&api=%s", one.port, two.port, api)
 			publisher, consumer := dial(t, at), follow(t, dial(t, at))
 			run(t, publisher)
-			if err := publisher.Put(t.Context(), someInstance("a-1", 1)); err != nil {
-				t.Fatal(err)
-			}
+			put(t, publisher, someInstance("a-1", 1))
 			consumer.until(t, "it is listed", lists("a-1"))
 			two.start(t)
 			if got := two.weight(t, someInstance("a-1", 1)); got != -1 {
@@ -48,9 +46,7 @@ func TestTheNextServer(t *testing.T) {
 			consumer.until(t, "the second server has it", func(l registry.List) bool {
 				return lists("a-1")(l) && two.weight(t, someInstance("a-1", 1)) == 1
 			})
-			if err := publisher.Put(t.Context(), someInstance("a-2", 2)); err != nil {
-				t.Fatal(err)
-			}
+			put(t, publisher, someInstance("a-2", 2))
 			consumer.until(t, "both are listed", lists("a-1", "a-2"))
 			consumer.mu.Lock()
 			defer consumer.mu.Unlock()
@@ -70,9 +66,7 @@ func TestRestartsAreTold(t *testing.T) {
 			s := newServer(t)
 			publisher, consumer := dial(t, s.url("ttl=2s&api="+api)), follow(t, dial(t, s.url("api="+api)))
 			run(t, publisher)
-			if err := publisher.Put(t.Context(), someInstance("a-1", 1)); err != nil {
-				t.Fatal(err)
-			}
+			put(t, publisher, someInstance("a-1", 1))
 			for i := range 3 { // it flaps
 				consumer.until(t, "it is listed", lists("a-1"))
 				before := consumer.count()
@@ -97,7 +91,7 @@ func newServerWithUser(t *testing.T) *nacosServer {
 	t.Helper()
 	for range 5 {
 		s := newServer(t, "RNACOS_ENABLE_OPEN_API_AUTH=true", "RNACOS_INIT_ADMIN_USERNAME=agent", "RNACOS_INIT_ADMIN_PASSWORD=s3cret")
-		for late := time.Now().Add(waitFor / 6); time.Now().Before(late); {
+		for late := time.Now().Add(10 * time.Second); time.Now().Before(late); {
 			answer, err := s.client.PostForm(fmt.Sprintf("http://127.0.0.1:%d/nacos/v1/auth/users/login", s.port), url.Values{"username": {"agent"}, "password": {"s3cret"}})
 			if err == nil {
 				_ = answer.Body.Close()
@@ -125,21 +119,21 @@ func TestUsers(t *testing.T) {
 		at := strings.Replace(s.url("ttl=2s&password-file="+secret+"&api="+api), "://", "://agent@", 1)
 		c := dial(t, at)
 		in := someInstance("a-"+api, 1)
-		if err := c.Put(t.Context(), in); err != nil {
+		if err := putting(t, c, in); err != nil {
 			t.Fatalf("%s: %v", api, err)
 		}
 		c.web.mu.Lock()
 		c.web.token.text = "out of date"
 		c.web.mu.Unlock()
 		in.Leaving = true
-		if err := c.Put(t.Context(), in); err != nil {
+		if err := putting(t, c, in); err != nil {
 			t.Errorf("%s: with a token that is out of date: %v", api, err)
 		}
-		if err := c.Remove(t.Context(), in.Incarnation); err != nil {
+		if err := patiently(func() error { return c.Remove(t.Context(), in.Incarnation) }); err != nil {
 			t.Errorf("%s: %v", api, err)
 		}
 		nobody := dial(t, s.url("api="+api))
-		if err := nobody.Put(t.Context(), in); err == nil {
+		if err := putting(t, nobody, in); err == nil {
 			t.Errorf("%s: it is published by somebody who is not known", api)
 		}
 	}
@@ -147,7 +141,7 @@ func TestUsers(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := dial(t, strings.Replace(s.url("password-file="+secret), "://", "://agent@", 1))
-	if err := c.Put(t.Context(), someInstance("b-1", 2)); err == nil || !strings.Contains(err.Error(), "log in as agent") {
+	if err := putting(t, c, someInstance("b-1", 2)); err == nil || !strings.Contains(err.Error(), "log in as agent") {
 		t.Errorf("with a wrong password: %v", err)
 	}
 }
@@ -172,10 +166,10 @@ func TestOverTLS(t *testing.T) {
 	for _, api := range []string{"grpc", "v1"} {
 		at := fmt.Sprintf("127.0.0.1:%d?api=%s", port, api)
 		c := dial(t, "nacoss://"+at+"&ca="+ca)
-		if err := c.Put(t.Context(), someInstance("a-"+api, 1)); err != nil {
+		if err := putting(t, c, someInstance("a-"+api, 1)); err != nil {
 			t.Errorf("%s: %v", api, err)
 		}
-		if err := dial(t, "nacoss://"+at).Put(t.Context(), someInstance("b-"+api, 2)); err == nil || !strings.Contains(err.Error(), "certificate") {
+		if err := putting(t, dial(t, "nacoss://"+at), someInstance("b-"+api, 2)); err == nil || !strings.Contains(err.Error(), "certificate") {
 			t.Errorf("%s: it trusts whomever: %v", api, err)
 		}
 	}

@@ -116,7 +116,7 @@ func (f *following) end() {
 func (f *following) start(ctx context.Context) error {
 	if f.pushed {
 		var err error
-		if f.link, err = bounded(ctx, f.c.linked); err != nil {
+		if f.link, err = f.c.linked(ctx); err != nil {
 			return err
 		}
 	}
@@ -130,16 +130,9 @@ func (f *following) start(ctx context.Context) error {
 	return nil
 }
 
-// bounded is once for what returns something.
-func bounded[T any](ctx context.Context, do func(context.Context) (T, error)) (T, error) {
-	ctx, cancel := context.WithTimeout(ctx, attempt)
-	defer cancel()
-	return do(ctx)
-}
-
 // reread reads which services there are, and those that are new; without pushes, all. It says whether anything has changed.
 func (f *following) reread(ctx context.Context) (bool, error) {
-	names, err := bounded(ctx, f.c.namesBy(f.speak))
+	names, err := f.c.names(ctx, f.speak)
 	if err != nil {
 		return false, err
 	}
@@ -175,14 +168,12 @@ func (f *following) reread(ctx context.Context) (bool, error) {
 	return changed, nil
 }
 
-// namesBy returns names as speaker says them.
-func (c *Client) namesBy(speak speaker) func(context.Context) ([]string, error) {
-	return func(ctx context.Context) ([]string, error) {
-		if c.place.service != "" {
-			return []string{c.place.service}, nil
-		}
-		return speak.services(ctx, c.place.namespace, c.place.group)
+// names returns the services' names as a speaker says them.
+func (c *Client) names(ctx context.Context, speak speaker) ([]string, error) {
+	if c.place.service != "" {
+		return []string{c.place.service}, nil
 	}
+	return speak.services(ctx, c.place.namespace, c.place.group)
 }
 
 // ask asks for these services, some at a time, and subscribes to them where Nacos pushes.
@@ -219,7 +210,7 @@ func (f *following) one(ctx context.Context, name string) (wire.ServiceInfo, err
 	if f.pushed {
 		return f.subscribe(ctx, name, true)
 	}
-	return bounded(ctx, func(ctx context.Context) (wire.ServiceInfo, error) { return f.speak.list(ctx, f.of(name)) })
+	return f.speak.list(ctx, f.of(name))
 }
 
 func (f *following) of(name string) wire.Service {
@@ -227,9 +218,7 @@ func (f *following) of(name string) wire.Service {
 }
 
 func (f *following) subscribe(ctx context.Context, name string, on bool) (wire.ServiceInfo, error) {
-	return bounded(ctx, func(ctx context.Context) (wire.ServiceInfo, error) {
-		return overGRPC{f.c}.subscribe(ctx, f.of(name), on)
-	})
+	return overGRPC{f.c}.subscribe(ctx, f.of(name), on)
 }
 
 // take takes a service as Nacos has it, unless something newer has come before it, and says whether it has changed. A
@@ -334,7 +323,7 @@ func (f *following) look(ctx context.Context) (bool, error) {
 	}
 	if names := slices.Sorted(maps.Keys(f.services)); len(names) > 0 {
 		f.turn = (f.turn + 1) % len(names)
-		info, err := bounded(ctx, func(ctx context.Context) (wire.ServiceInfo, error) { return f.speak.list(ctx, f.of(names[f.turn])) })
+		info, err := f.speak.list(ctx, f.of(names[f.turn]))
 		if err != nil {
 			return false, err
 		}

@@ -121,22 +121,16 @@ func lives(t *testing.T, s *nacosServer, at string) {
 	in := someInstance("a-1", 1)
 	for i, ramp := range []float64{0.1, 0.5, 1} {
 		in.Weight, in.Ramp = 10, ramp
-		if err := publisher.Put(t.Context(), in); err != nil {
-			t.Fatal(err)
-		}
+		put(t, publisher, in)
 		if got, want := s.weight(t, in), []float64{1, 5, 10}[i]; got != want {
 			t.Errorf("Nacos has the weight %v, want %v", got, want)
 		}
 	}
 	in.Weight, in.Ramp = 1, 0
-	if err := publisher.Put(t.Context(), in); err != nil {
-		t.Fatal(err)
-	}
+	put(t, publisher, in)
 	consumer.until(t, "it has the weight 1", func(l registry.List) bool { return len(l.Instances) == 1 && l.Instances[0].Weight == 1 })
 	other := dial(t, at) // which nobody runs
-	if err := other.Put(t.Context(), someInstance("b-1", 2)); err != nil {
-		t.Fatal(err)
-	}
+	put(t, other, someInstance("b-1", 2))
 	consumer.until(t, "both are listed", lists("a-1", "b-1"))
 	consumer.until(t, "who is not kept is gone", lists("a-1"))
 	s.do(t, http.MethodDelete, reviews.Form(wire.Instance{IP: in.Address.String(), Port: 9080, Ephemeral: true}).Encode())
@@ -144,21 +138,17 @@ func lives(t *testing.T, s *nacosServer, at string) {
 		return lists("a-1")(l) && l.Instances[0].Weight == 1 && s.weight(t, in) == 1
 	})
 	in.Leaving = true
-	if err := publisher.Put(t.Context(), in); err != nil {
-		t.Fatal(err)
-	}
+	put(t, publisher, in)
 	consumer.until(t, "it leaves", func(l registry.List) bool { return lists("a-1")(l) && l.Instances[0].Leaving })
 	if got := s.weight(t, in); got != 0 {
 		t.Errorf("who leaves has the weight %v", got)
 	}
-	if err := publisher.Remove(t.Context(), "a-1"); err != nil {
+	if err := patiently(func() error { return publisher.Remove(t.Context(), "a-1") }); err != nil {
 		t.Fatal(err)
 	}
 	consumer.until(t, "it is gone", lists())
 	before := consumer.count()
-	if err := other.Put(t.Context(), someInstance("b-1", 2)); err != nil { // a clock
-		t.Fatal(err)
-	}
+	put(t, other, someInstance("b-1", 2)) // a clock
 	consumer.until(t, "b-1 is listed", lists("b-1"))
 	consumer.until(t, "its time is over", lists())
 	for _, l := range consumer.since(before) {
@@ -186,9 +176,7 @@ func TestAnAPIThatIsNotThere(t *testing.T) {
 func TestABadRegistration(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
-	if err := dial(t, s.url("ttl=1h")).Put(t.Context(), someInstance("a-1", 1)); err != nil {
-		t.Fatal(err)
-	}
+	put(t, dial(t, s.url("ttl=1h")), someInstance("a-1", 1))
 	consumers := []*follower{follow(t, dial(t, s.url(""))), follow(t, dial(t, s.url("api=v1")))}
 	s.do(t, http.MethodPost, "serviceName=reviews&ip=10.0.0.1&port=99999")
 	s.do(t, http.MethodPost, "serviceName=reviews&ip=reviews.internal&port=80")
@@ -205,28 +193,20 @@ func TestAnAddressThatSomebodyHadBefore(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
 	first, second := dial(t, s.url("")), dial(t, s.url(""))
-	if err := first.Put(t.Context(), someInstance("a-1", 1)); err != nil {
-		t.Fatal(err)
-	}
+	put(t, first, someInstance("a-1", 1))
 	if err := first.Close(); err != nil {
 		t.Fatal(err)
 	}
 	consumer := follow(t, dial(t, s.url("")))
-	if err := second.Put(t.Context(), someInstance("a-2", 1)); err != nil {
-		t.Fatal(err)
-	}
+	put(t, second, someInstance("a-2", 1))
 	consumer.until(t, "the second is listed", lists("a-2"))
-	if err := second.Put(t.Context(), someInstance("a-3", 1)); err != nil { // the same process, started anew
-		t.Fatal(err)
-	}
-	if err := second.Remove(t.Context(), "a-2"); err != nil {
+	put(t, second, someInstance("a-3", 1)) // the same process, started anew
+	if err := patiently(func() error { return second.Remove(t.Context(), "a-2") }); err != nil {
 		t.Error(err)
 	}
 	consumer.until(t, "the third is listed", lists("a-3"))
 	moved := someInstance("a-3", 2)
-	if err := second.Put(t.Context(), moved); err != nil {
-		t.Fatal(err)
-	}
+	put(t, second, moved)
 	consumer.until(t, "it is listed where it is now, and nowhere else", func(l registry.List) bool {
 		return lists("a-3")(l) && l.Instances[0].Address == moved.Address && len(l.Unread) == 0
 	})

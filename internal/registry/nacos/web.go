@@ -95,8 +95,10 @@ func (w *web) call(ctx context.Context, method, path string, values url.Values) 
 	}
 }
 
-// ask asks one server after the other.
+// ask asks one question, of one server after the other.
 func (w *web) ask(ctx context.Context, method, path string, values url.Values, bearer string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, attempt)
+	defer cancel()
 	var last error
 	for range w.place.servers {
 		w.mu.Lock()
