@@ -114,10 +114,14 @@ func (t *Traffic) EverTook(yield func(index int, n uint64)) {
 func (d *Downstream) Reset() {
 	d.resets.Lock()
 	defer d.resets.Unlock()
-	d.connects += d.Connects.Reset()
-	d.overflow += d.Overflow.Reset()
-	for _, c := range d.counters() {
-		c.Reset()
+	for _, c := range d.counters() { // each once: what is added between two resets would be lost
+		n := c.Reset()
+		switch c {
+		case &d.Connects:
+			d.connects += n
+		case &d.Overflow:
+			d.overflow += n
+		}
 	}
 	d.Requests.Reset()
 }
