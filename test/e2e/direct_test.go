@@ -12,14 +12,15 @@ import (
 	"time"
 )
 
-// httpbin's instances leave soon: callers past the gateway have a moment to hear of it.
+// httpbin's instances leave soon: callers past the gateway have a moment to hear of it. They call each instance several times a
+// second, and a busy machine may hold them up for one.
 const soonGone = `apiVersion: crossfade.dev/v1alpha1
 kind: Lifecycle
 metadata: {name: httpbin}
 spec:
   service: httpbin
   warmup: {duration: 0s}
-  drain: {quiet: 1s, callers: 12s, timeout: 20s}
+  drain: {quiet: 3s, callers: 12s, timeout: 20s}
 `
 
 // directly is what the console says of a service: all of it, and that part that came past the gateways.
@@ -126,7 +127,7 @@ func consume(t *testing.T, from ...endpoint) *consumer {
 	c.follow(from)
 	client := &http.Client{Timeout: soon, Transport: &http.Transport{DisableKeepAlives: true}}
 	c.done.Go(func() {
-		again := time.NewTicker(200 * time.Millisecond)
+		again := time.NewTicker(100 * time.Millisecond)
 		defer again.Stop()
 		for i := 0; ; i++ {
 			select {
@@ -141,11 +142,19 @@ func consume(t *testing.T, from ...endpoint) *consumer {
 		}
 	})
 	t.Cleanup(c.end)
+	eventually(t, soon, func() string { // whoever was never called waits for nobody when it leaves
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.ok < uint64(2*len(from)) {
+			return "a consumer to have called each instance"
+		}
+		return ""
+	})
 	return c
 }
 
 func (c *consumer) note(resp *http.Response, err error) {
-	outcome := "no answer"
+	outcome := fmt.Sprint("no answer: ", err)
 	if err == nil {
 		_, err = io.Copy(io.Discard, resp.Body)
 		_ = resp.Body.Close()
