@@ -131,7 +131,7 @@ func (r *Recorder) askGateway(v fleet.View, g *fleet.GatewayGroup, b Book, first
 	for _, p := range v.Replicas {
 		if p.Group == g.Name && p.Namespace == g.Namespace {
 			runs = true
-			if p.Drained && !p.Leaving {
+			if p.Drained { // its supervisor may have it leave in the same moment
 				next.Drained = append(next.Drained, p.ID)
 			}
 		}

@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"crossfade.dev/internal/drain"
 	"crossfade.dev/internal/release"
 )
@@ -36,6 +38,22 @@ func TestGatewayThatIsKilledLeavesADoubt(t *testing.T) {
 	h.steps(100)
 	if r := h.latest(); r.Verdict != release.Unproven || !strings.Contains(r.Why, "ingressgateway-1 ended without a last report") {
 		t.Errorf("got %s: %s; want unproven", r.Verdict, r.Why)
+	}
+}
+
+// TestGatewayThatSomebodyDrains is replaced by its supervisor at once: nobody sees it drained and not leaving.
+func TestGatewayThatSomebodyDrains(t *testing.T) {
+	h := bookinfo(t)
+	h.group.Replicas = 2
+	h.steps(100)
+	h.replicas[0].Drained = true
+	h.steps(100)
+	r := h.latest()
+	if r.What != "ingressgateway-1 drained" || r.Verdict != release.Lossless || r.Drains != (release.DrainSum{Instances: 1, Drained: 1}) {
+		t.Errorf("got %q %s: %s, drains %+v", r.What, r.Verdict, r.Why, r.Drains)
+	}
+	if diff := cmp.Diff([][]string{{"ingressgateway-3"}, {"ingressgateway-1"}}, [][]string{r.Came, r.Went}); diff != "" {
+		t.Errorf("who came and who went (-want +got):\n%s", diff)
 	}
 }
 

@@ -163,6 +163,12 @@ func (h *theatre) planGateway() {
 			h.drains = append(h.drains, drain.Report{ID: r.ID, Began: h.now.Add(-time.Second), Stage: drain.Closed})
 			continue // its leave takes a second
 		}
+		if r.Drained { // nobody waits for it: it leaves, and another takes its place
+			r.Leaving = true
+			h.drains = append(h.drains, drain.Report{ID: r.ID, Began: h.now, Stage: drain.Draining})
+			keep = append(keep, r)
+			continue
+		}
 		if r.Revision == h.group.Revision {
 			fresh++
 			r.Ready = r.Ready || !h.stuck
