@@ -22,6 +22,10 @@ const (
 	exitStalled  = 5
 )
 
+// verdictTimeout is how long a verdict is waited for where nobody says how long: longer than a Deployment's usual progress deadline, so that
+// what comes no nearer ends as stalled.
+const verdictTimeout = 30 * time.Minute
+
 // releaseArg is what names a release.
 const releaseArg = "[ID|latest|deployment/NAME|gateway/NAME]"
 
@@ -147,7 +151,7 @@ as after a change of a file.`,
 	flags.StringVarP(&s.output, "output", "o", "text", "text, json or html: a page that needs nothing else")
 	flags.StringVar(&s.since, "since", "", "only a release that began then or later: a time (2026-01-02T15:04:05Z), or how long ago (5m)")
 	flags.BoolVar(&s.wait, "wait", false, "wait until there is one, and it is over or has stalled")
-	flags.DurationVar(&s.timeout, "timeout", rolloutTimeout, "how long --wait waits")
+	flags.DurationVar(&s.timeout, "timeout", verdictTimeout, "how long --wait waits")
 	offerOutputs(cmd, "text", "json", "html")
 	cmd.ValidArgsFunction = s.complete
 	return cmd

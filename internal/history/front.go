@@ -17,7 +17,8 @@ type front struct {
 	heard       time.Time
 	last        time.Time // when something had come, or ended
 	restored    bool      // it has not been heard since a restart
-	over        bool      // it has said its last, or is given up
+	said        bool      // its last
+	over        bool      // likewise, or it is given up: it may be heard of again, as one who was cut off
 	absent      time.Time // since when its instance is gone and it says nothing; zero: that is not so
 	ports       map[string]*portRow
 }
@@ -26,11 +27,13 @@ type front struct {
 type portRow struct {
 	listenerRow
 
-	at *endpoint // whose requests they are; nil is not known yet
+	at    *endpoint // whose requests they are; nil is not known yet
+	since time.Time // when it was first heard of
 }
 
 const (
 	directSince = 90 * time.Second // after which who came past the gateways is taken to have gone: what a leave waits for callers
+	portLooked  = 10 * time.Second // for the service of a port: control shows it a moment after its agent speaks of it
 	frontBeat   = 10 * time.Second // it says something as often at least
 	frontHushed = 30 * time.Second // how long an agent may say nothing before what it has open is not believed any more
 	mostFronts  = 16384
@@ -58,29 +61,34 @@ func (h *History) direct(r *fleet.Report, now time.Time) {
 	}
 	h.hear(now, min(span, frontBeat)) // it knows of one instance: what else passed in a longer time it does not say
 	h.spread.over(now, span)
-	f.heard, f.absent, f.over = now, time.Time{}, r.Leaving
+	f.said = f.said || r.Leaving
+	f.heard, f.absent, f.over = now, time.Time{}, f.said
 	for i := range t.Listeners {
 		h.port(f, &t.Listeners[i], counts)
 	}
 	if f.over {
 		f.hush(h.at)
 	}
-	if t.StillCalled {
-		h.recorder.Doubt(h.agentName(r.From, f.incarnation)+" was called past the gateways until it ended: what was asked of it then, nobody has counted", now, f.services()...)
+	if services := f.services(); t.StillCalled && len(services) > 0 {
+		h.recorder.Doubt(h.agentName(r.From, f.incarnation)+" was called past the gateways until it ended: what was asked of it then, nobody has counted", now, services...)
 	}
 }
 
-// port counts what came to one port. What nobody knows the service of yet is counted with a later report.
+// port counts what came to one port. What nobody knows the service of yet is counted with a later report,
+// if that comes soon.
 func (h *History) port(f *front, row *fleet.ListenerTraffic, counts bool) {
 	was := f.ports[row.Name]
 	if was == nil {
-		was = &portRow{}
+		was = &portRow{since: f.heard}
 		f.ports[row.Name] = was
 	}
 	number, _ := row.Port()
 	at := h.behind(f.incarnation, number, was.at)
-	if at == nil && counts {
-		return
+	if at == nil {
+		if counts && f.heard.Sub(was.since) < portLooked {
+			return
+		}
+		counts = false // it is of no service; what comes once it is of one counts
 	}
 	if at != was.at {
 		was.opens(h.at, 0)
@@ -204,8 +212,8 @@ func (h *History) missFronts(now time.Time) {
 		if now.Sub(f.absent) < lateness {
 			continue
 		}
-		if f.called(f.absent) {
-			h.recorder.Broke(h.agentName(key.From, f.incarnation), f.absent, f.services()...)
+		if services := f.services(); f.called(f.absent) && len(services) > 0 { // what is of no service is in no release
+			h.recorder.Broke(h.agentName(key.From, f.incarnation), f.absent, services...)
 		}
 		f.over = true
 		f.hush(h.at)
@@ -251,7 +259,7 @@ func (h *History) frontDoubts(services []string, now time.Time) (doubts []string
 // forgetFronts forgets agents of which nothing can come any more.
 func (h *History) forgetFronts(now time.Time) {
 	for key, f := range h.fronts {
-		if silent := now.Sub(f.heard); silent > forgetSilent || f.over && silent > forgetEnded {
+		if silent := now.Sub(f.heard); silent > forgetSilent || f.said && silent > forgetEnded {
 			f.hush(h.at)
 			delete(h.fronts, key)
 		}

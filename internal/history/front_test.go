@@ -172,6 +172,82 @@ func TestAgentsThatEndUnseen(t *testing.T) {
 	}
 }
 
+// An agent that was cut off for so long that it was given up goes on where it was.
+func TestAnAgentThatWasCutOff(t *testing.T) {
+	now := epoch
+	h := opened(t, "", now)
+	h.look(fleetOf(1, now, 1, "a"), now)
+	d := newDoorman("a-0", "r", now)
+	d.serve(ending.ServerError, 7)
+	d.say(h, now.Add(time.Second))
+	now = now.Add(2 * time.Second)
+	h.look(fleetOf(2, now, 0, "a"), now)
+	for range 15 * 60 {
+		now = now.Add(time.Second)
+		tick(h, now)
+	}
+	h.mu.Lock()
+	h.forget(now)
+	h.mu.Unlock()
+	h.look(fleetOf(3, now, 1, "a"), now)
+	d.serve(ending.Served, 4)
+	d.say(h, now.Add(time.Second))
+	if got := h.services["a:80"].direct; got[ending.ServerError] != 7 || got.Ended() != 11 {
+		t.Errorf("got %v, want the 7 once, and 4", got)
+	}
+}
+
+// What came to a port of no service is not counted when the port gets one much later.
+func TestAPortOfNoService(t *testing.T) {
+	now := epoch
+	h := opened(t, "", now)
+	h.look(fleetOf(1, now, 1, "a"), now)
+	worker := newDoorman("worker-0", "r", now)
+	worker.serve(ending.ServerError, 500)
+	for range 12 {
+		now = now.Add(time.Second)
+		worker.serve(ending.ServerError, 1)
+		worker.say(h, now)
+	}
+	known := fleetOf(2, now, 1, "a", "b")
+	known.Services[1].Endpoints[0].Incarnation = "worker-0"
+	h.look(known, now)
+	worker.serve(ending.Served, 4)
+	now = now.Add(time.Second)
+	worker.say(h, now)
+	if got := h.services["b:80"].direct; got[ending.ServerError] != 0 || got.Ended() != 4 {
+		t.Errorf("got %v, want the 4 of the time in which it was known", got)
+	}
+}
+
+// An agent that is killed, and whose port is of no service, leaves no doubt about the releases of others.
+func TestAPortOfNoServiceThatBreaksOff(t *testing.T) {
+	now := epoch
+	h := opened(t, "", now)
+	h.look(fleetOf(2, now, 1, "a", "b"), now)
+	other := newDoorman("other-0", "r", now)
+	other.serve(ending.Served, 4)
+	other.say(h, now)
+	grown := fleetOf(3, now, 1, "a", "b")
+	grown.Workloads = []fleet.Workload{{Name: "a", Namespace: "default", Replicas: 2, Revision: "r", Labels: map[string]string{"app": "a"}}}
+	h.look(grown, now)
+	grown.Number, grown.Workloads = 4, []fleet.Workload{{Name: "a", Namespace: "default", Replicas: 3, Revision: "r", Labels: map[string]string{"app": "a"}}}
+	h.look(grown, now.Add(time.Second))
+	for range 12 {
+		now = now.Add(time.Second)
+		tick(h, now)
+	}
+	rows := h.recorder.Releases()
+	if len(rows) == 0 || !h.fronts[runKey{"agent/other-0", "r"}].over {
+		t.Fatalf("invalid: %d releases, %+v", len(rows), h.fronts)
+	}
+	for _, r := range rows {
+		if len(r.Doubts) > 0 {
+			t.Errorf("%s has the doubts %q", r.ID, r.Doubts)
+		}
+	}
+}
+
 // TestEveryDirectRequestIsCountedOnce: whatever is lost, comes twice or late, and whoever is killed, in the end the sums are
 // those of the agents.
 func TestEveryDirectRequestIsCountedOnce(t *testing.T) {

@@ -11,6 +11,7 @@ type savedFront struct {
 
 	Heard time.Time            `json:"heard"`
 	Last  time.Time            `json:"last"`
+	Said  bool                 `json:"said,omitempty"`
 	Over  bool                 `json:"over,omitempty"`
 	Ports map[string]savedPort `json:"ports"`
 }
@@ -25,7 +26,7 @@ type savedPort struct {
 func (h *History) savedFronts() []savedFront {
 	var list []savedFront
 	for key, f := range h.fronts {
-		s := savedFront{runKey: key, Heard: f.heard, Last: f.last, Over: f.over, Ports: map[string]savedPort{}}
+		s := savedFront{runKey: key, Heard: f.heard, Last: f.last, Said: f.said, Over: f.over, Ports: map[string]savedPort{}}
 		for name, row := range f.ports {
 			p := savedPort{savedListener: savedListener{
 				Requests: row.requests, Ended: row.ended, Codes: cloned(row.codes), Latency: row.latency.AppendTo(nil),
@@ -42,10 +43,10 @@ func (h *History) savedFronts() []savedFront {
 
 func (h *History) restoreFront(s *savedFront) error {
 	f := &front{
-		incarnation: s.From[min(len(agent)+1, len(s.From)):], heard: s.Heard, last: s.Last, over: s.Over, restored: true, ports: map[string]*portRow{},
+		incarnation: s.From[min(len(agent)+1, len(s.From)):], heard: s.Heard, last: s.Last, said: s.Said, over: s.Over, restored: true, ports: map[string]*portRow{},
 	}
 	for name, p := range s.Ports {
-		row := &portRow{listenerRow: listenerRow{requests: p.Requests, ended: p.Ended, codes: p.Codes}}
+		row := &portRow{since: s.Heard, listenerRow: listenerRow{requests: p.Requests, ended: p.Ended, codes: p.Codes}}
 		if err := row.latency.TakeFrom(p.Latency); err != nil {
 			return fmt.Errorf("port %q: %w", name, err)
 		}

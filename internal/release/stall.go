@@ -156,7 +156,7 @@ func (r *Recorder) unmet(o *Open, rel *Release) string {
 		l := r.lives[id]
 		return l != nil && l.Offered.IsZero() && l.marked("readiness.passed").IsZero()
 	}
-	if o.Revision == r.asked[o.Object].Revision && !slices.ContainsFunc(rel.Came, failed) {
+	if o.Revision == r.asked[o.Object].Revision && !slices.ContainsFunc(rel.Came, failed) && (rel.Kind != Rollout || len(rel.Came) > 0) {
 		return ""
 	}
 	return "it never came to be as it was asked for: " + rel.Overtaken + " was asked for first"

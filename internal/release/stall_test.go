@@ -143,3 +143,19 @@ func TestWhatNeverCameToBeIsNotLossless(t *testing.T) {
 		}
 	}
 }
+
+// TestARolloutThatIsOvertakenBeforeAnybodyCame is no success, though what is asked for next is of the same revision.
+func TestARolloutThatIsOvertakenBeforeAnybodyCame(t *testing.T) {
+	h := bookinfo(t)
+	h.workload("reviews-v1").Revision = "r2"
+	h.show()
+	h.workload("reviews-v1").Replicas = 3
+	h.steps(150)
+	all := h.rec.Releases()
+	if first := all[len(all)-1]; first.Kind != release.Rollout || len(first.Came) > 0 || first.Verdict != release.Unproven || !strings.Contains(first.Why, "it never came to be") {
+		t.Errorf("got %s, %v came: %s: %s; want it unproven", first.Kind, first.Came, first.Verdict, first.Why)
+	}
+	if next := all[0]; next.Verdict != release.Lossless || len(next.Came) != 3 {
+		t.Errorf("the next is %s: %s; %v came", next.Verdict, next.Why, next.Came)
+	}
+}

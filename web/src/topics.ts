@@ -88,7 +88,7 @@ class Wire {
     if (carried === this.#carried) return;
     this.#carried = carried;
     this.#stop?.abort();
-    this.#forget(names);
+    this.#forget();
     if (names.length === 0) return;
     this.#stop = new AbortController();
     const to = {
@@ -99,9 +99,9 @@ class Wire {
   }
 
   /** Lets go of values that nobody has looked at for long: the eight latest stay, for those who go back. */
-  #forget(names: string[]): void {
-    const idle = [...this.topics.keys()].filter((n) => !names.includes(n));
-    for (const name of idle.slice(0, -8)) this.topics.delete(name);
+  #forget(): void {
+    const idle = [...this.topics].filter(([, t]) => t.watchers.size === 0); // a page that is hidden follows none, and still shows some
+    for (const [name] of idle.slice(0, -8)) this.topics.delete(name);
   }
 
   /** The last second that all series of these names have; undefined where one has none. */

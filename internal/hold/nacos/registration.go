@@ -226,7 +226,11 @@ func (r *registration) over() *link {
 		r.serving.mu.Lock()
 		defer r.serving.mu.Unlock()
 		for l := range r.serving.links {
-			return l
+			select {
+			case <-l.over: // it waits for its last calls
+			default:
+				return l
+			}
 		}
 	}
 	return r.link
