@@ -49,9 +49,9 @@ func (r *runner) traffic(now time.Time) *fleet.Traffic {
 	t := &fleet.Traffic{Run: r.counting.run, Span: max(0, now.Sub(r.counting.taken))}
 	r.Front.Direct(func(port uint32, c *evidence.Counts) {
 		l := fleet.ListenerTraffic{
-			Name: fleet.PortName(port), Requests: c.Total, Active: c.Open(), Ended: c.Ends, Codes: codes(c.Codes), Calls: codes(c.Calls),
+			Name: fleet.PortName(port), Requests: c.Total, Active: c.Open(), Ended: c.Ends, Codes: fleet.CodesOf(c.Codes), Calls: fleet.CodesOf(c.Calls),
+			Latency: fleet.BucketsOf(c.Latency.Each, 0),
 		}
-		c.Latency.Each(func(index int, n uint64) { l.Latency = append(l.Latency, [2]int64{int64(index), int64(n)}) }) //nolint:gosec // no count is so great
 		t.Listeners = append(t.Listeners, l)
 	})
 	return t
@@ -62,14 +62,4 @@ func (r *runner) traffic(now time.Time) *fleet.Traffic {
 func (r *runner) stillCalled() bool {
 	last := r.Front.Seen().LastForeign
 	return !last.IsZero() && !r.orders.closed.IsZero() && r.orders.closed.Sub(last) < r.life.times().Quiet
-}
-
-func codes(counted []evidence.Code) []fleet.Code {
-	var list []fleet.Code
-	for _, c := range counted {
-		if c.N > 0 {
-			list = append(list, fleet.Code(c))
-		}
-	}
-	return list
 }

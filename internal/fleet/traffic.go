@@ -70,6 +70,30 @@ type Code struct {
 	N      uint64 `json:"n"`
 }
 
+// CodesOf lists those that were counted at all, of a type that is one in all but its name.
+func CodesOf[C ~struct {
+	Status int    `json:"status"`
+	N      uint64 `json:"n"`
+}](counted []C) []Code {
+	var list []Code
+	for _, c := range counted {
+		if code := Code(c); code.N > 0 {
+			list = append(list, code)
+		}
+	}
+	return list
+}
+
 // Buckets is a histogram as index and count of each bucket that holds something, by ascending index: those of
 // meter.Histogram, whose lowest counts everything up to its upper edge.
 type Buckets [][2]int64
+
+// BucketsOf lists those that each yields, likely about as many as that.
+func BucketsOf(each func(func(index int, n uint64)), likely int) Buckets {
+	var list Buckets
+	if likely > 0 {
+		list = make(Buckets, 0, likely+1)
+	}
+	each(func(index int, n uint64) { list = append(list, [2]int64{int64(index), int64(n)}) }) //nolint:gosec // no count is so great
+	return list
+}

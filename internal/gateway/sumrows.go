@@ -68,7 +68,7 @@ func (r *listenerRow) read(name string) (changed bool) {
 	connects, refused := r.now.EverConnected()
 	r.next = fleet.ListenerTraffic{
 		Name: name, Mesh: r.mesh, Requests: c.Total, Active: c.Open(), Connects: r.connects + connects, Rejected: r.refused + refused,
-		Ended: c.Ends, Codes: codes(c.Codes), Calls: codes(c.Calls), Latency: buckets(c.Latency.Each, len(r.taken.Latency)),
+		Ended: c.Ends, Codes: fleet.CodesOf(c.Codes), Calls: fleet.CodesOf(c.Calls), Latency: fleet.BucketsOf(c.Latency.Each, len(r.taken.Latency)),
 	}
 	n, t := &r.next, &r.taken
 	return t.Name == "" || n.Requests != t.Requests || n.Ended != t.Ended || n.Connects != t.Connects || n.Rejected != t.Rejected
@@ -96,7 +96,7 @@ func (r *poolRow) read(key poolKey, s *proxy.State) (changed bool) {
 	c := r.requests.counts()
 	r.next = fleet.ServiceTraffic{
 		Service: key.service, Subset: key.subset, Active: c.Open(), Retries: c.Retry,
-		Ended: c.Ends, Codes: codes(c.Codes), Latency: buckets(c.Latency.Each, len(r.taken.Latency)), Callers: callers,
+		Ended: c.Ends, Codes: fleet.CodesOf(c.Codes), Latency: fleet.BucketsOf(c.Latency.Each, len(r.taken.Latency)), Callers: callers,
 	}
 	if outside := c.Ends.Ended() - sum(callers); callers != nil && outside > 0 {
 		callers[""] = outside
@@ -213,7 +213,7 @@ func (r *endpointRow) read(key endpointKey) (changed bool) {
 // took returns what requests to the endpoint took.
 func (r *endpointRow) took(likely int) fleet.Buckets {
 	if len(r.gone) == 0 {
-		return buckets(r.now.EverTook, likely)
+		return fleet.BucketsOf(r.now.EverTook, likely)
 	}
 	all := r.now.Ever().Latency
 	all.Merge(&r.past.Latency)
@@ -221,22 +221,5 @@ func (r *endpointRow) took(likely int) fleet.Buckets {
 		c := t.Ever()
 		all.Merge(&c.Latency)
 	}
-	return buckets(all.Each, likely)
-}
-
-// buckets lists those that each yields, likely about as many as that.
-func buckets(each func(func(index int, n uint64)), likely int) fleet.Buckets {
-	list := make(fleet.Buckets, 0, likely+1)
-	each(func(index int, n uint64) { list = append(list, [2]int64{int64(index), int64(n)}) }) //nolint:gosec // no count is so great
-	return list
-}
-
-func codes(counted []evidence.Code) []fleet.Code {
-	var list []fleet.Code
-	for _, c := range counted {
-		if c.N > 0 {
-			list = append(list, fleet.Code(c))
-		}
-	}
-	return list
+	return fleet.BucketsOf(all.Each, likely)
 }

@@ -52,8 +52,8 @@ func (h *History) direct(r *fleet.Report, now time.Time) {
 		return
 	}
 	span, counts := t.Span, true
-	if f == nil { // see report
-		counts = !now.Add(-span).Before(h.since) && span < forgetSilent
+	if f == nil {
+		counts = h.countsFirst(span, now)
 		f = &front{incarnation: r.From[min(len(agent)+1, len(r.From)):], ports: map[string]*portRow{}, last: now}
 		h.fronts[key] = f
 	} else if since := now.Sub(f.heard); since < span || f.restored {

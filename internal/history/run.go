@@ -74,6 +74,12 @@ const (
 	mostRuns     = 4096
 )
 
+// countsFirst says whether what a run says that was not heard before counts, of such a span: it may have been counted by somebody
+// who forgot it, or before counting began.
+func (h *History) countsFirst(span time.Duration, now time.Time) bool {
+	return !now.Add(-span).Before(h.since) && span < forgetSilent
+}
+
 // report counts what a data plane's sums have grown by.
 func (h *History) report(r *fleet.Report, now time.Time) {
 	h.mu.Lock()
@@ -85,8 +91,7 @@ func (h *History) report(r *fleet.Report, now time.Time) {
 	span := t.Span
 	counts := true
 	if known == nil {
-		// Before it was heard first, it may have been counted by somebody who forgot it, or before counting began.
-		counts = !now.Add(-span).Before(h.since) && span < forgetSilent
+		counts = h.countsFirst(span, now)
 		known = newRun()
 		known.began = now
 		h.runs[key] = known
